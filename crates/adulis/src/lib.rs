@@ -1,0 +1,1 @@
+//! Adulis as a library.

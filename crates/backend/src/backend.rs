@@ -1,0 +1,81 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::{BackendError, BatchInput, EngineOptions, Execution, ModelSignature};
+
+/// Loads models of one kind of engine.
+pub trait Backend: Send + Sync + 'static {
+    /// The name that configurations use: `onnxruntime`, `tract`, `identity` …
+    fn name(&self) -> &'static str;
+
+    /// The platform that model metadata tells, such as `onnxruntime_onnx`.
+    fn platform(&self) -> &'static str;
+
+    /// Whether it can run here, and if not why not (a missing library, say). Asked once per load.
+    ///
+    /// # Errors
+    /// [`BackendError::Unavailable`] with the reason and the remedy.
+    fn available(&self) -> Result<(), BackendError>;
+
+    /// Loads a model. Blocking: called on a loader thread, several loads at a time.
+    ///
+    /// # Errors
+    /// [`BackendError`] naming what is wrong with the file or the options. A panic is caught and becomes a load error.
+    fn load(&self, request: &LoadRequest) -> Result<Arc<dyn Model>, BackendError>;
+}
+
+/// What is to be loaded.
+#[derive(Debug, Clone)]
+pub struct LoadRequest {
+    /// The model's name, for messages.
+    pub name: Arc<str>,
+    /// Its version.
+    pub version: u64,
+    /// The model file or folder. Built-in models have a path too, which need not exist.
+    pub path: PathBuf,
+    /// A signature from the model's configuration, for backends whose models do not carry one.
+    pub declared: Option<ModelSignature>,
+    /// Engine options.
+    pub options: EngineOptions,
+}
+
+/// A loaded model, shared by its instances.
+pub trait Model: Send + Sync + 'static {
+    /// Inputs and outputs as the model itself declares them, leading batch dimension included.
+    fn signature(&self) -> &ModelSignature;
+
+    /// Where it really runs, for people: `CPUExecutionProvider (1 thread)`.
+    fn placement(&self) -> String;
+
+    /// Makes an instance. The first may take over what loading made.
+    ///
+    /// # Errors
+    /// [`BackendError`] if the engine refuses.
+    fn instance(&self) -> Result<Box<dyn ModelInstance>, BackendError>;
+}
+
+/// One executable copy of a model: a session and its buffers. One thread at a time holds it.
+pub trait ModelInstance: Send + 'static {
+    /// Runs the model once over a batch.
+    ///
+    /// `inputs` are in the signature's order, optional ones that nobody sent left out; the engine has checked them
+    /// against the signature. The instance gathers each input's parts into its own aligned buffer (one copy, or none
+    /// where there is a single part that is aligned already) and returns the outputs in the signature's order, as shared
+    /// allocations that outlive the instance's next run.
+    ///
+    /// # Errors
+    /// [`BackendError::Execution`] fails this batch only; [`BackendError::Broken`] has the engine rebuild the instance,
+    /// as a panic does.
+    fn execute(&mut self, inputs: &[BatchInput]) -> Result<Execution, BackendError>;
+
+    /// A handle with which another thread can ask a run to stop early.
+    fn interrupt(&self) -> Option<Arc<dyn Interrupt>> {
+        None
+    }
+}
+
+/// Stops a run of one instance from another thread. Takes effect on the run in progress, if any.
+pub trait Interrupt: Send + Sync + 'static {
+    /// Asks the run in progress to end soon with [`BackendError::Interrupted`].
+    fn interrupt(&self);
+}

@@ -1,0 +1,1 @@
+//! Dynamic batching and fair sharing as state machines without clock or I/O.

@@ -1,0 +1,1 @@
+//! Load generator for REST and gRPC inference servers.

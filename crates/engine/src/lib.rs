@@ -1,0 +1,1 @@
+//! Admission, batching and execution: owns the InferenceService.

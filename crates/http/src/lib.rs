@@ -1,0 +1,1 @@
+//! REST frontend and HTTP listeners.

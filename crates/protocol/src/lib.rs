@@ -1,0 +1,1 @@
+//! Open Inference Protocol codecs, status table and generated code.

@@ -1,0 +1,1 @@
+//! Model repositories: scan, model configuration, version policy.

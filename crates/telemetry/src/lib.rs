@@ -1,0 +1,1 @@
+//! Metric registry, label types, log set-up.

@@ -1,0 +1,1 @@
+//! Test server, clients and fixtures for the workspace's tests.

@@ -1,0 +1,88 @@
+use std::time::{Duration, Instant};
+
+use adulis_tensor::Tensor;
+use smallvec::SmallVec;
+
+use crate::{Name, Parameters};
+
+/// A model as a request names it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ModelRef {
+    /// The model's name.
+    pub name: Name,
+    /// The version; `None` asks for the one that the version policy serves by default (the highest).
+    pub version: Option<u64>,
+}
+
+impl ModelRef {
+    /// The default version of `name`.
+    pub fn latest(name: impl Into<Name>) -> Self {
+        Self {
+            name: name.into(),
+            version: None,
+        }
+    }
+}
+
+/// One inference request, decoded. Its tensors are valid in themselves; whether they fit the model is the
+/// engine's to say.
+#[derive(Debug, Clone)]
+pub struct InferRequest {
+    /// The model.
+    pub model: ModelRef,
+    /// The client's id for the request, sent back; empty where it gave none.
+    pub id: Name,
+    /// Parameters that neither the codec nor the fields below took.
+    pub parameters: Parameters,
+    /// Inputs, in the order they came.
+    pub inputs: SmallVec<[InputTensor; 2]>,
+    /// Outputs that are wanted; empty means all.
+    pub outputs: SmallVec<[RequestedOutput; 2]>,
+    /// Priority level, 1 highest; 0 means the model's default (`priority` parameter).
+    pub priority: u64,
+    /// How long the client waits, counted from `arrived`: the least of the `timeout` parameter, `grpc-timeout` and
+    /// the timeout header.
+    pub timeout: Option<Duration>,
+    /// When the request was received.
+    pub arrived: Instant,
+}
+
+impl InferRequest {
+    /// A request for `model` that arrives now, with nothing in it yet.
+    #[must_use]
+    pub fn new(model: ModelRef) -> Self {
+        Self {
+            model,
+            id: Name::default(),
+            parameters: Parameters::default(),
+            inputs: SmallVec::new(),
+            outputs: SmallVec::new(),
+            priority: 0,
+            timeout: None,
+            arrived: Instant::now(),
+        }
+    }
+
+    /// Lowers the timeout to `timeout` if that is sooner.
+    pub fn limit_timeout(&mut self, timeout: Duration) {
+        self.timeout = Some(self.timeout.map_or(timeout, |earlier| earlier.min(timeout)));
+    }
+}
+
+/// One input of a request.
+#[derive(Debug, Clone)]
+pub struct InputTensor {
+    /// The input's name.
+    pub name: Name,
+    /// Its data.
+    pub tensor: Tensor,
+}
+
+/// One output that a request wants.
+#[derive(Debug, Clone)]
+pub struct RequestedOutput {
+    /// The output's name.
+    pub name: Name,
+    /// Parameters that the codec did not take.
+    pub parameters: Parameters,
+}

@@ -1,0 +1,3 @@
+//! Adulis inside an Axum application.
+
+fn main() {}
