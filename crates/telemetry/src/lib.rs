@@ -1,1 +1,16 @@
-//! Metric registry, label types, log set-up.
+//! What the server tells about itself: the metric registry and its types, and the set-up of structured logs.
+//!
+//! Metric names live in one file ([`ServingMetrics`], [`ProcessMetrics`]), not as literals in the code that counts. Handles for
+//! one model are looked up once and then updated with plain atomic additions: no lock on the request path.
+
+mod histogram;
+mod logging;
+mod process;
+mod registry;
+mod serving;
+
+pub use histogram::{DurationHistogram, RowsHistogram};
+pub use logging::{LogFormat, LogOptions, LoggingError, init_logging};
+pub use process::ProcessMetrics;
+pub use registry::{CONTENT_TYPE, MetricRegistry};
+pub use serving::{ModelLabels, ModelMetrics, Outcome, ServingMetrics, Stage};

@@ -1,0 +1,272 @@
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+
+use crate::{DurationHistogram, MetricRegistry, RowsHistogram};
+
+/// A stage of a request's life, as the label `stage` tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Waiting in the model's queue.
+    Queue,
+    /// Bound to a batch, waiting for the run to begin.
+    Batch,
+    /// Gathering inputs.
+    ComputeInput,
+    /// The engine's run.
+    ComputeInfer,
+    /// Taking outputs over.
+    ComputeOutput,
+    /// From the request's arrival to its answer, encoding excluded.
+    Total,
+}
+
+impl Stage {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Stage::Queue => "queue",
+            Stage::Batch => "batch",
+            Stage::ComputeInput => "compute_input",
+            Stage::ComputeInfer => "compute_infer",
+            Stage::ComputeOutput => "compute_output",
+            Stage::Total => "total",
+        }
+    }
+}
+
+impl EncodeLabelValue for Stage {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        EncodeLabelValue::encode(&self.as_str(), encoder)
+    }
+}
+
+/// How a request ended: `ok`, or the name of its error kind.
+pub type Outcome = &'static str;
+
+/// Labels of one model version.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ModelLabels {
+    /// The model.
+    pub model: Arc<str>,
+    /// Its version.
+    pub version: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StageLabels {
+    model: Arc<str>,
+    version: u64,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    model: Arc<str>,
+    version: u64,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    outcome: Outcome,
+}
+
+/// Metrics of inference, by model. See `docs/metrics.md` for the list.
+#[derive(Debug, Clone, Default)]
+pub struct ServingMetrics {
+    requests: Family<OutcomeLabels, Counter>,
+    refused: Family<RefusalLabels, Counter>,
+    rows: Family<ModelLabels, Counter>,
+    executions: Family<ModelLabels, Counter>,
+    batch_rows: Family<ModelLabels, RowsHistogram>,
+    stages: Family<StageLabels, DurationHistogram>,
+    queued: Family<ModelLabels, Gauge>,
+    executing: Family<ModelLabels, Gauge>,
+    model_ready: Family<ModelLabels, Gauge>,
+    load_seconds: Family<ModelLabels, Gauge<f64, AtomicU64>>,
+    instance_rebuilds: Family<ModelLabels, Counter>,
+    in_flight: Gauge,
+    execution_threads: Gauge,
+    execution_threads_busy: Gauge,
+}
+
+impl ServingMetrics {
+    /// Registers all of them.
+    #[must_use]
+    pub fn register(registry: &MetricRegistry) -> Self {
+        let metrics = Self::default();
+        let Self {
+            requests,
+            refused,
+            rows,
+            executions,
+            batch_rows,
+            stages,
+            queued,
+            executing,
+            ..
+        } = metrics.clone();
+        registry.register(
+            "adulis_inference_requests",
+            "Requests by model and outcome",
+            requests,
+        );
+        registry.register(
+            "adulis_inference_refused",
+            "Requests refused before a model was found",
+            refused,
+        );
+        registry.register("adulis_inference_rows", "Rows executed for requests", rows);
+        registry.register("adulis_executions", "Runs of a model instance", executions);
+        registry.register("adulis_batch_rows", "Rows per run", batch_rows);
+        registry.register(
+            "adulis_inference_stage_duration_seconds",
+            "Time per stage of a request",
+            stages,
+        );
+        registry.register(
+            "adulis_queue_requests",
+            "Requests waiting in a model's queue",
+            queued,
+        );
+        registry.register(
+            "adulis_executing_batches",
+            "Batches being executed",
+            executing,
+        );
+        let Self {
+            model_ready,
+            load_seconds,
+            instance_rebuilds,
+            in_flight,
+            execution_threads,
+            ..
+        } = metrics.clone();
+        registry.register(
+            "adulis_model_ready",
+            "1 if the model version answers",
+            model_ready,
+        );
+        registry.register(
+            "adulis_model_load_seconds",
+            "Time that loading and warm-up took",
+            load_seconds,
+        );
+        registry.register(
+            "adulis_instance_rebuilds",
+            "Instances replaced after a panic or fault",
+            instance_rebuilds,
+        );
+        registry.register(
+            "adulis_requests_in_flight",
+            "Inference requests admitted and not answered",
+            in_flight,
+        );
+        registry.register(
+            "adulis_execution_threads",
+            "Execution threads",
+            execution_threads,
+        );
+        let busy = metrics.execution_threads_busy.clone();
+        registry.register(
+            "adulis_execution_threads_busy",
+            "Execution threads that are running a batch",
+            busy,
+        );
+        metrics
+    }
+
+    /// The handles of one model version. Makes its series appear.
+    #[must_use]
+    pub fn model(&self, labels: &ModelLabels) -> ModelMetrics {
+        let stage = |stage| {
+            let ModelLabels { model, version } = labels.clone();
+            self.stages.get_or_create_owned(&StageLabels {
+                model,
+                version,
+                stage,
+            })
+        };
+        ModelMetrics {
+            ok: self.outcome(labels, "ok"),
+            rows: self.rows.get_or_create_owned(labels),
+            executions: self.executions.get_or_create_owned(labels),
+            batch_rows: self.batch_rows.get_or_create_owned(labels),
+            queue: stage(Stage::Queue),
+            batch: stage(Stage::Batch),
+            compute_input: stage(Stage::ComputeInput),
+            compute_infer: stage(Stage::ComputeInfer),
+            compute_output: stage(Stage::ComputeOutput),
+            total: stage(Stage::Total),
+            queued: self.queued.get_or_create_owned(labels),
+            executing: self.executing.get_or_create_owned(labels),
+            instance_rebuilds: self.instance_rebuilds.get_or_create_owned(labels),
+        }
+    }
+
+    /// The counter of requests to a model version that ended with `outcome`.
+    #[must_use]
+    pub fn outcome(&self, labels: &ModelLabels, outcome: Outcome) -> Counter {
+        let ModelLabels { model, version } = labels.clone();
+        self.requests.get_or_create_owned(&OutcomeLabels {
+            model,
+            version,
+            outcome,
+        })
+    }
+
+    /// Counts a request that was refused before its model was known.
+    pub fn refused(&self, outcome: Outcome) {
+        self.refused.get_or_create(&RefusalLabels { outcome }).inc();
+    }
+
+    /// Says whether a model version answers, and how long its load took.
+    pub fn model_loaded(&self, labels: &ModelLabels, ready: bool, seconds: f64) {
+        self.model_ready.get_or_create(labels).set(i64::from(ready));
+        self.load_seconds.get_or_create(labels).set(seconds);
+    }
+
+    /// Requests admitted and not answered.
+    #[must_use]
+    pub fn in_flight(&self) -> &Gauge {
+        &self.in_flight
+    }
+
+    /// Execution threads that exist.
+    #[must_use]
+    pub fn execution_threads(&self) -> &Gauge {
+        &self.execution_threads
+    }
+
+    /// Execution threads that run a batch.
+    #[must_use]
+    pub fn execution_threads_busy(&self) -> &Gauge {
+        &self.execution_threads_busy
+    }
+}
+
+/// Handles of one model version's metrics; updating them takes no lock.
+#[derive(Debug, Clone)]
+#[expect(
+    missing_docs,
+    reason = "each field is the metric of its name, see ServingMetrics::register"
+)]
+pub struct ModelMetrics {
+    pub ok: Counter,
+    pub rows: Counter,
+    pub executions: Counter,
+    pub batch_rows: RowsHistogram,
+    pub queue: DurationHistogram,
+    pub batch: DurationHistogram,
+    pub compute_input: DurationHistogram,
+    pub compute_infer: DurationHistogram,
+    pub compute_output: DurationHistogram,
+    pub total: DurationHistogram,
+    pub queued: Gauge,
+    pub executing: Gauge,
+    pub instance_rebuilds: Counter,
+}
