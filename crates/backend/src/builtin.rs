@@ -42,10 +42,7 @@ impl Backend for BuiltIn {
             });
         }
         let behaviour = Behaviour::from_options(request)?;
-        Ok(Arc::new(Identity {
-            signature,
-            behaviour,
-        }))
+        Ok(Arc::new(Identity { signature, behaviour }))
     }
 }
 
@@ -77,21 +74,16 @@ impl Behaviour {
             let Some(text) = request.options.parameters.get(name) else {
                 return Ok(None);
             };
-            text.parse::<u64>()
-                .map(Some)
-                .map_err(|_| BackendError::Option {
-                    option: format!("parameters.{name}"),
-                    reason: format!("expected a whole number, got {text:?}"),
-                })
+            text.parse::<u64>().map(Some).map_err(|_| BackendError::Option {
+                option: format!("parameters.{name}"),
+                reason: format!("expected a whole number, got {text:?}"),
+            })
         };
-        let byte = |name: &str| {
-            Ok::<_, BackendError>(parameter(name)?.and_then(|value| u8::try_from(value).ok()))
-        };
+        let byte =
+            |name: &str| Ok::<_, BackendError>(parameter(name)?.and_then(|value| u8::try_from(value).ok()));
         Ok(Self {
             delay: Duration::from_micros(parameter("execute_delay_microseconds")?.unwrap_or(0)),
-            row_delay: Duration::from_micros(
-                parameter("execute_delay_row_microseconds")?.unwrap_or(0),
-            ),
+            row_delay: Duration::from_micros(parameter("execute_delay_row_microseconds")?.unwrap_or(0)),
             fail_on: byte("fail_on")?,
             panic_on: byte("panic_on")?,
         })
@@ -141,12 +133,8 @@ impl IdentityInstance {
             !hit(self.behaviour.panic_on),
             "asked to panic by parameter panic_on"
         );
-        let rows = inputs
-            .first()
-            .and_then(|input| input.shape.rows())
-            .unwrap_or(1);
-        let delay = self.behaviour.delay
-            + self.behaviour.row_delay * u32::try_from(rows).unwrap_or(u32::MAX);
+        let rows = inputs.first().and_then(|input| input.shape.rows()).unwrap_or(1);
+        let delay = self.behaviour.delay + self.behaviour.row_delay * u32::try_from(rows).unwrap_or(u32::MAX);
         if !delay.is_zero() {
             thread::sleep(delay);
         }
@@ -175,12 +163,9 @@ fn gather(input: &BatchInput) -> Result<Tensor, BackendError> {
     }
     let mut buffer = AlignedBuffer::default();
     buffer.gather(input.chunks());
-    Tensor::new(
-        input.datatype,
-        input.shape.clone(),
-        Bytes::from_owner(buffer),
-    )
-    .map_err(|error| BackendError::Execution {
-        reason: error.to_string(),
+    Tensor::new(input.datatype, input.shape.clone(), Bytes::from_owner(buffer)).map_err(|error| {
+        BackendError::Execution {
+            reason: error.to_string(),
+        }
     })
 }

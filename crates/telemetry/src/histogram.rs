@@ -47,8 +47,7 @@ impl<const N: usize> Buckets<N> {
             .get(index)
             .unwrap_or(&self.overflow)
             .fetch_add(times, Ordering::Relaxed);
-        self.sum
-            .fetch_add(value.saturating_mul(times), Ordering::Relaxed);
+        self.sum.fetch_add(value.saturating_mul(times), Ordering::Relaxed);
     }
 
     fn encode(
@@ -72,10 +71,7 @@ impl<const N: usize> Buckets<N> {
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "metrics are read as floating point"
-)]
+#[expect(clippy::cast_precision_loss, reason = "metrics are read as floating point")]
 fn as_f64(value: u64) -> f64 {
     value as f64
 }
@@ -99,8 +95,7 @@ impl DurationHistogram {
     /// Counts one duration `times` times: a stage that a whole batch shares.
     pub fn observe_times(&self, duration: Duration, times: u64) {
         let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        self.0
-            .observe(&DURATION_BOUNDS_NANOSECONDS, nanoseconds, times);
+        self.0.observe(&DURATION_BOUNDS_NANOSECONDS, nanoseconds, times);
     }
 }
 
@@ -167,10 +162,7 @@ mod tests {
             text.contains("wait_seconds_bucket{le=\"0.000001\"} 1\n"),
             "{text}"
         );
-        assert!(
-            text.contains("wait_seconds_bucket{le=\"+Inf\"} 4\n"),
-            "{text}"
-        );
+        assert!(text.contains("wait_seconds_bucket{le=\"+Inf\"} 4\n"), "{text}");
         assert!(text.contains("wait_seconds_count 4\n"), "{text}");
         assert!(text.contains("wait_seconds_sum 100.00000"), "{text}");
     }

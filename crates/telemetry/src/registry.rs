@@ -24,8 +24,7 @@ impl MetricRegistry {
     #[must_use]
     pub fn render(&self) -> String {
         let mut out = String::new();
-        text::encode(&mut out, &self.0.lock())
-            .expect("invariant: writing to a String does not fail");
+        text::encode(&mut out, &self.0.lock()).expect("invariant: writing to a String does not fail");
         out
     }
 }

@@ -99,17 +99,22 @@ impl ServingMetrics {
     #[must_use]
     pub fn register(registry: &MetricRegistry) -> Self {
         let metrics = Self::default();
+        metrics.register_requests(registry);
+        metrics.register_models(registry);
+        metrics.register_threads(registry);
+        metrics
+    }
+
+    fn register_requests(&self, registry: &MetricRegistry) {
         let Self {
             requests,
             refused,
             rows,
-            executions,
-            batch_rows,
             stages,
             queued,
-            executing,
+            in_flight,
             ..
-        } = metrics.clone();
+        } = self.clone();
         registry.register(
             "adulis_inference_requests",
             "Requests by model and outcome",
@@ -121,8 +126,6 @@ impl ServingMetrics {
             refused,
         );
         registry.register("adulis_inference_rows", "Rows executed for requests", rows);
-        registry.register("adulis_executions", "Runs of a model instance", executions);
-        registry.register("adulis_batch_rows", "Rows per run", batch_rows);
         registry.register(
             "adulis_inference_stage_duration_seconds",
             "Time per stage of a request",
@@ -134,18 +137,28 @@ impl ServingMetrics {
             queued,
         );
         registry.register(
-            "adulis_executing_batches",
-            "Batches being executed",
-            executing,
+            "adulis_requests_in_flight",
+            "Inference requests admitted and not answered",
+            in_flight,
         );
+    }
+
+    fn register_models(&self, registry: &MetricRegistry) {
         let Self {
+            executions,
+            batch_rows,
+            executing,
             model_ready,
+            ..
+        } = self.clone();
+        let Self {
             load_seconds,
             instance_rebuilds,
-            in_flight,
-            execution_threads,
             ..
-        } = metrics.clone();
+        } = self.clone();
+        registry.register("adulis_executions", "Runs of a model instance", executions);
+        registry.register("adulis_batch_rows", "Rows per run", batch_rows);
+        registry.register("adulis_executing_batches", "Batches being executed", executing);
         registry.register(
             "adulis_model_ready",
             "1 if the model version answers",
@@ -161,23 +174,20 @@ impl ServingMetrics {
             "Instances replaced after a panic or fault",
             instance_rebuilds,
         );
-        registry.register(
-            "adulis_requests_in_flight",
-            "Inference requests admitted and not answered",
-            in_flight,
-        );
-        registry.register(
-            "adulis_execution_threads",
-            "Execution threads",
+    }
+
+    fn register_threads(&self, registry: &MetricRegistry) {
+        let Self {
             execution_threads,
-        );
-        let busy = metrics.execution_threads_busy.clone();
+            execution_threads_busy: busy,
+            ..
+        } = self.clone();
+        registry.register("adulis_execution_threads", "Execution threads", execution_threads);
         registry.register(
             "adulis_execution_threads_busy",
             "Execution threads that are running a batch",
             busy,
         );
-        metrics
     }
 
     /// The handles of one model version. Makes its series appear.

@@ -11,9 +11,8 @@ const PREFIX_BYTES: usize = 4;
 /// # Errors
 /// [`TensorError::ElementTooLong`] where its length does not fit 32 bits.
 pub fn append_element(out: &mut Vec<u8>, element: &[u8]) -> Result<(), TensorError> {
-    let length = u32::try_from(element.len()).map_err(|_| TensorError::ElementTooLong {
-        bytes: element.len(),
-    })?;
+    let length =
+        u32::try_from(element.len()).map_err(|_| TensorError::ElementTooLong { bytes: element.len() })?;
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(element);
     Ok(())

@@ -17,9 +17,9 @@ impl Shape {
     /// The number of elements (1 for rank 0), or `None` where it overflows.
     #[must_use]
     pub fn elements(&self) -> Option<usize> {
-        self.0.iter().try_fold(1_usize, |product, &dimension| {
-            product.checked_mul(dimension)
-        })
+        self.0
+            .iter()
+            .try_fold(1_usize, |product, &dimension| product.checked_mul(dimension))
     }
 
     /// The same shape with another leading dimension. A rank-0 shape stays as it is.
@@ -79,12 +79,7 @@ impl ShapePattern {
     /// A pattern of these dimensions; every negative one becomes -1.
     #[must_use]
     pub fn new(dimensions: &[i64]) -> Self {
-        Self(
-            dimensions
-                .iter()
-                .map(|&dimension| dimension.max(-1))
-                .collect(),
-        )
+        Self(dimensions.iter().map(|&dimension| dimension.max(-1)).collect())
     }
 
     /// Whether `shape` has this rank and every fixed dimension.

@@ -211,11 +211,7 @@ mod tests {
 
     #[test]
     fn length_must_fit_shape_and_datatype() {
-        let short = Tensor::new(
-            DataType::Fp32,
-            Shape::from([2, 3]),
-            Bytes::from_static(&[0; 23]),
-        );
+        let short = Tensor::new(DataType::Fp32, Shape::from([2, 3]), Bytes::from_static(&[0; 23]));
         assert_eq!(
             short.unwrap_err().to_string(),
             "expected 24 bytes for FP32 [2,3], got 23"
@@ -228,15 +224,9 @@ mod tests {
     fn bytes_tensors_are_scanned_whole() {
         assert!(Tensor::new(DataType::Bytes, Shape::from([2]), strings(&["a", "b"])).is_ok());
         let extra = Tensor::new(DataType::Bytes, Shape::from([1]), strings(&["a", "b"]));
-        assert_eq!(
-            extra,
-            Err(TensorError::TrailingBytes { extra: 5, count: 1 })
-        );
+        assert_eq!(extra, Err(TensorError::TrailingBytes { extra: 5, count: 1 }));
         let missing = Tensor::new(DataType::Bytes, Shape::from([3]), strings(&["a", "b"]));
-        assert_eq!(
-            missing,
-            Err(TensorError::TruncatedElement { index: 2, count: 3 })
-        );
+        assert_eq!(missing, Err(TensorError::TruncatedElement { index: 2, count: 3 }));
     }
 
     #[test]
@@ -254,23 +244,13 @@ mod tests {
         );
         assert_eq!(middle.data().as_ptr(), tensor.data()[2..].as_ptr());
         assert!(tensor.rows(2..4).is_none());
-        let text = Tensor::new(
-            DataType::Bytes,
-            Shape::from([3, 1]),
-            strings(&["a", "", "ccc"]),
-        )
-        .unwrap();
+        let text = Tensor::new(DataType::Bytes, Shape::from([3, 1]), strings(&["a", "", "ccc"])).unwrap();
         assert_eq!(text.rows(1..3).unwrap().data(), &strings(&["", "ccc"]));
     }
 
     #[test]
     fn split_adds_up_or_is_refused() {
-        let tensor = Tensor::new(
-            DataType::Bytes,
-            Shape::from([3]),
-            strings(&["a", "bb", "ccc"]),
-        )
-        .unwrap();
+        let tensor = Tensor::new(DataType::Bytes, Shape::from([3]), strings(&["a", "bb", "ccc"])).unwrap();
         let parts = tensor.split_rows([1, 2]).unwrap();
         assert_eq!(parts[1].data(), &strings(&["bb", "ccc"]));
         assert!(tensor.split_rows([1, 1]).is_none());

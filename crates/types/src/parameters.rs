@@ -47,10 +47,7 @@ impl Parameters {
     /// The value of `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&ParameterValue> {
-        self.0
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value)
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
     /// Sets `name`, replacing an earlier value.
