@@ -1,7 +1,7 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use adulis_tensor::{DataType, Shape, Tensor};
-use adulis_types::Name;
 
 /// One input of a batch: parts from one or more requests that the instance puts together along the leading dimension.
 #[derive(Debug, Clone)]
@@ -9,7 +9,7 @@ pub struct BatchInput {
     /// Index of the input in the model's signature.
     pub index: usize,
     /// Its name, for messages.
-    pub name: Name,
+    pub name: Arc<str>,
     /// Its datatype.
     pub datatype: DataType,
     /// Shape of the whole: `[Σ rows, d_1, …]`, or the single part's shape for a model that does not batch.
