@@ -1,1 +1,24 @@
-//! Model repositories: scan, model configuration, version policy.
+//! Model repositories: what models there are, and how each is configured. No engine, no network, no clock.
+//!
+//! [`scan`] takes what people name on the command line (model files, model folders, repositories in Triton's layout)
+//! and gives a [`Scan`]: the models that can be loaded, those that cannot with the reasons, and nothing in between. It
+//! never stops at the first fault, and never writes.
+//!
+//! A model is configured by `config.pbtxt` (Triton's schema, in protobuf's text format) or `model.toml` (the same names,
+//! fewer lines); both become a [`ModelConfig`]. With neither, everything is derived from the model itself.
+
+mod config;
+mod entry;
+mod optimization;
+mod problem;
+mod scheduling;
+mod warmup;
+
+pub use config::{ModelConfig, TensorConfig};
+pub use entry::{FailedModel, ModelEntry, ModelVersion, Scan};
+pub use optimization::{Accelerator, GraphLevel, Optimization};
+pub use problem::Problem;
+pub use scheduling::{
+    DynamicBatching, InstanceGroup, InstanceKind, QueuePolicy, TimeoutAction, VersionPolicy,
+};
+pub use warmup::{Warmup, WarmupData, WarmupInput};

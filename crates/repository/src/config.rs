@@ -1,0 +1,81 @@
+use std::collections::BTreeMap;
+
+use adulis_tensor::DataType;
+
+use crate::{DynamicBatching, InstanceGroup, Optimization, VersionPolicy, Warmup};
+
+/// How one model is to be served. What is `None` or empty is derived from the model or from the server's defaults.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelConfig {
+    /// The model's name: its folder's.
+    pub name: String,
+    /// The backend that loads it: `backend` as written, or what `platform` maps to. `None` lets the server choose.
+    pub backend: Option<String>,
+    /// `platform` as written, such as `onnxruntime_onnx`.
+    pub platform: Option<String>,
+    /// Most rows that one execution takes. `None`: derived from the model; `Some(0)`: the model does not batch.
+    pub max_batch_size: Option<usize>,
+    /// Declared inputs; empty lets the model tell.
+    pub inputs: Vec<TensorConfig>,
+    /// Declared outputs; empty lets the model tell.
+    pub outputs: Vec<TensorConfig>,
+    /// Which versions are served.
+    pub version_policy: VersionPolicy,
+    /// Instances, by group; empty stands for one group of the server's default.
+    pub instance_group: Vec<InstanceGroup>,
+    /// Whether and how requests are joined into batches. `None`: not configured.
+    pub dynamic_batching: Option<DynamicBatching>,
+    /// Requests that run before the model is ready.
+    pub warmup: Vec<Warmup>,
+    /// What the engine may do to make it faster.
+    pub optimization: Optimization,
+    /// Free parameters, for the backend.
+    pub parameters: BTreeMap<String, String>,
+    /// Name of the model file in a version's folder, where it is not the backend's usual one.
+    pub default_model_filename: Option<String>,
+    /// Whether neither batching nor tensors were configured, so that both are completed from the model.
+    pub auto_complete: bool,
+    /// Turns among models when execution threads are scarce: a model of priority `p` gets `1/p` of the turns that one of
+    /// priority 1 gets. At least 1, the default. Source: Triton's rate limiter priority.
+    pub priority: u32,
+}
+
+impl ModelConfig {
+    /// The configuration of a model that has none: everything derived.
+    #[must_use]
+    pub fn derived(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            backend: None,
+            platform: None,
+            max_batch_size: None,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            version_policy: VersionPolicy::default(),
+            instance_group: Vec::new(),
+            dynamic_batching: None,
+            warmup: Vec::new(),
+            optimization: Optimization::default(),
+            parameters: BTreeMap::new(),
+            default_model_filename: None,
+            auto_complete: true,
+            priority: 1,
+        }
+    }
+}
+
+/// A declared input or output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorConfig {
+    /// Its name.
+    pub name: String,
+    /// Its datatype.
+    pub datatype: DataType,
+    /// Its dimensions, -1 for any extent. Without the batch dimension where `max_batch_size` is at least 1, the whole
+    /// shape where it is 0; where it is derived, the rank says which (one less than the model's own: the model batches).
+    pub dims: Vec<i64>,
+    /// Whether a request may leave it out (inputs only).
+    pub optional: bool,
+    /// File with one label per line for classification (outputs only), relative to the model's folder.
+    pub label_filename: Option<String>,
+}
