@@ -1,3 +1,58 @@
-//! Tasks of this repository.
+//! Tasks of this repository: `cargo xtask setup`, `serve`, `test` and `tidy`.
+//!
+//! One module per task, and under them what they share: the cache folder, programs that are run, Python.
+//! Words for a person go to standard error.
 
-fn main() {}
+mod cache;
+mod onnxruntime;
+mod process;
+mod python;
+mod serve;
+mod setup;
+mod suite;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Tasks of the Adulis repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Fetch ONNX Runtime and make the example models; quick when that is done already.
+    Setup(setup::SetupArgs),
+    /// Set up, build the release binary and serve `examples/models`.
+    Serve(serve::ServeArgs),
+    /// Run every check and every test, and print a summary.
+    Test(suite::SuiteArgs),
+    /// Check the rules of the house that no other tool knows.
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse().task) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: &Task) -> Result<ExitCode> {
+    match task {
+        Task::Setup(args) => setup::run(args),
+        Task::Serve(args) => serve::run(args),
+        Task::Test(args) => suite::run(args),
+        Task::Tidy => tidy::run(),
+    }
+}

@@ -1,0 +1,92 @@
+//! `cargo xtask serve`: from a fresh clone to a server that answers, in one command.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::setup::{self, SetupArgs};
+use crate::{process, workspace};
+
+/// Where REST listens when no flag says otherwise.
+const DEFAULT_PORT: &str = "8000";
+
+/// Flags of `serve`.
+#[derive(Args)]
+pub(crate) struct ServeArgs {
+    /// Flags for `adulis serve`, after `--`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    flags: Vec<String>,
+}
+
+/// Sets up, builds and serves; returns only if the server could not be started or has ended.
+pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode> {
+    let missing = setup::ensure(&SetupArgs::default())?;
+    setup::report(&missing);
+    process::run(workspace::cargo().args(["build", "--release", "--package", "adulis"]))?;
+    let mut server = Command::new(workspace::binary("release")?);
+    server
+        .current_dir(workspace::root())
+        .args(["serve", "examples/models"])
+        .args(&args.flags);
+    print_first_request(&args.flags);
+    replace_by(&mut server)
+}
+
+fn print_first_request(flags: &[String]) {
+    let request = Path::new("examples/models/digits/request.json");
+    if !workspace::root().join(request).is_file() {
+        return;
+    }
+    let port = rest_port(flags);
+    eprintln!("\nwhen it is ready, classify a handwritten digit:\n");
+    eprintln!(
+        "  curl -s localhost:{port}/v2/models/digits/infer -d @{}\n",
+        request.display()
+    );
+}
+
+/// The port in `--http ADDR:PORT` or `--http=ADDR:PORT`, the last one given.
+fn rest_port(flags: &[String]) -> &str {
+    let after = flags
+        .windows(2)
+        .filter(|pair| pair[0] == "--http")
+        .map(|pair| pair[1].as_str())
+        .next_back();
+    let inline = flags
+        .iter()
+        .filter_map(|flag| flag.strip_prefix("--http="))
+        .next_back();
+    let port = after.or(inline).and_then(|address| address.rsplit(':').next());
+    port.unwrap_or(DEFAULT_PORT)
+}
+
+/// Becomes the server, so that signals reach it and its exit code is ours.
+#[cfg(unix)]
+fn replace_by(server: &mut Command) -> Result<ExitCode> {
+    use std::os::unix::process::CommandExt;
+    Err(anyhow::Error::new(server.exec()).context("cannot start the server"))
+}
+
+#[cfg(not(unix))]
+fn replace_by(server: &mut Command) -> Result<ExitCode> {
+    process::run(server).map(|()| ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(flags: &[&str]) -> String {
+        rest_port(&flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>()).to_owned()
+    }
+
+    #[test]
+    fn the_curl_line_names_the_port_that_the_flags_name() {
+        assert_eq!(port(&[]), "8000");
+        assert_eq!(port(&["--grpc", "0.0.0.0:9001"]), "8000");
+        assert_eq!(port(&["--http", "127.0.0.1:9000"]), "9000");
+        assert_eq!(port(&["--http=[::1]:9001", "--log", "json"]), "9001");
+    }
+}

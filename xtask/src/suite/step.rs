@@ -1,0 +1,202 @@
+//! The steps of the test command. Each runs alone, whatever became of those before it.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+
+use crate::python::Python;
+use crate::setup::{self, SetupArgs};
+use crate::{cache, process, tidy, workspace};
+
+/// The version of cargo-deny that is installed where there is none.
+const CARGO_DENY: &str = "0.20.2";
+
+/// In the order in which they run: the quick ones first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Step {
+    /// ONNX Runtime and the example models are there.
+    Setup,
+    /// Rust code is formatted.
+    Fmt,
+    /// The rules of the house.
+    Tidy,
+    /// Clippy, warnings denied.
+    Clippy,
+    /// Unit and integration tests.
+    Test,
+    /// Examples in the documentation.
+    Doctest,
+    /// The documentation builds, warnings denied.
+    Rustdoc,
+    /// Licences, sources and bans of all dependencies.
+    Deny,
+    /// Known vulnerabilities in dependencies, where their database can be fetched.
+    Advisories,
+    /// Clients that nobody here wrote, against the real binary.
+    Conformance,
+}
+
+/// How a step went.
+pub(super) enum Verdict {
+    Passed,
+    Failed(anyhow::Error),
+    /// An optional step that can't run on this machine.
+    NotRun(anyhow::Error),
+}
+
+impl Step {
+    /// As on the command line.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Setup => "setup",
+            Self::Fmt => "fmt",
+            Self::Tidy => "tidy",
+            Self::Clippy => "clippy",
+            Self::Test => "test",
+            Self::Doctest => "doctest",
+            Self::Rustdoc => "rustdoc",
+            Self::Deny => "deny",
+            Self::Advisories => "advisories",
+            Self::Conformance => "conformance",
+        }
+    }
+
+    /// Runs it. A step that can't run has failed; only advisories may say that they could not be had.
+    pub(super) fn run(self) -> Verdict {
+        let result = match self {
+            Self::Setup => set_up(),
+            Self::Fmt => cargo(&["fmt", "--all", "--check"]),
+            Self::Tidy => must_succeed(tidy::run()),
+            Self::Clippy => cargo(&[
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "--deny",
+                "warnings",
+            ]),
+            Self::Test => tests(),
+            Self::Doctest => cargo(&["test", "--workspace", "--doc"]),
+            Self::Rustdoc => rustdoc(),
+            Self::Deny => deny().and_then(|mut deny| {
+                process::run(deny.args(["check", "--hide-inclusion-graph", "bans", "licenses", "sources"]))
+            }),
+            Self::Advisories => return advisories(),
+            Self::Conformance => conformance(),
+        };
+        result.map_or_else(Verdict::Failed, |()| Verdict::Passed)
+    }
+}
+
+fn cargo(args: &[&str]) -> Result<()> {
+    process::run(workspace::cargo().args(args))
+}
+
+fn must_succeed(code: Result<ExitCode>) -> Result<()> {
+    if code? != ExitCode::SUCCESS {
+        bail!("see above");
+    }
+    Ok(())
+}
+
+fn set_up() -> Result<()> {
+    must_succeed(setup::run(&SetupArgs::default()))
+}
+
+/// Through nextest where it is installed: it runs tests of all crates at once.
+fn tests() -> Result<()> {
+    if process::succeeds(workspace::cargo().args(["nextest", "--version"])) {
+        return cargo(&[
+            "nextest",
+            "run",
+            "--workspace",
+            "--no-fail-fast",
+            "--status-level",
+            "fail",
+        ]);
+    }
+    cargo(&[
+        "test",
+        "--workspace",
+        "--no-fail-fast",
+        "--lib",
+        "--bins",
+        "--tests",
+        "--examples",
+    ])
+}
+
+fn rustdoc() -> Result<()> {
+    let mut doc = workspace::cargo();
+    doc.env("RUSTDOCFLAGS", "--deny warnings")
+        .args(["doc", "--workspace", "--no-deps"]);
+    process::run(&mut doc)
+}
+
+/// cargo-deny: the installed one, else our own in the cache folder, which takes two minutes once.
+fn deny() -> Result<Command> {
+    let mut command = workspace::cargo();
+    if process::succeeds(workspace::cargo().args(["deny", "--version"])) {
+        command.arg("deny");
+        return Ok(command);
+    }
+    let tools = cache::folder()?.join("tools");
+    let program = tools.join("bin").join("cargo-deny");
+    if !process::succeeds(Command::new(&program).arg("--version")) {
+        let mut install = workspace::cargo();
+        install
+            .args([
+                "install",
+                "cargo-deny",
+                "--locked",
+                "--version",
+                CARGO_DENY,
+                "--root",
+            ])
+            .arg(&tools);
+        // Its own build folder, not the one of this workspace.
+        install.env_remove("CARGO_TARGET_DIR");
+        process::capture_with_progress(&mut install, &format!("building cargo-deny {CARGO_DENY}, once"))
+            .context("cargo-deny is missing: `cargo install cargo-deny --locked`")?;
+    }
+    let mut own = Command::new(program);
+    own.current_dir(workspace::root());
+    Ok(own)
+}
+
+fn advisories() -> Verdict {
+    let fetched = deny().and_then(|mut deny| process::capture(deny.args(["fetch", "db"])));
+    if let Err(why) = fetched {
+        return Verdict::NotRun(why.context("the advisory database can't be fetched from here"));
+    }
+    let check = |mut deny: Command| process::run(deny.args(["check", "--disable-fetch", "advisories"]));
+    deny()
+        .and_then(check)
+        .map_or_else(Verdict::Failed, |()| Verdict::Passed)
+}
+
+/// The Python tests in `conformance/`, which find the server's binary in `ADULIS_BIN`.
+fn conformance() -> Result<()> {
+    cargo(&["build", "--package", "adulis"])?;
+    let folder = workspace::root().join("conformance");
+    let environment = Python::find()?.environment("conformance", &folder.join("requirements.txt"))?;
+    let mut pytest = environment.python();
+    pytest
+        .current_dir(workspace::root())
+        .env("ADULIS_BIN", workspace::binary("debug")?);
+    process::run(pytest.args(["-m", "pytest", "conformance"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_command_line() {
+        for step in Step::value_variants() {
+            let named = step.to_possible_value().unwrap();
+            assert_eq!(step.name(), named.get_name());
+        }
+    }
+}
