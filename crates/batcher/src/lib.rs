@@ -1,1 +1,31 @@
-//! Dynamic batching and fair sharing as state machines without clock or I/O.
+//! Scheduling decisions as plain state machines: which requests share a batch and when it goes
+//! ([`BatchQueue`]), which model runs next on a device ([`FairQueue`]), what a batch will cost ([`CostModel`]), and in
+//! which order answers leave ([`OrderedRelease`]).
+//!
+//! The crate deliberately lacks a clock, a channel, a lock and a metric: time comes in as `now: Instant`, requests come
+//! in as opaque payloads, and the caller acts on what it is told. So every rule can be tested under virtual time.
+//!
+//! # Invariants
+//! - A batch is never over `max_batch_size` rows, and never mixes two [`ShapeClass`]es. A request is never split.
+//! - What is pushed comes out exactly once: dispatched, expired, cancelled or drained.
+//! - While an instance is free, nobody waits longer than `max_queue_delay`.
+//! - Within a priority level and a class, requests leave in the order they came.
+//! - No operation costs more than O(log n) per request it touches, whatever mixture of classes is waiting.
+
+mod class;
+mod cost;
+mod decision;
+mod fair;
+mod offer;
+mod policy;
+mod queue;
+mod release;
+
+pub use class::ShapeClass;
+pub use cost::CostModel;
+pub use decision::{Batch, Decision, Member};
+pub use fair::FairQueue;
+pub use offer::{Offer, QueueLimit, Refused, RefusedReason, Ticket};
+pub use policy::{BatchPolicy, QueuePolicy, TimeoutAction};
+pub use queue::BatchQueue;
+pub use release::OrderedRelease;

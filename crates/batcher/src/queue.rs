@@ -1,0 +1,394 @@
+mod classes;
+mod entries;
+mod expiry;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use smallvec::SmallVec;
+
+use crate::{
+    Batch, BatchPolicy, Decision, Member, Offer, QueueLimit, Refused, RefusedReason, Ticket, TimeoutAction,
+};
+use classes::Classes;
+use entries::{Chain, Entries, Entry, LaneKey, Lanes, Links, List, weight};
+use expiry::Expiry;
+
+/// The longest delay that is honoured, so that adding it to an instant can't overflow.
+const LONGEST_DELAY: Duration = Duration::from_secs(3600);
+
+/// How many other classes are examined for a full batch while the first in line waits for company.
+const LOOK_AHEAD: usize = 8;
+
+/// The waiting requests of one model, and the decision which of them run next.
+///
+/// # Order
+/// Lanes are served in this order: priority level 1, 2, … and then the delayed requests, again by level. Within a lane,
+/// first come, first served. The first request in this order is the *head*, and fixes the class of the next batch.
+/// Further requests of that class join it in the same order until one does not fit; requests of other classes are
+/// stepped over, and lose nothing by it: the batch takes one instance, which the head was due anyway. Once a request is
+/// the head, the next batch is of its class, so within a level a request waits for at most as many batches as there
+/// were requests before it.
+///
+/// A lower level waits as long as higher ones have work, and delayed requests wait for everybody, as in Triton.
+///
+/// # When a batch goes
+/// With `max_queue_delay` zero, at once. Otherwise as soon as its rows make a preferred size exactly (the largest that
+/// can be made), or no further request of the class fits, or any request has waited the delay. While the head waits for
+/// company, a request of another class that has waited the delay goes first, and so does another class's full batch;
+/// for the latter at most eight classes are examined. Past the delay a batch takes all that fits, preferred or not.
+///
+/// # Cost
+/// [`Self::poll`] does not scan the queue: the requests of a class are chained, so that it touches those that it takes,
+/// and at most `max_batch_size` in each of nine classes to see that it must wait. What else is waiting, however mixed,
+/// does not matter. Requests may be up to 2³² - 1.
+///
+/// # Time
+/// A `now` before the latest that the queue has seen counts as the latest.
+#[derive(Debug)]
+pub struct BatchQueue<T> {
+    policy: BatchPolicy,
+    entries: Entries<T>,
+    arrivals: List,
+    lanes: Lanes,
+    classes: Classes,
+    expiry: Expiry,
+    rows: usize,
+    serial: u64,
+    sequence: u64,
+    latest: Option<Instant>,
+}
+
+/// The batch that a class can make now.
+struct Plan {
+    class: u32,
+    members: usize,
+    /// It is of a preferred size, or can't grow.
+    complete: bool,
+}
+
+impl<T> BatchQueue<T> {
+    /// An empty queue.
+    #[must_use]
+    pub fn new(mut policy: BatchPolicy) -> Self {
+        let max = policy.max_batch_size;
+        policy
+            .preferred_batch_sizes
+            .retain(|size| (1..=max).contains(size));
+        policy.preferred_batch_sizes.sort_unstable();
+        policy.max_queue_delay = policy.max_queue_delay.min(LONGEST_DELAY);
+        let smallest_complete = policy.preferred_batch_sizes.first().copied().unwrap_or(max);
+        Self {
+            policy,
+            entries: Entries::new(),
+            arrivals: List::EMPTY,
+            lanes: Lanes::new(Chain::Lane),
+            classes: Classes::new(smallest_complete),
+            expiry: Expiry::new(),
+            rows: 0,
+            serial: 0,
+            sequence: 0,
+            latest: None,
+        }
+    }
+
+    /// Puts a request in the queue.
+    ///
+    /// # Errors
+    /// Gives the payload back with [`RefusedReason::QueueFull`] where a limit is met, and with
+    /// [`RefusedReason::TooManyRows`] where the request alone is more than a batch.
+    pub fn push(&mut self, offer: Offer<T>, now: Instant) -> Result<Ticket, Refused<T>> {
+        let now = self.tick(now);
+        let level = self.policy.level(offer.priority);
+        if let Err(reason) = self.admit(offer.rows, level) {
+            let payload = offer.payload;
+            return Err(Refused { payload, reason });
+        }
+        let queue_policy = self.policy.queue_policy(level);
+        let times_out = queue_policy
+            .timeout(offer.timeout)
+            .and_then(|timeout| now.checked_add(timeout));
+        let entry = Entry {
+            serial: self.serial,
+            rows: offer.rows,
+            lane: LaneKey {
+                delayed: false,
+                level,
+            },
+            enqueued: now,
+            expires: [times_out, offer.deadline].into_iter().flatten().min(),
+            deadline: offer.deadline,
+            delays: queue_policy.timeout_action == TimeoutAction::Delay,
+            class: self.classes.intern(offer.class),
+            payload: offer.payload,
+            links: Links::UNLINKED,
+        };
+        Ok(self.insert(entry))
+    }
+
+    /// Takes a request out. `None` if it is not waiting any more.
+    pub fn cancel(&mut self, ticket: Ticket) -> Option<T> {
+        self.entries
+            .get(ticket.slot)
+            .filter(|entry| entry.serial == ticket.serial)?;
+        let entry = self.detach(ticket.slot);
+        self.expiry.settle(&self.entries);
+        Some(entry.payload)
+    }
+
+    /// Appends to `expired` what is past its deadline, or past its timeout and to be rejected; puts what is past its
+    /// timeout and to be delayed behind everything that is not. To be called before each [`Self::poll`], which does not
+    /// look at expiry; cheap when nothing expires.
+    pub fn expire(&mut self, now: Instant, expired: &mut Vec<T>) {
+        let now = self.tick(now);
+        while let Some(slot) = self.expiry.due(now) {
+            let entry = self.entries.at(slot);
+            let dead = entry.deadline.is_some_and(|deadline| deadline <= now);
+            if entry.delays && !dead {
+                self.delay(slot);
+            } else {
+                let entry = self.detach(slot);
+                expired.push(entry.payload);
+            }
+            self.expiry.settle(&self.entries);
+        }
+    }
+
+    /// When [`Self::expire`] has something to do next.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.expiry.next()
+    }
+
+    /// Decides what a free instance should do.
+    pub fn poll(&mut self, now: Instant) -> Decision<T> {
+        let now = self.tick(now);
+        let (Some(head), Some(oldest)) = (self.lanes.first(), self.arrivals.first()) else {
+            return Decision::Idle;
+        };
+        let class = self.entries.at(head).class;
+        if !self.policy.merges() {
+            let (members, complete) = (1, true);
+            return Decision::Dispatch(self.dispatch(&Plan {
+                class,
+                members,
+                complete,
+            }));
+        }
+        if self.policy.max_queue_delay.is_zero() {
+            let plan = self.plan(class, false);
+            return Decision::Dispatch(self.dispatch(&plan));
+        }
+        let ready = self
+            .ready(class, now)
+            .or_else(|| self.ripe(self.entries.at(oldest).class, oldest, now))
+            .or_else(|| self.large(class));
+        match ready {
+            Some(plan) => Decision::Dispatch(self.dispatch(&plan)),
+            None => Decision::WaitUntil(self.due(oldest)),
+        }
+    }
+
+    /// Takes everything out, in the order it came.
+    pub fn drain(&mut self) -> Vec<T> {
+        let mut drained = Vec::with_capacity(self.len());
+        while let Some(slot) = self.arrivals.first() {
+            drained.push(self.detach(slot).payload);
+        }
+        self.expiry.settle(&self.entries);
+        drained
+    }
+
+    /// Requests waiting.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Rows waiting; a request of zero rows counts as one.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether nothing is waiting.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// When the request that has waited longest was pushed.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Instant> {
+        self.arrivals.first().map(|slot| self.entries.at(slot).enqueued)
+    }
+
+    fn tick(&mut self, now: Instant) -> Instant {
+        let now = self.latest.map_or(now, |latest| latest.max(now));
+        self.latest = Some(now);
+        now
+    }
+
+    fn admit(&self, rows: usize, level: u32) -> Result<(), RefusedReason> {
+        let max = self.policy.max_batch_size;
+        if self.policy.merges() && rows > max {
+            return Err(RefusedReason::TooManyRows { rows, max });
+        }
+        let full = |limit, what| Err(RefusedReason::QueueFull { limit, what });
+        let limit = match self.policy.queue_policy(level).max_queue_size {
+            0 => usize::MAX,
+            limit => limit,
+        };
+        let lane = |delayed| self.lanes.len_of(LaneKey { delayed, level });
+        if limit != usize::MAX && lane(false) + lane(true) >= limit {
+            return full(limit, QueueLimit::Requests);
+        }
+        if self.len() >= entries::NONE as usize {
+            return full(entries::NONE as usize, QueueLimit::Requests);
+        }
+        let limit = match self.policy.max_queued_rows {
+            0 => usize::MAX,
+            limit => limit,
+        };
+        match self.rows.checked_add(weight(rows)) {
+            Some(total) if total <= limit => Ok(()),
+            _ => full(limit, QueueLimit::Rows),
+        }
+    }
+
+    fn insert(&mut self, entry: Entry<T>) -> Ticket {
+        let serial = entry.serial;
+        self.serial += 1;
+        self.rows += weight(entry.rows);
+        let slot = self.entries.insert(entry);
+        self.arrivals.append(&mut self.entries, Chain::Arrival, slot);
+        self.lanes.append(&mut self.entries, slot);
+        self.classes.append(&mut self.entries, slot);
+        self.expiry.add(&self.entries, slot);
+        Ticket { serial, slot }
+    }
+
+    /// Takes an entry out of everything but the expiry heap, which is to be settled afterwards.
+    fn detach(&mut self, slot: u32) -> Entry<T> {
+        self.arrivals.unlink(&mut self.entries, Chain::Arrival, slot);
+        self.lanes.unlink(&mut self.entries, slot);
+        self.classes.unlink(&mut self.entries, slot);
+        let entry = self.entries.remove(slot);
+        self.expiry.forget(entry.expires);
+        self.rows -= weight(entry.rows);
+        entry
+    }
+
+    /// Puts an entry at the end of its level's delayed lane; only its deadline can expire it now.
+    fn delay(&mut self, slot: u32) {
+        self.lanes.unlink(&mut self.entries, slot);
+        self.classes.unlink(&mut self.entries, slot);
+        let entry = self.entries.at_mut(slot);
+        self.expiry.forget(entry.expires);
+        entry.lane.delayed = true;
+        entry.expires = entry.deadline;
+        self.lanes.append(&mut self.entries, slot);
+        self.classes.append(&mut self.entries, slot);
+        self.expiry.add(&self.entries, slot);
+    }
+
+    /// When an entry has waited the delay.
+    fn due(&self, slot: u32) -> Instant {
+        self.entries.at(slot).enqueued + self.policy.max_queue_delay
+    }
+
+    /// The class's batch, if it need not wait.
+    fn ready(&self, class: u32, now: Instant) -> Option<Plan> {
+        let late = self
+            .classes
+            .at(class)
+            .lanes
+            .heads()
+            .find(|slot| self.due(*slot) <= now);
+        match late {
+            Some(slot) => self.ripe(class, slot, now),
+            None => self.complete(class),
+        }
+    }
+
+    /// All of the class that fits, if the entry has waited the delay.
+    fn ripe(&self, class: u32, slot: u32, now: Instant) -> Option<Plan> {
+        (self.due(slot) <= now).then(|| self.plan(class, true))
+    }
+
+    /// The class's batch, if it is of a preferred size or can't grow.
+    fn complete(&self, class: u32) -> Option<Plan> {
+        Some(self.plan(class, false)).filter(|plan| plan.complete)
+    }
+
+    /// Another class's complete batch: of those examined, the one whose first member would be served first.
+    fn large(&self, waiting: u32) -> Option<Plan> {
+        let others = self.classes.large().iter().filter(|class| **class != waiting);
+        others
+            .take(LOOK_AHEAD)
+            .filter_map(|class| self.complete(*class))
+            .min_by_key(|plan| {
+                let first = self.classes.at(plan.class).lanes.first();
+                first.map(|slot| (self.entries.at(slot).lane, self.entries.at(slot).serial))
+            })
+    }
+
+    /// The batch that the class makes now: the largest preferred size that the order of its entries makes exactly, or
+    /// else (or `regardless` of preferred sizes) as many as fit.
+    fn plan(&self, class: u32, regardless: bool) -> Plan {
+        let preferred = match regardless {
+            true => &[],
+            false => self.policy.preferred_batch_sizes.as_slice(),
+        };
+        let max = self.policy.max_batch_size;
+        let (mut rows, mut members, mut best, mut full) = (0, 0, None, false);
+        for entry in self.classes.at(class).lanes.walk(&self.entries) {
+            let total = rows + weight(entry.rows);
+            full = total >= max;
+            if total > max {
+                break;
+            }
+            (rows, members) = (total, members + 1);
+            if preferred.binary_search(&rows).is_ok() {
+                best = Some(members);
+            }
+            if full {
+                break;
+            }
+        }
+        Plan {
+            class,
+            members: best.unwrap_or(members),
+            complete: full || best.is_some(),
+        }
+    }
+
+    fn dispatch(&mut self, plan: &Plan) -> Batch<T> {
+        let mut members = SmallVec::with_capacity(plan.members);
+        let mut rows = 0;
+        for _ in 0..plan.members {
+            let slot = self
+                .classes
+                .at(plan.class)
+                .lanes
+                .first()
+                .expect("invariant: a plan counts entries of its class");
+            let entry = self.detach(slot);
+            rows += entry.rows;
+            members.push(Member {
+                payload: entry.payload,
+                rows: entry.rows,
+                enqueued: entry.enqueued,
+            });
+        }
+        self.expiry.settle(&self.entries);
+        let sequence = self.sequence;
+        self.sequence += 1;
+        Batch {
+            members,
+            rows,
+            sequence,
+        }
+    }
+}
