@@ -105,9 +105,7 @@ impl Model for Identity {
     }
 
     fn instance(&self) -> Result<Box<dyn ModelInstance>, BackendError> {
-        Ok(Box::new(IdentityInstance {
-            behaviour: self.behaviour,
-        }))
+        Ok(Box::new(IdentityInstance { behaviour: self.behaviour }))
     }
 }
 
@@ -125,14 +123,9 @@ impl IdentityInstance {
                     .any(|part| part.data().first().copied() == trigger)
         };
         if hit(self.behaviour.fail_on) {
-            return Err(BackendError::Execution {
-                reason: "asked to fail by parameter fail_on".to_owned(),
-            });
+            return Err(BackendError::Execution { reason: "asked to fail by parameter fail_on".to_owned() });
         }
-        assert!(
-            !hit(self.behaviour.panic_on),
-            "asked to panic by parameter panic_on"
-        );
+        assert!(!hit(self.behaviour.panic_on), "asked to panic by parameter panic_on");
         let rows = inputs.first().and_then(|input| input.shape.rows()).unwrap_or(1);
         let delay = self.behaviour.delay + self.behaviour.row_delay * u32::try_from(rows).unwrap_or(u32::MAX);
         if !delay.is_zero() {
@@ -148,12 +141,7 @@ impl ModelInstance for IdentityInstance {
         self.misbehave(inputs)?;
         let infer = started.elapsed();
         let outputs = inputs.iter().map(gather).collect::<Result<_, _>>()?;
-        Ok(Execution {
-            outputs,
-            infer,
-            output: started.elapsed() - infer,
-            ..Execution::default()
-        })
+        Ok(Execution { outputs, infer, output: started.elapsed() - infer, ..Execution::default() })
     }
 }
 
@@ -163,9 +151,6 @@ fn gather(input: &BatchInput) -> Result<Tensor, BackendError> {
     }
     let mut buffer = AlignedBuffer::default();
     buffer.gather(input.chunks());
-    Tensor::new(input.datatype, input.shape.clone(), Bytes::from_owner(buffer)).map_err(|error| {
-        BackendError::Execution {
-            reason: error.to_string(),
-        }
-    })
+    Tensor::new(input.datatype, input.shape.clone(), Bytes::from_owner(buffer))
+        .map_err(|error| BackendError::Execution { reason: error.to_string() })
 }

@@ -1,1 +1,38 @@
-//! Admission, batching and execution: owns the InferenceService.
+//! The engine: takes a decoded request, admits it, lets it share a batch, runs it, and hands its outputs back.
+//!
+//! ```text
+//! infer ─ resolve ─ admit ─┬─ inline run (cheaper than a thread hand-over) ─────────────┬─ answer
+//!                          └─ queue ─ execution thread: bind batch, gather, run, scatter ┘
+//! ```
+//!
+//! Invariants:
+//! - What passed admission fits its model: names, datatypes, shapes and rows agree with the signature.
+//! - An instance is held by one thread at a time. It is in its model's free list, or exactly one run has it.
+//! - A model is in the executor's ready set at most once; whoever takes it out looks at its queue under the model's lock.
+//! - Every job is answered exactly once, or its caller is gone: the reply channel is dropped with it.
+//! - The executor's lock is never held while a model's lock is taken.
+//! - Execution threads belong to the device, not to models: their number does not depend on how many models are loaded.
+//!
+//! There is no protocol here and no engine library: frontends call [`Engine`] as an `InferenceService`, and the
+//! binary injects backends.
+
+mod admission;
+mod engine;
+mod error;
+mod executor;
+mod instance;
+mod job;
+mod lane;
+mod load;
+mod plan;
+mod run;
+mod serving;
+mod settings;
+mod table;
+mod warmup;
+
+pub use engine::Engine;
+pub use error::{EngineError, LoadError};
+pub use load::LoadProgress;
+pub use settings::Settings;
+pub use table::{ModelState, ModelStatus};

@@ -43,10 +43,7 @@ impl<const N: usize> Buckets<N> {
 
     fn observe(&self, bounds: &[u64; N], value: u64, times: u64) {
         let index = bounds.partition_point(|&bound| bound < value);
-        self.counts
-            .get(index)
-            .unwrap_or(&self.overflow)
-            .fetch_add(times, Ordering::Relaxed);
+        self.counts.get(index).unwrap_or(&self.overflow).fetch_add(times, Ordering::Relaxed);
         self.sum.fetch_add(value.saturating_mul(times), Ordering::Relaxed);
     }
 
@@ -158,10 +155,7 @@ mod tests {
         histogram.observe_times(Duration::from_micros(3), 2);
         histogram.observe(Duration::from_secs(100));
         let text = registry.render();
-        assert!(
-            text.contains("wait_seconds_bucket{le=\"0.000001\"} 1\n"),
-            "{text}"
-        );
+        assert!(text.contains("wait_seconds_bucket{le=\"0.000001\"} 1\n"), "{text}");
         assert!(text.contains("wait_seconds_bucket{le=\"+Inf\"} 4\n"), "{text}");
         assert!(text.contains("wait_seconds_count 4\n"), "{text}");
         assert!(text.contains("wait_seconds_sum 100.00000"), "{text}");

@@ -26,10 +26,7 @@ pub struct LogOptions {
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self {
-            format: LogFormat::Auto,
-            filter: "info".to_owned(),
-        }
+        Self { format: LogFormat::Auto, filter: "info".to_owned() }
     }
 }
 
@@ -70,12 +67,7 @@ pub fn init_logging(options: &LogOptions) -> Result<(), LoggingError> {
         .with_timer(SystemTime)
         .with_writer(std::io::stderr);
     let set = if json {
-        lines
-            .json()
-            .flatten_event(true)
-            .with_current_span(true)
-            .with_span_list(false)
-            .try_init()
+        lines.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
     } else {
         lines.with_ansi(terminal).try_init()
     };

@@ -23,10 +23,7 @@ const PAGE_BYTES: f64 = 4096.0;
 impl ProcessMetrics {
     /// Registers them, counting the process's age from now.
     pub fn register(registry: &MetricRegistry) {
-        let start_seconds = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs_f64();
+        let start_seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         registry.register_collector(Box::new(Self { start_seconds }));
     }
 }
@@ -66,16 +63,8 @@ impl Collector for ProcessMetrics {
             return Ok(());
         };
         gauge("process_threads", "Operating system threads", stat.threads)?;
-        gauge(
-            "process_virtual_memory_bytes",
-            "Virtual memory",
-            stat.virtual_bytes,
-        )?;
-        gauge(
-            "process_resident_memory_bytes",
-            "Resident memory",
-            stat.resident_bytes,
-        )?;
+        gauge("process_virtual_memory_bytes", "Virtual memory", stat.virtual_bytes)?;
+        gauge("process_resident_memory_bytes", "Resident memory", stat.resident_bytes)?;
         if let Ok(entries) = fs::read_dir("/proc/self/fd") {
             gauge(
                 "process_open_fds",
@@ -108,10 +97,7 @@ mod tests {
             "process_threads",
             "process_open_fds",
         ] {
-            assert!(
-                text.contains(&format!("\n{name} ")),
-                "{name} is missing in {text}"
-            );
+            assert!(text.contains(&format!("\n{name} ")), "{name} is missing in {text}");
         }
     }
 }

@@ -106,36 +106,12 @@ impl ServingMetrics {
     }
 
     fn register_requests(&self, registry: &MetricRegistry) {
-        let Self {
-            requests,
-            refused,
-            rows,
-            stages,
-            queued,
-            in_flight,
-            ..
-        } = self.clone();
-        registry.register(
-            "adulis_inference_requests",
-            "Requests by model and outcome",
-            requests,
-        );
-        registry.register(
-            "adulis_inference_refused",
-            "Requests refused before a model was found",
-            refused,
-        );
+        let Self { requests, refused, rows, stages, queued, in_flight, .. } = self.clone();
+        registry.register("adulis_inference_requests", "Requests by model and outcome", requests);
+        registry.register("adulis_inference_refused", "Requests refused before a model was found", refused);
         registry.register("adulis_inference_rows", "Rows executed for requests", rows);
-        registry.register(
-            "adulis_inference_stage_duration_seconds",
-            "Time per stage of a request",
-            stages,
-        );
-        registry.register(
-            "adulis_queue_requests",
-            "Requests waiting in a model's queue",
-            queued,
-        );
+        registry.register("adulis_inference_stage_duration_seconds", "Time per stage of a request", stages);
+        registry.register("adulis_queue_requests", "Requests waiting in a model's queue", queued);
         registry.register(
             "adulis_requests_in_flight",
             "Inference requests admitted and not answered",
@@ -144,31 +120,13 @@ impl ServingMetrics {
     }
 
     fn register_models(&self, registry: &MetricRegistry) {
-        let Self {
-            executions,
-            batch_rows,
-            executing,
-            model_ready,
-            ..
-        } = self.clone();
-        let Self {
-            load_seconds,
-            instance_rebuilds,
-            ..
-        } = self.clone();
+        let Self { executions, batch_rows, executing, model_ready, .. } = self.clone();
+        let Self { load_seconds, instance_rebuilds, .. } = self.clone();
         registry.register("adulis_executions", "Runs of a model instance", executions);
         registry.register("adulis_batch_rows", "Rows per run", batch_rows);
         registry.register("adulis_executing_batches", "Batches being executed", executing);
-        registry.register(
-            "adulis_model_ready",
-            "1 if the model version answers",
-            model_ready,
-        );
-        registry.register(
-            "adulis_model_load_seconds",
-            "Time that loading and warm-up took",
-            load_seconds,
-        );
+        registry.register("adulis_model_ready", "1 if the model version answers", model_ready);
+        registry.register("adulis_model_load_seconds", "Time that loading and warm-up took", load_seconds);
         registry.register(
             "adulis_instance_rebuilds",
             "Instances replaced after a panic or fault",
@@ -177,11 +135,7 @@ impl ServingMetrics {
     }
 
     fn register_threads(&self, registry: &MetricRegistry) {
-        let Self {
-            execution_threads,
-            execution_threads_busy: busy,
-            ..
-        } = self.clone();
+        let Self { execution_threads, execution_threads_busy: busy, .. } = self.clone();
         registry.register("adulis_execution_threads", "Execution threads", execution_threads);
         registry.register(
             "adulis_execution_threads_busy",
@@ -195,11 +149,7 @@ impl ServingMetrics {
     pub fn model(&self, labels: &ModelLabels) -> ModelMetrics {
         let stage = |stage| {
             let ModelLabels { model, version } = labels.clone();
-            self.stages.get_or_create_owned(&StageLabels {
-                model,
-                version,
-                stage,
-            })
+            self.stages.get_or_create_owned(&StageLabels { model, version, stage })
         };
         ModelMetrics {
             ok: self.outcome(labels, "ok"),
@@ -222,11 +172,7 @@ impl ServingMetrics {
     #[must_use]
     pub fn outcome(&self, labels: &ModelLabels, outcome: Outcome) -> Counter {
         let ModelLabels { model, version } = labels.clone();
-        self.requests.get_or_create_owned(&OutcomeLabels {
-            model,
-            version,
-            outcome,
-        })
+        self.requests.get_or_create_owned(&OutcomeLabels { model, version, outcome })
     }
 
     /// Counts a request that was refused before its model was known.

@@ -72,9 +72,7 @@ impl AsRef<[u8]> for AlignedBuffer {
 
 impl std::fmt::Debug for AlignedBuffer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AlignedBuffer")
-            .field("length", &self.length)
-            .finish_non_exhaustive()
+        f.debug_struct("AlignedBuffer").field("length", &self.length).finish_non_exhaustive()
     }
 }
 

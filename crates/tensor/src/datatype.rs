@@ -104,10 +104,7 @@ impl FromStr for DataType {
     type Err = UnknownDataType;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|datatype| datatype.as_str() == name)
-            .ok_or(UnknownDataType)
+        Self::ALL.into_iter().find(|datatype| datatype.as_str() == name).ok_or(UnknownDataType)
     }
 }
 

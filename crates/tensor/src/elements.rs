@@ -25,9 +25,7 @@ pub fn append_element(out: &mut Vec<u8>, element: &[u8]) -> Result<(), TensorErr
 pub fn scan_elements(data: &[u8], count: usize) -> Result<usize, TensorError> {
     let mut elements = BytesElements { rest: data };
     for index in 0..count {
-        elements
-            .step()
-            .ok_or(TensorError::TruncatedElement { index, count })?;
+        elements.step().ok_or(TensorError::TruncatedElement { index, count })?;
     }
     Ok(data.len() - elements.rest.len())
 }
@@ -72,15 +70,9 @@ mod tests {
         for element in [&b"one"[..], b"", b"\x00\xff"] {
             append_element(&mut data, element).unwrap();
         }
-        assert_eq!(
-            elements_of(&data).collect::<Vec<_>>(),
-            [&b"one"[..], b"", b"\x00\xff"]
-        );
+        assert_eq!(elements_of(&data).collect::<Vec<_>>(), [&b"one"[..], b"", b"\x00\xff"]);
         assert_eq!(scan_elements(&data, 2), Ok(11));
-        assert_eq!(
-            scan_elements(&data[..6], 1),
-            Err(TensorError::TruncatedElement { index: 0, count: 1 })
-        );
+        assert_eq!(scan_elements(&data[..6], 1), Err(TensorError::TruncatedElement { index: 0, count: 1 }));
         assert_eq!(
             scan_elements(&[0xff, 0xff, 0xff, 0xff, 0], 1),
             Err(TensorError::TruncatedElement { index: 0, count: 1 })

@@ -17,9 +17,7 @@ impl Shape {
     /// The number of elements (1 for rank 0), or `None` where it overflows.
     #[must_use]
     pub fn elements(&self) -> Option<usize> {
-        self.0
-            .iter()
-            .try_fold(1_usize, |product, &dimension| product.checked_mul(dimension))
+        self.0.iter().try_fold(1_usize, |product, &dimension| product.checked_mul(dimension))
     }
 
     /// The same shape with another leading dimension. A rank-0 shape stays as it is.
@@ -105,10 +103,7 @@ impl ShapePattern {
     /// The shape with every open dimension set to `extent`.
     #[must_use]
     pub fn fill(&self, extent: usize) -> Shape {
-        self.0
-            .iter()
-            .map(|&dimension| usize::try_from(dimension).unwrap_or(extent))
-            .collect()
+        self.0.iter().map(|&dimension| usize::try_from(dimension).unwrap_or(extent)).collect()
     }
 }
 

@@ -77,29 +77,17 @@ impl Tensor {
                     return Err(TensorError::ShapeOverflow { shape });
                 };
                 if data.len() != expected {
-                    return Err(TensorError::ByteLength {
-                        datatype,
-                        shape,
-                        expected,
-                        actual: data.len(),
-                    });
+                    return Err(TensorError::ByteLength { datatype, shape, expected, actual: data.len() });
                 }
             }
             None => {
                 let used = scan_elements(&data, count)?;
                 if used != data.len() {
-                    return Err(TensorError::TrailingBytes {
-                        extra: data.len() - used,
-                        count,
-                    });
+                    return Err(TensorError::TrailingBytes { extra: data.len() - used, count });
                 }
             }
         }
-        Ok(Self {
-            datatype,
-            shape,
-            data,
-        })
+        Ok(Self { datatype, shape, data })
     }
 
     /// The datatype.
@@ -129,9 +117,7 @@ impl Tensor {
     /// Number of elements.
     #[must_use]
     pub fn elements(&self) -> usize {
-        self.shape
-            .elements()
-            .expect("invariant: checked when the tensor was made")
+        self.shape.elements().expect("invariant: checked when the tensor was made")
     }
 
     /// The elements of a `BYTES` tensor; for other datatypes there are none.
@@ -186,11 +172,7 @@ impl Tensor {
                 None => scan_elements(&rest, part * per_row).ok()?,
             };
             let data = rest.split_to(length);
-            parts.push(Self {
-                datatype: self.datatype,
-                shape: self.shape.with_rows(part),
-                data,
-            });
+            parts.push(Self { datatype: self.datatype, shape: self.shape.with_rows(part), data });
         }
         (taken == total).then_some(parts)
     }
@@ -212,10 +194,7 @@ mod tests {
     #[test]
     fn length_must_fit_shape_and_datatype() {
         let short = Tensor::new(DataType::Fp32, Shape::from([2, 3]), Bytes::from_static(&[0; 23]));
-        assert_eq!(
-            short.unwrap_err().to_string(),
-            "expected 24 bytes for FP32 [2,3], got 23"
-        );
+        assert_eq!(short.unwrap_err().to_string(), "expected 24 bytes for FP32 [2,3], got 23");
         let huge = Tensor::new(DataType::Fp64, Shape::from([usize::MAX / 4]), Bytes::new());
         assert!(matches!(huge, Err(TensorError::ShapeOverflow { .. })));
     }
@@ -231,17 +210,11 @@ mod tests {
 
     #[test]
     fn rows_share_the_data() {
-        let tensor = Tensor::new(
-            DataType::Uint8,
-            Shape::from([3, 2]),
-            Bytes::from_static(&[0, 1, 2, 3, 4, 5]),
-        )
-        .unwrap();
+        let tensor =
+            Tensor::new(DataType::Uint8, Shape::from([3, 2]), Bytes::from_static(&[0, 1, 2, 3, 4, 5]))
+                .unwrap();
         let middle = tensor.rows(1..2).unwrap();
-        assert_eq!(
-            (middle.shape(), &middle.data()[..]),
-            (&Shape::from([1, 2]), &[2, 3][..])
-        );
+        assert_eq!((middle.shape(), &middle.data()[..]), (&Shape::from([1, 2]), &[2, 3][..]));
         assert_eq!(middle.data().as_ptr(), tensor.data()[2..].as_ptr());
         assert!(tensor.rows(2..4).is_none());
         let text = Tensor::new(DataType::Bytes, Shape::from([3, 1]), strings(&["a", "", "ccc"])).unwrap();
@@ -259,12 +232,8 @@ mod tests {
 
     #[test]
     fn no_rows_of_a_huge_row_do_not_overflow() {
-        let none = Tensor::new(
-            DataType::Fp32,
-            Shape::from([0, usize::MAX, usize::MAX]),
-            Bytes::new(),
-        )
-        .unwrap();
+        let none =
+            Tensor::new(DataType::Fp32, Shape::from([0, usize::MAX, usize::MAX]), Bytes::new()).unwrap();
         assert_eq!(none.rows(0..0).unwrap(), none);
         assert_eq!(none.split_rows([0, 0]).unwrap().len(), 2);
     }

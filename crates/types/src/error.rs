@@ -147,11 +147,7 @@ pub struct Failure {
 impl Failure {
     /// A failure that will happen again.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            kind,
-            retry: Retry::Never,
-            message: message.into(),
-        }
+        Self { kind, retry: Retry::Never, message: message.into() }
     }
 }
 

@@ -17,10 +17,7 @@ pub struct ModelRef {
 impl ModelRef {
     /// The default version of `name`.
     pub fn latest(name: impl Into<Name>) -> Self {
-        Self {
-            name: name.into(),
-            version: None,
-        }
+        Self { name: name.into(), version: None }
     }
 }
 

@@ -1,0 +1,181 @@
+use std::sync::Arc;
+
+use adulis_backend::TensorSpec;
+use adulis_batcher::ShapeClass;
+use adulis_types::{InputTensor, RequestedOutput};
+use smallvec::SmallVec;
+
+use crate::EngineError;
+use crate::job::JobInputs;
+
+/// What a model takes and gives, as its clients see it.
+#[derive(Debug)]
+pub(crate) struct Interface {
+    pub(crate) model: Arc<str>,
+    pub(crate) inputs: Vec<TensorSpec>,
+    pub(crate) outputs: Vec<TensorSpec>,
+    /// Rows that one request may carry; `None` for a model whose leading dimension is not a batch dimension.
+    pub(crate) max_rows: Option<usize>,
+}
+
+/// A request that fits its model.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) inputs: JobInputs,
+    /// Rows of the leading dimension; 1 for a model that does not batch.
+    pub(crate) rows: usize,
+    pub(crate) outputs: Selection,
+}
+
+/// Which outputs are wanted, as indices into the signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Selection {
+    All,
+    These(SmallVec<[usize; 4]>),
+}
+
+impl Interface {
+    /// Checks a request against the signature.
+    ///
+    /// # Errors
+    /// The first thing that does not fit, naming the model and the input or output.
+    pub(crate) fn admit(
+        &self,
+        inputs: impl IntoIterator<Item = InputTensor>,
+        outputs: &[RequestedOutput],
+    ) -> Result<Admitted, EngineError> {
+        let mut matched = JobInputs::new();
+        for input in inputs {
+            matched.push((self.match_input(&input, &matched)?, input.tensor));
+        }
+        matched.sort_unstable_by_key(|(index, _)| *index);
+        self.check_missing(&matched)?;
+        let rows = self.rows_of(&matched)?;
+        Ok(Admitted { inputs: matched, rows, outputs: self.select(outputs)? })
+    }
+
+    fn match_input(&self, input: &InputTensor, before: &JobInputs) -> Result<usize, EngineError> {
+        let model = || self.model.clone();
+        let Some(index) = self.inputs.iter().position(|spec| *spec.name == *input.name) else {
+            let expected = names(&self.inputs);
+            return Err(EngineError::UnknownInput { model: model(), input: input.name.clone(), expected });
+        };
+        if before.iter().any(|(other, _)| *other == index) {
+            return Err(EngineError::DuplicateInput { model: model(), input: input.name.clone() });
+        }
+        let spec = &self.inputs[index];
+        if spec.datatype != input.tensor.datatype() {
+            return Err(EngineError::InputDatatype {
+                model: model(),
+                input: spec.name.clone(),
+                expected: spec.datatype,
+                actual: input.tensor.datatype(),
+            });
+        }
+        if !spec.shape.matches(input.tensor.shape()) {
+            return Err(EngineError::InputShape {
+                model: model(),
+                input: spec.name.clone(),
+                expected: Box::new(spec.shape.clone()),
+                actual: Box::new(input.tensor.shape().clone()),
+            });
+        }
+        Ok(index)
+    }
+
+    fn check_missing(&self, matched: &JobInputs) -> Result<(), EngineError> {
+        if matched.len() == self.inputs.len() {
+            return Ok(());
+        }
+        let missing = self
+            .inputs
+            .iter()
+            .enumerate()
+            .find(|(index, spec)| !spec.optional && !matched.iter().any(|(other, _)| other == index));
+        match missing {
+            None => Ok(()),
+            Some((_, spec)) => Err(EngineError::MissingInput {
+                model: self.model.clone(),
+                input: spec.name.clone(),
+                datatype: spec.datatype,
+                shape: Box::new(spec.shape.clone()),
+            }),
+        }
+    }
+
+    fn rows_of(&self, matched: &JobInputs) -> Result<usize, EngineError> {
+        let Some(max) = self.max_rows else { return Ok(1) };
+        let Some((first, tensor)) = matched.first() else {
+            return Ok(1);
+        };
+        let model = || self.model.clone();
+        let rows = tensor.shape().rows().unwrap_or(0);
+        if rows == 0 {
+            let (input, actual) = (self.inputs[*first].name.clone(), Box::new(tensor.shape().clone()));
+            return Err(EngineError::NoRows { model: model(), input, actual });
+        }
+        if rows > max {
+            return Err(EngineError::TooManyRows { model: model(), rows, max });
+        }
+        match matched.iter().find(|(_, tensor)| tensor.shape().rows() != Some(rows)) {
+            None => Ok(rows),
+            Some((index, tensor)) => Err(EngineError::InputRows {
+                model: model(),
+                input: self.inputs[*index].name.clone(),
+                first: self.inputs[*first].name.clone(),
+                expected: rows,
+                actual: tensor.shape().rows().unwrap_or(0),
+            }),
+        }
+    }
+
+    fn select(&self, wanted: &[RequestedOutput]) -> Result<Selection, EngineError> {
+        if wanted.is_empty() {
+            return Ok(Selection::All);
+        }
+        let model = || self.model.clone();
+        let mut selected = SmallVec::new();
+        for output in wanted {
+            let Some(index) = self.outputs.iter().position(|spec| *spec.name == *output.name) else {
+                let expected = names(&self.outputs);
+                return Err(EngineError::UnknownOutput {
+                    model: model(),
+                    output: output.name.clone(),
+                    expected,
+                });
+            };
+            if selected.contains(&index) {
+                return Err(EngineError::DuplicateOutput { model: model(), output: output.name.clone() });
+            }
+            let classes = output.parameters.get("classification").map(|value| value.as_u64());
+            if classes.is_some_and(|classes| classes != Some(0)) {
+                return Err(EngineError::Unsupported {
+                    model: model(),
+                    what: "the classification extension",
+                });
+            }
+            selected.push(index);
+        }
+        Ok(Selection::These(selected))
+    }
+}
+
+/// Requests of one class may share a batch: the same inputs, with the same dimensions after the first.
+pub(crate) fn shape_class(inputs: &JobInputs) -> ShapeClass {
+    inputs
+        .iter()
+        .flat_map(|(index, tensor)| {
+            let dimensions = tensor.shape().row_dimensions();
+            [*index, dimensions.len()].into_iter().chain(dimensions.iter().copied())
+        })
+        .map(|word| word as u64)
+        .collect()
+}
+
+fn names(specs: &[TensorSpec]) -> String {
+    let names: Vec<String> = specs.iter().map(|spec| format!("'{}'", spec.name)).collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests;

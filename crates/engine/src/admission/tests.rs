@@ -1,0 +1,101 @@
+use adulis_tensor::{DataType, Shape, ShapePattern, Tensor};
+use bytes::Bytes;
+
+use super::*;
+
+fn spec(name: &str, shape: &[i64], optional: bool) -> TensorSpec {
+    TensorSpec {
+        name: name.into(),
+        datatype: DataType::Uint8,
+        shape: ShapePattern::new(shape),
+        optional,
+    }
+}
+
+fn interface(max_rows: Option<usize>) -> Interface {
+    Interface {
+        model: "m".into(),
+        inputs: vec![
+            spec("A", &[-1, 2], false),
+            spec("B", &[-1, -1], false),
+            spec("C", &[-1], true),
+        ],
+        outputs: vec![spec("X", &[-1, 2], false), spec("Y", &[-1], false)],
+        max_rows,
+    }
+}
+
+fn input(name: &str, shape: &[usize]) -> InputTensor {
+    let length = shape.iter().product();
+    let tensor = Tensor::new(DataType::Uint8, Shape::new(shape), Bytes::from(vec![0; length])).unwrap();
+    InputTensor { name: name.into(), tensor }
+}
+
+fn output(name: &str) -> RequestedOutput {
+    RequestedOutput { name: name.into(), parameters: adulis_types::Parameters::default() }
+}
+
+fn refusal(inputs: Vec<InputTensor>) -> String {
+    interface(Some(4)).admit(inputs, &[]).unwrap_err().to_string()
+}
+
+#[test]
+fn inputs_are_put_in_the_signatures_order() {
+    let admitted = interface(Some(4)).admit([input("B", &[3, 7]), input("A", &[3, 2])], &[]).unwrap();
+    assert_eq!(admitted.inputs.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!((admitted.rows, admitted.outputs), (3, Selection::All));
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let (a, b) = (input("A", &[1, 2]), input("B", &[1, 1]));
+    assert_eq!(refusal(vec![a.clone()]), "model 'm': input 'B' (UINT8 [-1,-1]) is missing");
+    assert_eq!(
+        refusal(vec![a.clone(), input("D", &[1])]),
+        "model 'm': unexpected input 'D'; the model's inputs are 'A', 'B', 'C'"
+    );
+    assert_eq!(refusal(vec![a.clone(), a.clone()]), "model 'm': input 'A' is given more than once");
+    assert_eq!(
+        refusal(vec![input("A", &[1, 3])]),
+        "model 'm': input 'A' has shape [1,3], expected [-1,2]"
+    );
+    assert_eq!(refusal(vec![input("A", &[2])]), "model 'm': input 'A' has shape [2], expected [-1,2]");
+    assert_eq!(refusal(vec![a, input("B", &[2, 1])]), "model 'm': input 'B' has 2 rows where 'A' has 1");
+    assert_eq!(
+        refusal(vec![input("A", &[0, 2]), input("B", &[0, 1])]),
+        "model 'm': input 'A' has shape [0,2]: at least one row is needed"
+    );
+    assert_eq!(
+        refusal(vec![input("A", &[5, 2]), input("B", &[5, 1])]),
+        "model 'm': 5 rows in one request, at most 4 are allowed (max_batch_size)"
+    );
+    let wide = Tensor::new(DataType::Uint16, Shape::from([1, 2]), Bytes::from_static(&[0; 4])).unwrap();
+    let wide = InputTensor { name: "A".into(), tensor: wide };
+    assert_eq!(refusal(vec![wide, b]), "model 'm': input 'A' has datatype UINT16, expected UINT8");
+}
+
+#[test]
+fn rows_do_not_matter_without_a_batch_dimension() {
+    let admitted = interface(None).admit([input("A", &[5, 2]), input("B", &[0, 1])], &[]).unwrap();
+    assert_eq!(admitted.rows, 1);
+}
+
+#[test]
+fn outputs_are_selected_by_name_once() {
+    let interface = interface(None);
+    assert_eq!(interface.select(&[output("Y")]).unwrap(), Selection::These(SmallVec::from_slice(&[1])));
+    let unknown = interface.select(&[output("Z")]).unwrap_err().to_string();
+    assert_eq!(unknown, "model 'm': unexpected output 'Z' requested; the model's outputs are 'X', 'Y'");
+    let twice = interface.select(&[output("X"), output("X")]).unwrap_err().to_string();
+    assert_eq!(twice, "model 'm': output 'X' is requested more than once");
+}
+
+#[test]
+fn classes_tell_shapes_and_sets_of_inputs_apart() {
+    let class =
+        |inputs: Vec<InputTensor>| shape_class(&interface(Some(4)).admit(inputs, &[]).unwrap().inputs);
+    let base = class(vec![input("A", &[1, 2]), input("B", &[1, 3])]);
+    assert_eq!(base, class(vec![input("B", &[4, 3]), input("A", &[4, 2])]));
+    assert_ne!(base, class(vec![input("A", &[1, 2]), input("B", &[1, 4])]));
+    assert_ne!(base, class(vec![input("A", &[1, 2]), input("B", &[1, 3]), input("C", &[1])]));
+}

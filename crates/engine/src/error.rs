@@ -1,0 +1,149 @@
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adulis_backend::BackendError;
+use adulis_batcher::QueueLimit;
+use adulis_tensor::{DataType, Shape, ShapePattern};
+use adulis_types::{ErrorKind, Name, Retry, ServiceError};
+
+/// Why a request was not answered.
+#[derive(Debug, Clone, thiserror::Error)]
+#[expect(missing_docs, reason = "each field is what the message calls it")]
+pub enum EngineError {
+    /// The model is not in any repository.
+    #[error("Request for unknown model: '{model}' is not found")]
+    ModelNotFound { model: Name },
+    /// The model is there, this version of it is not.
+    #[error("Request for unknown model: '{model}' version {version} is not found (there: {available})")]
+    VersionNotFound { model: Name, version: u64, available: String },
+    /// The model is there and cannot answer.
+    #[error("model '{model}' is not ready: {reason}")]
+    NotReady { model: Name, reason: Arc<str> },
+    /// A required input is not in the request.
+    #[error("model '{model}': input '{input}' ({datatype} {shape}) is missing")]
+    MissingInput { model: Arc<str>, input: Arc<str>, datatype: DataType, shape: Box<ShapePattern> },
+    /// The request has an input that the model has not.
+    #[error("model '{model}': unexpected input '{input}'; the model's inputs are {expected}")]
+    UnknownInput { model: Arc<str>, input: Name, expected: String },
+    /// An input is there twice.
+    #[error("model '{model}': input '{input}' is given more than once")]
+    DuplicateInput { model: Arc<str>, input: Name },
+    /// An input has another datatype.
+    #[error("model '{model}': input '{input}' has datatype {actual}, expected {expected}")]
+    InputDatatype { model: Arc<str>, input: Arc<str>, expected: DataType, actual: DataType },
+    /// An input's shape does not fit.
+    #[error("model '{model}': input '{input}' has shape {actual}, expected {expected}")]
+    InputShape {
+        model: Arc<str>,
+        input: Arc<str>,
+        expected: Box<ShapePattern>,
+        actual: Box<Shape>,
+    },
+    /// Inputs disagree about the number of rows.
+    #[error("model '{model}': input '{input}' has {actual} rows where '{first}' has {expected}")]
+    InputRows {
+        model: Arc<str>,
+        input: Arc<str>,
+        first: Arc<str>,
+        expected: usize,
+        actual: usize,
+    },
+    /// A request to a batching model without a row.
+    #[error("model '{model}': input '{input}' has shape {actual}: at least one row is needed")]
+    NoRows { model: Arc<str>, input: Arc<str>, actual: Box<Shape> },
+    /// More rows than one batch may have.
+    #[error("model '{model}': {rows} rows in one request, at most {max} are allowed (max_batch_size)")]
+    TooManyRows { model: Arc<str>, rows: usize, max: usize },
+    /// A requested output that the model has not.
+    #[error("model '{model}': unexpected output '{output}' requested; the model's outputs are {expected}")]
+    UnknownOutput { model: Arc<str>, output: Name, expected: String },
+    /// An output is requested twice.
+    #[error("model '{model}': output '{output}' is requested more than once")]
+    DuplicateOutput { model: Arc<str>, output: Name },
+    /// An extension that this server or model does not do.
+    #[error("model '{model}': {what} is not supported")]
+    Unsupported { model: Arc<str>, what: &'static str },
+    /// The queue is full.
+    #[error("model '{model}': the queue is full ({limit} {what} are waiting)")]
+    QueueFull { model: Arc<str>, limit: usize, what: QueueLimit, retry_after: Duration },
+    /// The caller's deadline passed.
+    #[error("model '{model}': deadline exceeded after {waited_microseconds} us")]
+    DeadlineExceeded { model: Arc<str>, waited_microseconds: u64 },
+    /// The queue policy's timeout passed before the request was executed.
+    #[error("model '{model}': request timed out in the queue after {waited_microseconds} us")]
+    QueueTimeout { model: Arc<str>, waited_microseconds: u64 },
+    /// The run failed.
+    #[error("model '{model}': execution failed: {reason}")]
+    Execution { model: Arc<str>, reason: String },
+    /// The backend panicked.
+    #[error("model '{model}': the backend panicked: {reason}")]
+    Panicked { model: Arc<str>, reason: String },
+    /// The engine is closing.
+    #[error("the server is shutting down")]
+    Closing,
+}
+
+impl ServiceError for EngineError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::ModelNotFound { .. } | Self::VersionNotFound { .. } => ErrorKind::NotFound,
+            Self::NotReady { .. } => ErrorKind::Unavailable,
+            Self::MissingInput { .. }
+            | Self::UnknownInput { .. }
+            | Self::DuplicateInput { .. }
+            | Self::InputDatatype { .. }
+            | Self::InputShape { .. }
+            | Self::InputRows { .. }
+            | Self::NoRows { .. }
+            | Self::TooManyRows { .. }
+            | Self::UnknownOutput { .. }
+            | Self::DuplicateOutput { .. } => ErrorKind::InvalidArgument,
+            Self::Unsupported { .. } => ErrorKind::Unsupported,
+            Self::QueueFull { .. } | Self::Closing => ErrorKind::Overloaded,
+            Self::DeadlineExceeded { .. } | Self::QueueTimeout { .. } => ErrorKind::DeadlineExceeded,
+            Self::Execution { .. } | Self::Panicked { .. } => ErrorKind::Internal,
+        }
+    }
+
+    fn retry(&self) -> Retry {
+        match self {
+            Self::QueueFull { retry_after, .. } => Retry::After(*retry_after),
+            Self::Closing | Self::QueueTimeout { .. } => Retry::Anywhere,
+            Self::NotReady { .. } => Retry::After(Duration::from_secs(1)),
+            _ => Retry::Never,
+        }
+    }
+
+    fn client_message(&self) -> Cow<'static, str> {
+        match self {
+            // The panic's text is the backend's own business; it is in the log.
+            Self::Panicked { model, .. } => format!("model '{model}': the backend panicked").into(),
+            other => other.to_string().into(),
+        }
+    }
+}
+
+/// Why a model version could not be loaded.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each field is what the message calls it")]
+pub enum LoadError {
+    /// The configuration names a backend that this server has not.
+    #[error("failed to load: backend '{backend}' is not known; there are {known}")]
+    UnknownBackend { backend: String, known: String },
+    /// No backend can run here.
+    #[error("failed to load: no backend is available: {reasons}")]
+    NoBackend { reasons: String },
+    /// The backend refused.
+    #[error("failed to load: {0}")]
+    Backend(#[from] BackendError),
+    /// The backend panicked while it loaded.
+    #[error("failed to load: the backend panicked: {reason}")]
+    Panicked { reason: String },
+    /// Configuration and model disagree.
+    #[error("failed to load: {key}: {reason}")]
+    Configuration { key: String, reason: String },
+    /// A configured warm-up request failed.
+    #[error("failed to load: warm-up '{name}' failed: {reason}")]
+    Warmup { name: String, reason: String },
+}

@@ -1,0 +1,226 @@
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use adulis_batcher::FairQueue;
+use adulis_telemetry::ServingMetrics;
+use parking_lot::{Condvar, Mutex};
+
+use crate::lane::Next;
+use crate::serving::ServingModel;
+
+/// The execution threads of one device, and which model they turn to next.
+///
+/// Threads are shared by all models: each takes the ready model whose turn it is (by priority, then by fair shares
+/// of execution time), runs one batch of it, and comes back.
+pub(crate) struct Executor {
+    pool: Mutex<Pool>,
+    wake: Condvar,
+    metrics: ServingMetrics,
+}
+
+struct Pool {
+    ready: FairQueue<usize>,
+    /// Registered models; the index is the key in `ready`.
+    models: Vec<Option<Registered>>,
+    /// Keys that nobody has.
+    unused: Vec<usize>,
+    /// At most one per model that counts; one that has been overtaken finds nothing to do.
+    timers: BinaryHeap<Reverse<(Instant, usize)>>,
+    /// When the sleeping threads that watch a timer will wake.
+    watched: Vec<Instant>,
+    idle: usize,
+    /// Idle threads that have been woken and are not running yet.
+    waking: usize,
+    closing: bool,
+}
+
+struct Registered {
+    model: Arc<ServingModel>,
+    timer: Option<Instant>,
+}
+
+impl Executor {
+    pub(crate) fn new(metrics: ServingMetrics) -> Arc<Self> {
+        Arc::new(Self { pool: Mutex::new(Pool::new()), wake: Condvar::new(), metrics })
+    }
+
+    /// Starts `count` threads. They end when [`Executor::close`] is called.
+    pub(crate) fn start(self: &Arc<Self>, count: usize) -> std::io::Result<Vec<JoinHandle<()>>> {
+        self.metrics.execution_threads().set(i64::try_from(count).unwrap_or(i64::MAX));
+        (0..count)
+            .map(|index| {
+                let executor = Arc::clone(self);
+                thread::Builder::new().name(format!("adulis-exec-{index}")).spawn(move || executor.work())
+            })
+            .collect()
+    }
+
+    /// Makes a model known and returns its key.
+    pub(crate) fn register(&self, make: impl FnOnce(usize) -> Arc<ServingModel>) -> Arc<ServingModel> {
+        let mut pool = self.pool.lock();
+        let key = pool.unused.pop().unwrap_or(pool.models.len());
+        let model = make(key);
+        if key == pool.models.len() {
+            pool.models.push(None);
+        }
+        pool.models[key] = Some(Registered { model: Arc::clone(&model), timer: None });
+        model
+    }
+
+    /// Forgets a model. Its timers, if any, will find nothing.
+    pub(crate) fn unregister(&self, key: usize) {
+        let mut pool = self.pool.lock();
+        pool.ready.remove(key);
+        pool.models[key] = None;
+        pool.unused.push(key);
+    }
+
+    /// A model has work: some thread is to look at it.
+    pub(crate) fn schedule(&self, model: &ServingModel) {
+        let mut pool = self.pool.lock();
+        pool.ready.activate(model.key, 0, model.weight);
+        if pool.wake_one() {
+            drop(pool);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Ends all threads once they are done with what they run.
+    pub(crate) fn close(&self) {
+        self.pool.lock().closing = true;
+        self.wake.notify_all();
+    }
+
+    fn work(&self) {
+        while let Some(model) = self.next_model() {
+            // Backends' panics end at the instance; this one would be our own fault, and must not cost a thread.
+            if catch_unwind(AssertUnwindSafe(|| self.look_at(&model))).is_err() {
+                tracing::error!(model = %model.interface.model, "an execution thread caught a panic of the engine");
+            }
+        }
+    }
+
+    fn look_at(&self, model: &Arc<ServingModel>) {
+        let mut expired = Vec::new();
+        let next = model.lane.next(Instant::now(), &mut expired);
+        model.refuse_expired(expired);
+        match next {
+            Next::Nothing => {}
+            Next::Later(at) => self.pool.lock().set_timer(at, model.key),
+            Next::Run { bound, more } => {
+                if more {
+                    self.schedule(model);
+                }
+                self.metrics.execution_threads_busy().inc();
+                let started = Instant::now();
+                let again = model.run(bound);
+                self.pool.lock().ready.charge(model.key, started.elapsed());
+                if again {
+                    self.schedule(model);
+                }
+                self.metrics.execution_threads_busy().dec();
+            }
+        }
+    }
+
+    /// Waits for the model whose turn it is; `None` when the threads are to end.
+    fn next_model(&self) -> Option<Arc<ServingModel>> {
+        let mut pool = self.pool.lock();
+        loop {
+            if pool.closing {
+                return None;
+            }
+            pool.run_timers(Instant::now);
+            if let Some(model) = pool.take() {
+                if pool.timer_unwatched() && pool.wake_one() {
+                    drop(pool);
+                    self.wake.notify_one();
+                }
+                return Some(model);
+            }
+            pool.idle += 1;
+            match pool.timers.peek().map(|Reverse((at, _))| *at) {
+                Some(at) => {
+                    pool.watched.push(at);
+                    self.wake.wait_until(&mut pool, at);
+                    if let Some(index) = pool.watched.iter().position(|watched| *watched == at) {
+                        pool.watched.swap_remove(index);
+                    }
+                }
+                None => self.wake.wait(&mut pool),
+            }
+            pool.idle -= 1;
+            pool.waking = pool.waking.saturating_sub(1);
+        }
+    }
+}
+
+impl Pool {
+    fn new() -> Self {
+        Self {
+            ready: FairQueue::new(),
+            models: Vec::new(),
+            unused: Vec::new(),
+            timers: BinaryHeap::new(),
+            watched: Vec::new(),
+            idle: 0,
+            waking: 0,
+            closing: false,
+        }
+    }
+
+    /// Whether an idle thread has to be woken for new work; counts it as waking.
+    fn wake_one(&mut self) -> bool {
+        let wake = self.idle > self.waking;
+        self.waking += usize::from(wake);
+        wake
+    }
+
+    /// Whether the earliest timer would pass without a sleeping thread noticing.
+    fn timer_unwatched(&self) -> bool {
+        let earliest = self.timers.peek().map(|Reverse((at, _))| *at);
+        earliest.is_some_and(|earliest| self.watched.iter().all(|watched| *watched > earliest))
+    }
+
+    fn set_timer(&mut self, at: Instant, key: usize) {
+        let Some(registered) = self.models.get_mut(key).and_then(Option::as_mut) else {
+            return;
+        };
+        if registered.timer.is_none_or(|earlier| at < earlier) {
+            registered.timer = Some(at);
+            self.timers.push(Reverse((at, key)));
+        }
+    }
+
+    fn run_timers(&mut self, now: impl Fn() -> Instant) {
+        if self.timers.is_empty() {
+            return;
+        }
+        let now = now();
+        while self.timers.peek().is_some_and(|Reverse((at, _))| *at <= now) {
+            let Some(Reverse((at, key))) = self.timers.pop() else {
+                break;
+            };
+            let Some(registered) = self.models.get_mut(key).and_then(Option::as_mut) else {
+                continue;
+            };
+            if registered.timer == Some(at) {
+                registered.timer = None;
+                self.ready.activate(key, 0, registered.model.weight);
+            }
+        }
+    }
+
+    fn take(&mut self) -> Option<Arc<ServingModel>> {
+        while let Some(key) = self.ready.next() {
+            if let Some(registered) = self.models.get(key).and_then(Option::as_ref) {
+                return Some(Arc::clone(&registered.model));
+            }
+        }
+        None
+    }
+}

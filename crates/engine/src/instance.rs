@@ -1,0 +1,87 @@
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use adulis_backend::{BackendError, BatchInput, Execution, Interrupt, Model, ModelInstance};
+
+/// A place for one instance of a model. The instance itself may be missing after a panic or a fault; the next run
+/// makes a new one.
+pub(crate) struct Slot {
+    pub(crate) index: usize,
+    instance: Option<Box<dyn ModelInstance>>,
+    interrupt: Option<Arc<dyn Interrupt>>,
+}
+
+/// Why a run gave nothing.
+#[derive(Debug)]
+pub(crate) enum RunError {
+    Failed(String),
+    Interrupted,
+    Panicked(String),
+}
+
+impl Slot {
+    /// A slot with its instance.
+    pub(crate) fn new(index: usize, model: &dyn Model) -> Result<Self, BackendError> {
+        let mut slot = Self { index, instance: None, interrupt: None };
+        slot.fill(model)?;
+        Ok(slot)
+    }
+
+    fn fill(&mut self, model: &dyn Model) -> Result<&mut dyn ModelInstance, BackendError> {
+        if self.instance.is_none() {
+            let made = model.instance()?;
+            self.interrupt = made.interrupt();
+            self.instance = Some(made);
+        }
+        Ok(&mut **self.instance.as_mut().expect("invariant: filled above"))
+    }
+
+    /// The handle that stops a run of this instance.
+    pub(crate) fn interrupt(&self) -> Option<Arc<dyn Interrupt>> {
+        self.interrupt.clone()
+    }
+
+    /// Whether a fault took the instance away, so that the next run has to make another.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.instance.is_none()
+    }
+
+    /// Runs the instance once. A panic or a fault of the instance empties the slot.
+    pub(crate) fn execute(
+        &mut self,
+        model: &dyn Model,
+        inputs: &[BatchInput],
+    ) -> Result<Execution, RunError> {
+        let run = catch_unwind(AssertUnwindSafe(|| self.fill(model)?.execute(inputs)));
+        match run {
+            Ok(Ok(execution)) => Ok(execution),
+            Ok(Err(BackendError::Interrupted)) => Err(RunError::Interrupted),
+            Ok(Err(BackendError::Execution { reason })) => Err(RunError::Failed(reason)),
+            Ok(Err(error)) => {
+                self.discard();
+                Err(RunError::Failed(error.to_string()))
+            }
+            Err(panic) => {
+                self.discard();
+                Err(RunError::Panicked(panic_message(&*panic)))
+            }
+        }
+    }
+
+    fn discard(&mut self) {
+        self.interrupt = None;
+        // The instance is in an unknown state: a panic while it is dropped must not get out either.
+        let broken = self.instance.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(broken))).is_err() {
+            tracing::error!("a backend panicked again while its broken instance was dropped");
+        }
+    }
+}
+
+/// The text of a panic.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}

@@ -1,0 +1,32 @@
+use std::time::Instant;
+
+use adulis_tensor::Tensor;
+use adulis_types::StageTimings;
+use smallvec::SmallVec;
+use tokio::sync::oneshot;
+
+use crate::EngineError;
+
+/// Inputs of one request, each with its index in the signature, ascending.
+pub(crate) type JobInputs = SmallVec<[(usize, Tensor); 2]>;
+
+/// A request that waits for its turn.
+#[derive(Debug)]
+pub(crate) struct Job {
+    /// Unique within its lane.
+    pub(crate) id: u64,
+    pub(crate) inputs: JobInputs,
+    /// When it was queued.
+    pub(crate) queued: Instant,
+    pub(crate) reply: oneshot::Sender<Reply>,
+}
+
+/// What a job is answered with.
+pub(crate) type Reply = Result<Answer, EngineError>;
+
+/// All outputs of one request, in the signature's order.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) outputs: SmallVec<[Tensor; 2]>,
+    pub(crate) timings: StageTimings,
+}

@@ -1,0 +1,230 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use adulis_backend::Interrupt;
+use adulis_batcher::{
+    Batch, BatchPolicy, BatchQueue, CostModel, Decision, Offer, OrderedRelease, Refused, Ticket,
+};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::instance::Slot;
+use crate::job::{Job, Reply};
+
+/// Replies of one batch, each with the channel it goes to.
+pub(crate) type Replies = Vec<(oneshot::Sender<Reply>, Reply)>;
+
+/// The scheduling state of one model version: its queue, its free instances, what is running.
+pub(crate) struct Lane {
+    ids: AtomicU64,
+    state: Mutex<State>,
+    /// With a queue delay, a waiting lane is looked at again only when this many rows are there.
+    wake_rows: usize,
+    instances: usize,
+}
+
+struct State {
+    queue: BatchQueue<Job>,
+    free: Vec<Slot>,
+    /// In the executor's ready set, or about to be put there.
+    scheduled: bool,
+    /// A thread has set a timer for the queue delay.
+    waiting: bool,
+    running: Vec<Running>,
+    cost: CostModel,
+    order: Option<OrderedRelease<Replies>>,
+    closed: bool,
+}
+
+/// A batch that can be interrupted: whose callers still wait.
+struct Running {
+    slot: usize,
+    callers: Vec<u64>,
+    interrupt: Arc<dyn Interrupt>,
+}
+
+/// A queued job's place, for cancelling it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    ticket: Ticket,
+    id: u64,
+}
+
+/// A batch that has its instance.
+pub(crate) struct Bound {
+    pub(crate) batch: Batch<Job>,
+    pub(crate) slot: Slot,
+    pub(crate) at: Instant,
+}
+
+/// What an execution thread finds when it looks at a lane.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives on the stack of the thread that asked"
+)]
+pub(crate) enum Next {
+    Nothing,
+    Later(Instant),
+    Run {
+        bound: Bound,
+        /// Whether another thread should look at the lane, too.
+        more: bool,
+    },
+}
+
+impl Lane {
+    pub(crate) fn new(
+        policy: BatchPolicy,
+        preserve_ordering: bool,
+        slots: Vec<Slot>,
+        cost: CostModel,
+    ) -> Self {
+        let wake_rows = policy.preferred_batch_sizes.iter().copied().min().unwrap_or(policy.max_batch_size);
+        let state = State {
+            queue: BatchQueue::new(policy),
+            running: Vec::new(),
+            scheduled: false,
+            waiting: false,
+            cost,
+            order: (preserve_ordering && slots.len() > 1).then(OrderedRelease::new),
+            closed: false,
+            free: slots,
+        };
+        let instances = state.free.len();
+        Self { ids: AtomicU64::new(0), state: Mutex::new(state), wake_rows, instances }
+    }
+
+    /// The id of the next job.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    #[expect(
+        clippy::result_large_err,
+        reason = "a refused job goes back to its caller whole"
+    )]
+    /// Queues a job. The flag says whether the executor has to be told.
+    pub(crate) fn push(&self, offer: Offer<Job>, now: Instant) -> Result<(Place, bool), Refused<Job>> {
+        let id = offer.payload.id;
+        let mut state = self.state.lock();
+        let ticket = state.queue.push(offer, now)?;
+        let early = state.waiting && state.queue.rows() < self.wake_rows;
+        let schedule = !early && state.schedule();
+        Ok((Place { ticket, id }, schedule))
+    }
+
+    /// Looks at the queue on behalf of the executor. What has timed out goes to `expired`.
+    pub(crate) fn next(&self, now: Instant, expired: &mut Vec<Job>) -> Next {
+        let mut state = self.state.lock();
+        state.scheduled = false;
+        state.waiting = false;
+        state.queue.expire(now, expired);
+        if state.free.is_empty() {
+            return Next::Nothing;
+        }
+        match state.queue.poll(now) {
+            Decision::Idle => Next::Nothing,
+            Decision::WaitUntil(at) => {
+                state.waiting = true;
+                Next::Later(at)
+            }
+            Decision::Dispatch(batch) => {
+                let Some(slot) = state.free.pop() else {
+                    return Next::Nothing;
+                };
+                state.note_running(&slot, &batch);
+                let more = state.schedule();
+                Next::Run { bound: Bound { batch, slot, at: now }, more }
+            }
+        }
+    }
+
+    /// Takes an instance for a run on the caller's own thread: only if nobody waits, and the run is known to be short.
+    pub(crate) fn take_inline(&self, rows: usize, threshold: Duration) -> Option<Slot> {
+        let mut state = self.state.lock();
+        if state.closed || !state.queue.is_empty() {
+            return None;
+        }
+        if state.order.is_some() && state.free.len() < self.instances {
+            return None;
+        }
+        let short = state.cost.estimate(rows).is_some_and(|estimate| estimate < threshold);
+        if short { state.free.pop() } else { None }
+    }
+
+    /// Gives an instance back after a run. The flag says whether the executor has to be told.
+    pub(crate) fn give_back(&self, slot: Slot, rows: usize, infer: Option<Duration>) -> bool {
+        let mut state = self.state.lock();
+        state.running.retain(|running| running.slot != slot.index);
+        if let Some(infer) = infer {
+            state.cost.observe(rows, infer);
+        }
+        state.free.push(slot);
+        state.schedule()
+    }
+
+    /// Puts a batch's replies in order where the model wants that, and returns what may be sent now.
+    pub(crate) fn release(&self, sequence: u64, replies: Replies) -> Vec<Replies> {
+        let mut state = self.state.lock();
+        let mut out = Vec::new();
+        match &mut state.order {
+            None => out.push(replies),
+            Some(order) => order.complete(sequence, replies, &mut out),
+        }
+        out
+    }
+
+    /// Whether [`Lane::release`] does anything.
+    pub(crate) fn ordered(&self) -> bool {
+        self.state.lock().order.is_some()
+    }
+
+    /// The caller of a job is gone: takes it out of the queue (true), or stops its batch if nobody else waits for it.
+    pub(crate) fn cancel(&self, place: Place) -> bool {
+        let mut state = self.state.lock();
+        if state.queue.cancel(place.ticket).is_some() {
+            return true;
+        }
+        for running in &mut state.running {
+            if let Some(index) = running.callers.iter().position(|caller| *caller == place.id) {
+                running.callers.swap_remove(index);
+                if running.callers.is_empty() {
+                    // Under the lock, so that the instance cannot have begun its next run.
+                    running.interrupt.interrupt();
+                }
+                break;
+            }
+        }
+        false
+    }
+
+    /// Requests that wait, and how long they would take from now, if that can be said.
+    pub(crate) fn backlog(&self) -> (usize, Option<Duration>) {
+        let state = self.state.lock();
+        (state.queue.len(), state.cost.estimate(state.queue.rows()))
+    }
+
+    /// Takes everything out; what is running goes on.
+    pub(crate) fn close(&self) -> Vec<Job> {
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.queue.drain()
+    }
+}
+
+impl State {
+    /// Marks the lane as scheduled if there is something to do for it and it is not marked yet.
+    fn schedule(&mut self) -> bool {
+        let due = !self.scheduled && !self.queue.is_empty() && !self.free.is_empty();
+        self.scheduled |= due;
+        due
+    }
+
+    fn note_running(&mut self, slot: &Slot, batch: &Batch<Job>) {
+        if let Some(interrupt) = slot.interrupt() {
+            let callers = batch.members.iter().map(|member| member.payload.id).collect();
+            self.running.push(Running { slot: slot.index, callers, interrupt });
+        }
+    }
+}

@@ -1,0 +1,249 @@
+use std::time::{Duration, Instant};
+
+use adulis_backend::{BatchInput, Execution};
+use adulis_batcher::Member;
+use adulis_types::StageTimings;
+use smallvec::SmallVec;
+
+use crate::EngineError;
+use crate::admission::Interface;
+use crate::instance::{RunError, Slot};
+use crate::job::{Answer, Job, JobInputs, Reply};
+use crate::lane::{Bound, Replies};
+use crate::serving::ServingModel;
+
+impl ServingModel {
+    /// Runs a batch, answers its members, and gives the instance back. The flag says whether the model has more to do.
+    pub(crate) fn run(&self, bound: Bound) -> bool {
+        let Bound { batch, mut slot, at } = bound;
+        self.metrics().executing.inc();
+        let rows = batch.rows;
+        let (replies, infer) = self.run_members(batch.members, &mut slot, at);
+        // The instance goes back before anybody is told, so that who comes next finds it free.
+        let again = self.lane.give_back(slot, rows, infer);
+        self.metrics().executing.dec();
+        if self.lane.ordered() {
+            self.lane.release(batch.sequence, replies).into_iter().for_each(send);
+        } else {
+            send(replies);
+        }
+        again
+    }
+
+    /// Runs one admitted request on the caller's thread, with an instance that the lane gave for that.
+    pub(crate) fn run_inline(&self, inputs: JobInputs, rows: usize, mut slot: Slot) -> (Reply, bool) {
+        let at = Instant::now();
+        let inputs = assemble(&self.interface, std::iter::once(inputs), rows);
+        let run = self.run_once(&inputs, &[rows], &mut slot, at);
+        let infer = run
+            .as_ref()
+            .ok()
+            .and_then(|answers| answers.first())
+            .map(|answer| answer.timings.compute_infer);
+        let again = self.lane.give_back(slot, rows, infer);
+        let reply = match run {
+            Ok(mut answers) => answers.pop().ok_or_else(|| self.lost()),
+            Err(error) => Err(self.fault(error)),
+        };
+        (reply, again)
+    }
+
+    fn run_members(
+        &self,
+        members: impl IntoIterator<Item = Member<Job>>,
+        slot: &mut Slot,
+        at: Instant,
+    ) -> (Replies, Option<Duration>) {
+        let mut callers = Vec::new();
+        let mut rows = SmallVec::<[usize; 32]>::new();
+        let mut inputs = Vec::new();
+        for Member { payload: job, rows: job_rows, enqueued } in members {
+            let queued = at.saturating_duration_since(enqueued);
+            self.metrics().queue.observe(queued);
+            callers.push((job.reply, queued));
+            rows.push(job_rows);
+            inputs.push(job.inputs);
+        }
+        let inputs = assemble(&self.interface, inputs.into_iter(), rows.iter().sum());
+        match self.run_once(&inputs, &rows, slot, at) {
+            Ok(answers) => {
+                let infer = answers.first().map(|answer| answer.timings.compute_infer);
+                let replies = callers.into_iter().zip(answers).map(|((caller, queued), mut answer)| {
+                    answer.timings.queue = queued;
+                    (caller, Ok(answer))
+                });
+                (replies.collect(), infer)
+            }
+            Err(error) if rows.len() == 1 => {
+                let reply = Err(self.fault(error));
+                (callers.into_iter().map(|(caller, _)| caller).zip([reply]).collect(), None)
+            }
+            Err(error) => {
+                tracing::warn!(
+                    model = %self.interface.model, version = self.version, requests = rows.len(), ?error,
+                    "a batch failed: its requests are run one by one"
+                );
+                let replies = self.run_singly(&inputs, &rows, slot);
+                (callers.into_iter().map(|(caller, _)| caller).zip(replies).collect(), None)
+            }
+        }
+    }
+
+    /// Runs each part of a failed batch by itself, so that only those requests fail that make it fail.
+    fn run_singly(&self, inputs: &[BatchInput], rows: &[usize], slot: &mut Slot) -> Vec<Reply> {
+        rows.iter()
+            .enumerate()
+            .map(|(member, &rows)| {
+                let alone: JobInputs =
+                    inputs.iter().map(|input| (input.index, input.parts[member].clone())).collect();
+                let alone = assemble(&self.interface, std::iter::once(alone), rows);
+                match self.run_once(&alone, &[rows], slot, Instant::now()) {
+                    Ok(mut answers) => answers.pop().ok_or_else(|| self.lost()),
+                    Err(error) => Err(self.fault(error)),
+                }
+            })
+            .collect()
+    }
+
+    /// One run of the instance over `inputs`, cut into one answer per entry of `rows`.
+    fn run_once(
+        &self,
+        inputs: &[BatchInput],
+        rows: &[usize],
+        slot: &mut Slot,
+        bound: Instant,
+    ) -> Result<Vec<Answer>, RunError> {
+        let batch = bound.elapsed();
+        if slot.is_empty() {
+            self.metrics().instance_rebuilds.inc();
+        }
+        let execution = slot.execute(&*self.model, inputs)?;
+        let timings = StageTimings {
+            queue: Duration::ZERO,
+            batch,
+            compute_input: execution.input,
+            compute_infer: execution.infer,
+            compute_output: execution.output,
+        };
+        let metrics = self.metrics();
+        let requests = rows.len() as u64;
+        metrics.executions.inc();
+        metrics.rows.inc_by(rows.iter().sum::<usize>() as u64);
+        metrics.batch_rows.observe(rows.iter().sum());
+        metrics.batch.observe_times(timings.batch, requests);
+        metrics.compute_input.observe_times(timings.compute_input, requests);
+        metrics.compute_infer.observe_times(timings.compute_infer, requests);
+        metrics.compute_output.observe_times(timings.compute_output, requests);
+        scatter(&self.interface, execution, rows, timings)
+    }
+
+    /// What the client is told of a failed run. Logged here, once.
+    fn fault(&self, error: RunError) -> EngineError {
+        let model = self.interface.model.clone();
+        match error {
+            RunError::Failed(reason) => EngineError::Execution { model, reason },
+            RunError::Interrupted => {
+                EngineError::Execution { model, reason: "the run was interrupted".to_owned() }
+            }
+            RunError::Panicked(reason) => EngineError::Panicked { model, reason },
+        }
+    }
+
+    fn lost(&self) -> EngineError {
+        EngineError::Execution {
+            model: self.interface.model.clone(),
+            reason: "the run gave no answer".to_owned(),
+        }
+    }
+
+    /// Answers jobs whose queue timeout or deadline passed before they were bound.
+    pub(crate) fn refuse_expired(&self, expired: Vec<Job>) {
+        for job in expired {
+            let error = self.queue_timeout(job.queued);
+            // A caller that has gone needs no answer.
+            let _ = job.reply.send(Err(error));
+        }
+    }
+}
+
+fn send(replies: Replies) {
+    for (caller, reply) in replies {
+        // A caller that has gone needs no answer; its outputs are dropped here.
+        let _ = caller.send(reply);
+    }
+}
+
+/// Puts the inputs of several requests, all of one shape class, side by side. Copies no data.
+fn assemble(
+    interface: &Interface,
+    requests: impl ExactSizeIterator<Item = JobInputs>,
+    rows: usize,
+) -> Vec<BatchInput> {
+    let count = requests.len();
+    let mut batch: Vec<BatchInput> = Vec::new();
+    for request in requests {
+        if batch.is_empty() {
+            batch.reserve_exact(request.len());
+            for (index, tensor) in request {
+                let shape = match interface.max_rows {
+                    Some(_) => tensor.shape().with_rows(rows),
+                    None => tensor.shape().clone(),
+                };
+                let mut parts = Vec::with_capacity(count);
+                let datatype = tensor.datatype();
+                parts.push(tensor);
+                batch.push(BatchInput {
+                    index,
+                    name: interface.inputs[index].name.clone(),
+                    datatype,
+                    shape,
+                    parts,
+                });
+            }
+        } else {
+            for (input, (_, tensor)) in batch.iter_mut().zip(request) {
+                input.parts.push(tensor);
+            }
+        }
+    }
+    batch
+}
+
+/// Cuts outputs into one answer per request. Copies no data.
+fn scatter(
+    interface: &Interface,
+    execution: Execution,
+    rows: &[usize],
+    timings: StageTimings,
+) -> Result<Vec<Answer>, RunError> {
+    if execution.outputs.len() != interface.outputs.len() {
+        let (got, want) = (execution.outputs.len(), interface.outputs.len());
+        return Err(RunError::Failed(format!("the run gave {got} outputs where the model declares {want}")));
+    }
+    let total: usize = rows.iter().sum();
+    if interface.max_rows.is_some() {
+        let odd = execution
+            .outputs
+            .iter()
+            .zip(&interface.outputs)
+            .find(|(output, _)| output.shape().rows() != Some(total));
+        if let Some((output, spec)) = odd {
+            let (name, shape) = (&spec.name, output.shape());
+            return Err(RunError::Failed(format!("output '{name}' has shape {shape} for {total} rows")));
+        }
+    }
+    if rows.len() == 1 {
+        return Ok(vec![Answer { outputs: execution.outputs.into(), timings }]);
+    }
+    let mut answers: Vec<Answer> =
+        rows.iter().map(|_| Answer { outputs: SmallVec::new(), timings }).collect();
+    for output in execution.outputs {
+        let parts = output.split_rows(rows.iter().copied()).ok_or_else(|| {
+            RunError::Failed(format!("an output of shape {} cannot be cut into rows", output.shape()))
+        })?;
+        for (answer, part) in answers.iter_mut().zip(parts) {
+            answer.outputs.push(part);
+        }
+    }
+    Ok(answers)
+}

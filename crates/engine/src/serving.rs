@@ -1,0 +1,234 @@
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use adulis_backend::Model;
+use adulis_batcher::{BatchPolicy, Offer, Refused, RefusedReason, ShapeClass};
+use adulis_telemetry::{ModelLabels, ModelMetrics, ServingMetrics};
+use adulis_types::{InferRequest, InferResponse, OutputTensor, ServiceError};
+use tokio::sync::oneshot;
+
+use crate::EngineError;
+use crate::admission::{Admitted, Interface, Selection, shape_class};
+use crate::executor::Executor;
+use crate::job::{Answer, Job, JobInputs, Reply};
+use crate::lane::{Lane, Place};
+use crate::plan::queue_timeout;
+
+/// A model version that answers requests.
+pub(crate) struct ServingModel {
+    /// Key in the executor.
+    pub(crate) key: usize,
+    pub(crate) version: u64,
+    pub(crate) platform: Arc<str>,
+    pub(crate) interface: Interface,
+    pub(crate) model: Arc<dyn Model>,
+    pub(crate) lane: Lane,
+    /// Share of execution time among models that are ready at once.
+    pub(crate) weight: u32,
+    /// Whether requests share batches.
+    pub(crate) merges: bool,
+    pub(crate) policy: BatchPolicy,
+    pub(crate) serving: ServingMetrics,
+    /// Made at the first request, so that models nobody asks have no series.
+    pub(crate) metrics: OnceLock<ModelMetrics>,
+}
+
+impl ServingModel {
+    pub(crate) fn labels(&self) -> ModelLabels {
+        ModelLabels { model: self.interface.model.clone(), version: self.version }
+    }
+
+    pub(crate) fn metrics(&self) -> &ModelMetrics {
+        self.metrics.get_or_init(|| self.serving.model(&self.labels()))
+    }
+
+    /// Answers one request, and counts it.
+    pub(crate) async fn answer(
+        self: &Arc<Self>,
+        executor: &Executor,
+        request: InferRequest,
+        inline_threshold: Duration,
+    ) -> Result<InferResponse, EngineError> {
+        let mut counted = Counted { serving: self, arrived: request.arrived, outcome: "cancelled" };
+        let result = self.admit_and_run(executor, request, inline_threshold).await;
+        counted.outcome = result.as_ref().map_or_else(|error| error.kind().as_str(), |_| "ok");
+        result
+    }
+
+    async fn admit_and_run(
+        self: &Arc<Self>,
+        executor: &Executor,
+        request: InferRequest,
+        inline_threshold: Duration,
+    ) -> Result<InferResponse, EngineError> {
+        let InferRequest { id, inputs, outputs, priority, timeout, arrived, .. } = request;
+        let Admitted { inputs, rows, outputs } = self.interface.admit(inputs, &outputs)?;
+        let answer = match self.lane.take_inline(rows, inline_threshold) {
+            Some(slot) => {
+                let (reply, again) = self.run_inline(inputs, rows, slot);
+                if again {
+                    executor.schedule(self);
+                }
+                reply?
+            }
+            None => {
+                let deadline = timeout.and_then(|timeout| arrived.checked_add(timeout));
+                self.run_queued(executor, Entry { inputs, rows, priority, deadline }).await?
+            }
+        };
+        Ok(self.respond(id, answer, &outputs))
+    }
+
+    async fn run_queued(self: &Arc<Self>, executor: &Executor, entry: Entry) -> Reply {
+        let Entry { inputs, rows, priority, deadline } = entry;
+        let class = if self.merges { shape_class(&inputs) } else { ShapeClass::default() };
+        let (reply, caller) = oneshot::channel();
+        let queued = Instant::now();
+        let job = Job { id: self.lane.next_id(), inputs, queued, reply };
+        let offer = Offer { rows, class, priority, timeout: None, deadline, payload: job };
+        let (place, schedule) = self.lane.push(offer, queued).map_err(|refused| self.refusal(&refused))?;
+        let waiting = Waiting { lane: &self.lane, place, armed: true };
+        if schedule {
+            executor.schedule(self);
+        }
+        let queue_timeout =
+            queue_timeout(&self.policy, priority).and_then(|timeout| queued.checked_add(timeout));
+        self.wait(caller, waiting, Limits { queued, queue_timeout, deadline }).await
+    }
+
+    /// Waits for the reply, no longer than the limits allow.
+    async fn wait(
+        &self,
+        mut caller: oneshot::Receiver<Reply>,
+        mut waiting: Waiting<'_>,
+        limits: Limits,
+    ) -> Reply {
+        if let Some(at) =
+            limits.queue_timeout.filter(|at| limits.deadline.is_none_or(|deadline| *at < deadline))
+        {
+            if let Ok(reply) = tokio::time::timeout_at(at.into(), &mut caller).await {
+                return waiting.done(reply.unwrap_or(Err(EngineError::Closing)));
+            }
+            if waiting.lane.cancel(waiting.place) {
+                return waiting.done(Err(self.queue_timeout(limits.queued)));
+            }
+        }
+        let reply = match limits.deadline {
+            None => caller.await,
+            Some(at) => match tokio::time::timeout_at(at.into(), caller).await {
+                Ok(reply) => reply,
+                // Dropping `waiting` takes the job out.
+                Err(_) => {
+                    let (model, waited) = (self.interface.model.clone(), limits.queued.elapsed());
+                    return Err(EngineError::DeadlineExceeded {
+                        model,
+                        waited_microseconds: microseconds(waited),
+                    });
+                }
+            },
+        };
+        waiting.done(reply.unwrap_or(Err(EngineError::Closing)))
+    }
+
+    pub(crate) fn queue_timeout(&self, queued: Instant) -> EngineError {
+        let waited_microseconds = microseconds(queued.elapsed());
+        EngineError::QueueTimeout { model: self.interface.model.clone(), waited_microseconds }
+    }
+
+    fn refusal(&self, refused: &Refused<Job>) -> EngineError {
+        let model = self.interface.model.clone();
+        match refused.reason {
+            RefusedReason::QueueFull { limit, what } => {
+                let (_, backlog) = self.lane.backlog();
+                let retry_after = backlog.unwrap_or(Duration::from_secs(1));
+                EngineError::QueueFull { model, limit, what, retry_after }
+            }
+            RefusedReason::TooManyRows { rows, max } => EngineError::TooManyRows { model, rows, max },
+        }
+    }
+
+    fn respond(&self, id: adulis_types::Name, answer: Answer, selection: &Selection) -> InferResponse {
+        let named = |(index, tensor): (usize, _)| OutputTensor {
+            name: self.interface.outputs[index].name.clone(),
+            tensor,
+        };
+        let mut tensors = answer.outputs;
+        let outputs = match selection {
+            Selection::All => tensors.into_iter().enumerate().map(named).collect(),
+            Selection::These(indices) if indices.len() == tensors.len() && indices.is_sorted() => {
+                tensors.drain(..).enumerate().map(named).collect()
+            }
+            Selection::These(indices) => {
+                indices.iter().map(|&index| named((index, tensors[index].clone()))).collect()
+            }
+        };
+        InferResponse {
+            model_name: self.interface.model.clone(),
+            model_version: self.version,
+            id,
+            parameters: adulis_types::Parameters::default(),
+            outputs,
+            timings: answer.timings,
+        }
+    }
+}
+
+/// An admitted request on its way into the queue.
+struct Entry {
+    inputs: JobInputs,
+    rows: usize,
+    priority: u64,
+    deadline: Option<Instant>,
+}
+
+/// Until when a request may wait.
+struct Limits {
+    queued: Instant,
+    queue_timeout: Option<Instant>,
+    deadline: Option<Instant>,
+}
+
+/// A caller that waits for its job. Dropped before the reply came, it cancels the job.
+struct Waiting<'a> {
+    lane: &'a Lane,
+    place: Place,
+    armed: bool,
+}
+
+impl Waiting<'_> {
+    fn done(&mut self, reply: Reply) -> Reply {
+        self.armed = false;
+        reply
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.lane.cancel(self.place);
+        }
+    }
+}
+
+/// Counts a request when it ends, however it ends.
+struct Counted<'a> {
+    serving: &'a ServingModel,
+    arrived: Instant,
+    outcome: &'static str,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let metrics = self.serving.metrics();
+        metrics.total.observe(self.arrived.elapsed());
+        if self.outcome == "ok" {
+            metrics.ok.inc();
+        } else {
+            self.serving.serving.outcome(&self.serving.labels(), self.outcome).inc();
+        }
+    }
+}
+
+fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
