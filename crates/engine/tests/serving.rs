@@ -257,7 +257,8 @@ async fn a_busy_model_does_not_starve_another() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+// One I/O thread: tasks that are woken in order run in order.
+#[tokio::test]
 async fn ordered_models_answer_in_order() {
     let mut model = entry("m", &[("execute_delay_row_microseconds", "5000")]);
     model.config.max_batch_size = Some(8);
