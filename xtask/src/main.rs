@@ -1,9 +1,10 @@
-//! Tasks of this repository: `cargo xtask setup`, `serve`, `test` and `tidy`.
+//! Tasks of this repository: `cargo xtask setup`, `serve`, `test`, `tidy` and `image`.
 //!
 //! One module per task, and under them what they share: the cache folder, programs that are run, Python.
 //! Words for a person go to standard error.
 
 mod cache;
+mod image;
 mod onnxruntime;
 mod process;
 mod python;
@@ -36,6 +37,8 @@ enum Task {
     Test(suite::SuiteArgs),
     /// Check the rules of the house that no other tool knows.
     Tidy,
+    /// Build the server's container image from a binary built here.
+    Image(image::ImageArgs),
 }
 
 fn main() -> ExitCode {
@@ -54,5 +57,6 @@ fn run(task: &Task) -> Result<ExitCode> {
         Task::Serve(args) => serve::run(args),
         Task::Test(args) => suite::run(args),
         Task::Tidy => tidy::run(),
+        Task::Image(args) => image::run(args),
     }
 }

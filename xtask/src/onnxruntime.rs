@@ -25,6 +25,9 @@ const STAMP: &str = "wheel.sha256";
 /// Licence texts that must travel with the library.
 const NOTICES: [&str; 2] = ["LICENSE", "ThirdPartyNotices.txt"];
 
+/// What an installation consists of, and what has to be copied with it.
+pub(crate) const FILES: [&str; 3] = [LIBRARY, NOTICES[0], NOTICES[1]];
+
 /// A wheel as the package index has it.
 #[derive(Debug, PartialEq, Eq)]
 struct Wheel {
