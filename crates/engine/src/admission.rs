@@ -41,10 +41,10 @@ impl Interface {
     /// The first thing that does not fit, naming the model and the input or output.
     pub(crate) fn admit(
         &self,
-        inputs: impl IntoIterator<Item = InputTensor>,
+        inputs: Vec<InputTensor>,
         outputs: &[RequestedOutput],
     ) -> Result<Admitted, EngineError> {
-        let mut matched = JobInputs::new();
+        let mut matched = JobInputs::with_capacity(inputs.len().min(self.inputs.len()));
         for input in inputs {
             matched.push((self.match_input(&input, &matched)?, input.tensor));
         }

@@ -2,13 +2,12 @@ use std::time::Instant;
 
 use adulis_tensor::Tensor;
 use adulis_types::StageTimings;
-use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use crate::EngineError;
 
 /// Inputs of one request, each with its index in the signature, ascending.
-pub(crate) type JobInputs = SmallVec<[(usize, Tensor); 2]>;
+pub(crate) type JobInputs = Vec<(usize, Tensor)>;
 
 /// A request that waits for its turn.
 #[derive(Debug)]
@@ -27,6 +26,6 @@ pub(crate) type Reply = Result<Answer, EngineError>;
 /// All outputs of one request, in the signature's order.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) outputs: SmallVec<[Tensor; 2]>,
+    pub(crate) outputs: Vec<Tensor>,
     pub(crate) timings: StageTimings,
 }

@@ -33,6 +33,7 @@ struct State {
     waiting: bool,
     running: Vec<Running>,
     cost: CostModel,
+    runs: u64,
     order: Option<OrderedRelease<Replies>>,
     closed: bool,
 }
@@ -87,6 +88,7 @@ impl Lane {
             scheduled: false,
             waiting: false,
             cost,
+            runs: 0,
             order: (preserve_ordering && slots.len() > 1).then(OrderedRelease::new),
             closed: false,
             free: slots,
@@ -157,7 +159,7 @@ impl Lane {
     pub(crate) fn give_back(&self, slot: Slot, rows: usize, infer: Option<Duration>) -> bool {
         let mut state = self.state.lock();
         state.running.retain(|running| running.slot != slot.index);
-        if let Some(infer) = infer {
+        if let Some(infer) = infer.filter(|_| state.samples()) {
             state.cost.observe(rows, infer);
         }
         state.free.push(slot);
@@ -213,7 +215,17 @@ impl Lane {
     }
 }
 
+/// Runs that are all observed; after them one in [`SAMPLE_EVERY`] is, which costs short runs less.
+const OBSERVE_ALL: u64 = 256;
+const SAMPLE_EVERY: u64 = 8;
+
 impl State {
+    /// Whether the run that has just ended is to be observed by the cost model.
+    fn samples(&mut self) -> bool {
+        self.runs += 1;
+        self.runs <= OBSERVE_ALL || self.runs % SAMPLE_EVERY == 0
+    }
+
     /// Marks the lane as scheduled if there is something to do for it and it is not marked yet.
     fn schedule(&mut self) -> bool {
         let due = !self.scheduled && !self.queue.is_empty() && !self.free.is_empty();

@@ -233,10 +233,12 @@ fn scatter(
         }
     }
     if rows.len() == 1 {
-        return Ok(vec![Answer { outputs: execution.outputs.into(), timings }]);
+        return Ok(vec![Answer { outputs: execution.outputs, timings }]);
     }
-    let mut answers: Vec<Answer> =
-        rows.iter().map(|_| Answer { outputs: SmallVec::new(), timings }).collect();
+    let mut answers: Vec<Answer> = rows
+        .iter()
+        .map(|_| Answer { outputs: Vec::with_capacity(interface.outputs.len()), timings })
+        .collect();
     for output in execution.outputs {
         let parts = output.split_rows(rows.iter().copied()).ok_or_else(|| {
             RunError::Failed(format!("an output of shape {} cannot be cut into rows", output.shape()))

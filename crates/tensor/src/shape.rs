@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 /// The shape of a tensor that exists: every dimension is known. Rank 0 is a scalar.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Shape(SmallVec<[usize; 6]>);
+pub struct Shape(SmallVec<[usize; 4]>);
 
 impl Shape {
     /// A shape of these dimensions.
@@ -71,7 +71,7 @@ impl fmt::Display for Shape {
 
 /// The shape that a model declares: -1 stands for any extent.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct ShapePattern(SmallVec<[i64; 6]>);
+pub struct ShapePattern(SmallVec<[i64; 4]>);
 
 impl ShapePattern {
     /// A pattern of these dimensions; every negative one becomes -1.

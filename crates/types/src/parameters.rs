@@ -1,5 +1,3 @@
-use smallvec::SmallVec;
-
 use crate::Name;
 
 /// One value of a `parameters` object.
@@ -41,7 +39,7 @@ impl ParameterValue {
 
 /// A `parameters` object, in the order it came. Small: look-up is a scan.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Parameters(SmallVec<[(Name, ParameterValue); 2]>);
+pub struct Parameters(Vec<(Name, ParameterValue)>);
 
 impl Parameters {
     /// The value of `name`.

@@ -1,7 +1,6 @@
 use std::time::{Duration, Instant};
 
 use adulis_tensor::Tensor;
-use smallvec::SmallVec;
 
 use crate::{Name, Parameters};
 
@@ -32,9 +31,9 @@ pub struct InferRequest {
     /// Parameters that neither the codec nor the fields below took.
     pub parameters: Parameters,
     /// Inputs, in the order they came.
-    pub inputs: SmallVec<[InputTensor; 2]>,
+    pub inputs: Vec<InputTensor>,
     /// Outputs that are wanted; empty means all.
-    pub outputs: SmallVec<[RequestedOutput; 2]>,
+    pub outputs: Vec<RequestedOutput>,
     /// Priority level, 1 highest; 0 means the model's default (`priority` parameter).
     pub priority: u64,
     /// How long the client waits, counted from `arrived`: the least of the `timeout` parameter, `grpc-timeout` and
@@ -52,8 +51,8 @@ impl InferRequest {
             model,
             id: Name::default(),
             parameters: Parameters::default(),
-            inputs: SmallVec::new(),
-            outputs: SmallVec::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
             priority: 0,
             timeout: None,
             arrived: Instant::now(),

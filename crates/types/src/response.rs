@@ -2,7 +2,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adulis_tensor::Tensor;
-use smallvec::SmallVec;
 
 use crate::{Name, Parameters};
 
@@ -18,7 +17,7 @@ pub struct InferResponse {
     /// Response parameters.
     pub parameters: Parameters,
     /// Outputs: those requested in the order requested, or all in the model's order.
-    pub outputs: SmallVec<[OutputTensor; 2]>,
+    pub outputs: Vec<OutputTensor>,
     /// Where the time went.
     pub timings: StageTimings,
 }

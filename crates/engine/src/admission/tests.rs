@@ -41,7 +41,7 @@ fn refusal(inputs: Vec<InputTensor>) -> String {
 
 #[test]
 fn inputs_are_put_in_the_signatures_order() {
-    let admitted = interface(Some(4)).admit([input("B", &[3, 7]), input("A", &[3, 2])], &[]).unwrap();
+    let admitted = interface(Some(4)).admit(vec![input("B", &[3, 7]), input("A", &[3, 2])], &[]).unwrap();
     assert_eq!(admitted.inputs.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 1]);
     assert_eq!((admitted.rows, admitted.outputs), (3, Selection::All));
 }
@@ -76,7 +76,7 @@ fn what_does_not_fit_is_named() {
 
 #[test]
 fn rows_do_not_matter_without_a_batch_dimension() {
-    let admitted = interface(None).admit([input("A", &[5, 2]), input("B", &[0, 1])], &[]).unwrap();
+    let admitted = interface(None).admit(vec![input("A", &[5, 2]), input("B", &[0, 1])], &[]).unwrap();
     assert_eq!(admitted.rows, 1);
 }
 
