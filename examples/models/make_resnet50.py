@@ -33,7 +33,9 @@ class Network:
         self.weights.append(numpy_helper.from_array(values, name))
         return name
 
-    def conv(self, x: str, name: str, channels: tuple[int, int], kernel: int, stride: int = 1, gain: float = 2.0) -> str:
+    def conv(
+        self, x: str, name: str, channels: tuple[int, int], kernel: int, stride: int = 1, gain: float = 2.0
+    ) -> str:
         inputs, outputs = channels
         shape = (outputs, inputs, kernel, kernel)
         weight = self.weight(f"{name}.weight", shape, np.sqrt(gain / (inputs * kernel * kernel)))

@@ -14,7 +14,11 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-GENERATED = {"mlp": "0.6 MB, for benchmarks", "minilm": "91 MB, sentence embeddings", "resnet50": "102 MB, for benchmarks"}
+GENERATED = {
+    "mlp": "0.6 MB, for benchmarks",
+    "minilm": "91 MB, sentence embeddings",
+    "resnet50": "102 MB, for benchmarks",
+}
 NEEDED = ["numpy", "onnx"]
 
 
@@ -41,7 +45,9 @@ def make(name: str, out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=HERE, help="the model repository to write to (default: this folder)")
+    parser.add_argument(
+        "--out", type=Path, default=HERE, help="the model repository to write to (default: this folder)"
+    )
     parser.add_argument("--only", action="append", choices=sorted(GENERATED), metavar="NAME", help="make this one only")
     parser.add_argument("--force", action="store_true", help="make them again even if they are there")
     arguments = parser.parse_args()
