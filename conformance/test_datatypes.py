@@ -1,0 +1,92 @@
+"""Every datatype of the protocol, in and out, at its extremes."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+from tritonclient.utils import triton_to_np_dtype
+
+from ask import Asker
+from laboratory import BINARY_ONLY, NUMERIC
+
+TEXTS = ["", "plain", "ünïcödé 漢字 🜁", 'quotes " and \\ and \n newline', "x" * 5000]
+
+
+def numpy_type(name: str) -> type:
+    return ml_dtypes.bfloat16 if name == "BF16" else triton_to_np_dtype(name)
+
+
+@pytest.mark.parametrize("name", NUMERIC)
+def test_numeric(lab_asker: Asker, name: str) -> None:
+    if lab_asker.protocol == "http-json" and name in BINARY_ONLY:
+        pytest.skip(f"{name} has no JSON form in Triton's clients")
+    sent = np.array([NUMERIC[name][1]] * 3).astype(numpy_type(name))
+    answer = lab_asker.infer(f"type_{name.lower()}", {"X": sent})
+    same = answer["SAME"]
+    assert same.shape == sent.shape
+    assert same.astype(sent.dtype).tobytes() == sent.tobytes()
+    np.testing.assert_array_equal(answer["WIDE"], sent.astype(np.float64))
+
+
+@pytest.mark.parametrize("name", ["FP32", "FP64", "FP16"])
+def test_values_that_json_lacks_travel_in_binary(lab_asker: Asker, name: str) -> None:
+    if lab_asker.protocol == "http-json":
+        pytest.skip("JSON has no NaN and no infinities; see test_errors.py")
+    sent = np.array([[np.nan, np.inf, -np.inf, -0.0]], numpy_type(name))
+    same = lab_asker.infer(f"type_{name.lower()}", {"X": sent})["SAME"]
+    assert same.tobytes() == sent.tobytes()
+
+
+def test_bytes_of_text(lab_asker: Asker) -> None:
+    sent = np.array([[text.encode() for text in TEXTS]], np.object_)
+    same = lab_asker.infer("type_bytes", {"X": sent})["SAME"]
+    assert same.shape == sent.shape
+    found = [item if isinstance(item, bytes) else item.encode() for item in same[0]]
+    assert found == list(sent[0])
+
+
+def test_bytes_that_are_no_text(lab_asker: Asker) -> None:
+    if lab_asker.protocol == "http-json":
+        pytest.skip("JSON carries text only")
+    sent = np.array([[b"\x00", b"a\x00b", b"\xff\xfe\x80", bytes(range(256))]], np.object_)
+    assert list(lab_asker.infer("type_bytes", {"X": sent})["SAME"][0]) == list(sent[0])
+
+
+def test_several_inputs_of_different_datatypes(lab_asker: Asker) -> None:
+    inputs = {
+        "FLAGS": np.array([[True, False, True], [False, False, True]]),
+        "NUMBERS": np.array([[1, 2, -3], [4, 5, 2**40]]),
+        "TEXT": np.array([[b"one"], [b"two"]], np.object_),
+    }
+    answer = lab_asker.infer("mixed", inputs)
+    np.testing.assert_array_equal(answer["KEPT"], [[1, 0, -3], [0, 0, 2**40]])
+    assert [str(item, "utf-8") if isinstance(item, bytes) else item for item in answer["SAID"][:, 0]] == ["one", "two"]
+
+
+def test_scalars(lab_asker: Asker) -> None:
+    answer = lab_asker.infer("scalar", {"A": np.array(1.5, np.float32), "B": np.array(2.25, np.float32)})
+    assert answer["SUM"].shape == ()
+    assert answer["SUM"] == 3.75
+
+
+def test_a_model_without_a_batch_dimension(lab_asker: Asker) -> None:
+    sent = np.arange(6, dtype=np.float32).reshape(2, 3)
+    np.testing.assert_array_equal(lab_asker.infer("unbatched", {"X": sent})["Y"], sent.T)
+
+
+def test_an_optional_input(lab_asker: Asker) -> None:
+    sent = np.array([[1, 2], [3, 4]], np.float32)
+    np.testing.assert_array_equal(lab_asker.infer("optional", {"A": sent})["SUM"], sent + [10, 20])
+    given = np.array([1, 1], np.float32)
+    np.testing.assert_array_equal(lab_asker.infer("optional", {"A": sent, "B": given})["SUM"], sent + 1)
+    np.testing.assert_array_equal(lab_asker.infer("optional", {"A": sent})["SUM"], sent + [10, 20])
+
+
+def test_no_elements(lab_asker: Asker) -> None:
+    sent = np.zeros((1, 0), np.float32)
+    answer = lab_asker.infer("type_fp32", {"X": sent})
+    assert answer["SAME"].shape == (1, 0)
+
+
+def test_a_large_tensor(lab_asker: Asker) -> None:
+    sent = np.random.default_rng(1).standard_normal((4, 50_000), dtype=np.float32)
+    np.testing.assert_array_equal(lab_asker.infer("type_fp32", {"X": sent})["SAME"], sent)
