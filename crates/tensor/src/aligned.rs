@@ -18,11 +18,15 @@ pub struct AlignedBuffer {
 
 impl AlignedBuffer {
     /// A buffer of `length` zero bytes.
+    ///
+    /// Cost: one allocation; the system's zero pages are taken as they are, so a large buffer costs memory only as it is
+    /// written.
     #[must_use]
     pub fn zeroed(length: usize) -> Self {
-        let mut buffer = Self::default();
-        buffer.resize(length);
-        buffer
+        Self {
+            lines: bytemuck::zeroed_vec(length.div_ceil(LINE_BYTES)),
+            length,
+        }
     }
 
     /// Sets the length in bytes; new bytes are zero or what an earlier use left there.
@@ -88,5 +92,13 @@ mod tests {
         assert_eq!((buffer.len(), buffer[99], buffer[100]), (130, 1, 2));
         assert!(buffer.gather([&[3_u8; 64][..]].into_iter()));
         assert_eq!(&buffer[..], &[3; 64]);
+    }
+
+    #[test]
+    fn zeroed_has_its_length() {
+        for length in [0, 1, 64, 65] {
+            let buffer = AlignedBuffer::zeroed(length);
+            assert_eq!(&buffer[..], vec![0; length]);
+        }
     }
 }

@@ -1,0 +1,205 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use adulis_tensor::{DataType, ShapePattern};
+use adulis_types::{
+    BoxFuture, ErrorKind, Failure, Fault, InferRequest, InferResponse, InferenceService, ModelMetadata,
+    ModelRef, OutputTensor, Parameters, Retry, ServerMetadata, StageTimings, TensorMetadata,
+};
+use parking_lot::Mutex;
+
+/// How many calls of [`ScriptedService::infer`](InferenceService::infer) began, ended, and were dropped before their end.
+#[derive(Debug, Default)]
+pub struct Calls {
+    /// Begun.
+    pub started: AtomicUsize,
+    /// Answered, well or badly.
+    pub finished: AtomicUsize,
+    /// Dropped before their answer.
+    pub cancelled: AtomicUsize,
+}
+
+impl Calls {
+    /// Waits until `count` calls have begun.
+    ///
+    /// # Panics
+    /// After five seconds.
+    pub async fn wait_started(&self, count: usize) {
+        wait_for(&self.started, count, "started").await;
+    }
+
+    /// Waits until `count` calls were dropped.
+    ///
+    /// # Panics
+    /// After five seconds.
+    pub async fn wait_cancelled(&self, count: usize) {
+        wait_for(&self.cancelled, count, "cancelled").await;
+    }
+}
+
+async fn wait_for(counter: &AtomicUsize, count: usize, what: &str) {
+    for _ in 0..1000 {
+        if counter.load(Ordering::SeqCst) >= count {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(
+        counter.load(Ordering::SeqCst) >= count,
+        "waited for {count} calls {what}, saw {}",
+        counter.load(Ordering::SeqCst)
+    );
+}
+
+/// A service whose models do what their names say.
+///
+/// `echo` answers each input as the output of the same name; `slow` never answers; `late` echoes after 100 ms; `panic`
+/// panics; `fail-<kind>`, as `fail-overloaded`, fails with that [`ErrorKind`], `overloaded` with a retry after 1.2 s;
+/// `loading` is not ready. All other names are unknown, and so is every version but 1.
+#[derive(Debug, Default)]
+pub struct ScriptedService {
+    /// What happened so far.
+    pub calls: Arc<Calls>,
+    /// Whether the server says that it is not ready.
+    pub unready: AtomicBool,
+    /// The last request that came in, for tests of what a frontend puts into it.
+    pub last: Mutex<Option<InferRequest>>,
+}
+
+impl ScriptedService {
+    fn find(model: &ModelRef) -> Result<(), Fault> {
+        let known = matches!(
+            &*model.name,
+            "echo" | "slow" | "late" | "panic" | "loading" | "a name/with é"
+        ) || model.name.starts_with("fail-");
+        if !known {
+            return Err(Failure::new(
+                ErrorKind::NotFound,
+                format!("Request for unknown model: '{}' is not found", model.name),
+            )
+            .into());
+        }
+        match model.version {
+            None | Some(1) => Ok(()),
+            Some(version) => Err(Failure::new(
+                ErrorKind::NotFound,
+                format!("model '{}' has no version {version}", model.name),
+            )
+            .into()),
+        }
+    }
+}
+
+struct Running {
+    calls: Arc<Calls>,
+    done: bool,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let counter = if self.done {
+            &self.calls.finished
+        } else {
+            &self.calls.cancelled
+        };
+        counter.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl InferenceService for ScriptedService {
+    fn infer(&self, request: InferRequest) -> BoxFuture<'_, Result<InferResponse, Fault>> {
+        *self.last.lock() = Some(request.clone());
+        Box::pin(async move {
+            let mut running = Running {
+                calls: Arc::clone(&self.calls),
+                done: false,
+            };
+            self.calls.started.fetch_add(1, Ordering::SeqCst);
+            let answer = act(request).await;
+            running.done = true;
+            answer
+        })
+    }
+
+    fn ready(&self) -> bool {
+        !self.unready.load(Ordering::SeqCst)
+    }
+
+    fn model_ready(&self, model: &ModelRef) -> Result<bool, Fault> {
+        Self::find(model)?;
+        Ok(model.name != "loading")
+    }
+
+    fn server_metadata(&self) -> ServerMetadata {
+        ServerMetadata {
+            name: "scripted".into(),
+            version: "0.0.1".into(),
+            extensions: vec!["binary_tensor_data".into()],
+        }
+    }
+
+    fn model_metadata(&self, model: &ModelRef) -> Result<ModelMetadata, Fault> {
+        Self::find(model)?;
+        let tensor = |name: &str| TensorMetadata {
+            name: name.into(),
+            datatype: DataType::Fp32,
+            shape: ShapePattern::new(&[-1, 16]),
+            optional: false,
+        };
+        Ok(ModelMetadata {
+            name: model.name.as_str().into(),
+            versions: vec![1],
+            platform: "scripted".into(),
+            inputs: vec![tensor("INPUT0")],
+            outputs: vec![tensor("INPUT0")],
+        })
+    }
+}
+
+#[expect(clippy::panic, reason = "the model named `panic` is there to panic")]
+async fn act(request: InferRequest) -> Result<InferResponse, Fault> {
+    ScriptedService::find(&request.model)?;
+    match &*request.model.name {
+        "slow" => std::future::pending::<()>().await,
+        "late" => tokio::time::sleep(Duration::from_millis(100)).await,
+        "panic" => panic!("the model was asked to panic"),
+        "loading" => return Err(Failure::new(ErrorKind::Unavailable, "model 'loading' is not ready").into()),
+        name => {
+            if let Some(kind) = name.strip_prefix("fail-") {
+                return Err(failure(kind).into());
+            }
+        }
+    }
+    Ok(echo(request))
+}
+
+fn failure(kind: &str) -> Failure {
+    let kind = ErrorKind::ALL
+        .into_iter()
+        .find(|candidate| candidate.as_str() == kind)
+        .unwrap_or(ErrorKind::NotFound);
+    let mut failure = Failure::new(kind, format!("asked to fail as {}", kind.as_str()));
+    if kind == ErrorKind::Overloaded {
+        failure.retry = Retry::After(Duration::from_millis(1200));
+    }
+    failure
+}
+
+fn echo(request: InferRequest) -> InferResponse {
+    InferResponse {
+        model_name: request.model.name.as_str().into(),
+        model_version: request.model.version.unwrap_or(1),
+        id: request.id,
+        parameters: Parameters::default(),
+        outputs: request
+            .inputs
+            .into_iter()
+            .map(|input| OutputTensor {
+                name: input.name.as_str().into(),
+                tensor: input.tensor,
+            })
+            .collect(),
+        timings: StageTimings::default(),
+    }
+}
