@@ -60,9 +60,7 @@ fn lay_out(binary: &Path, library: &Path, stage: &Path) -> Result<()> {
     let libraries = stage.join("lib");
     fs::create_dir_all(&libraries).with_context(|| format!("cannot make {}", libraries.display()))?;
     copy(binary, &stage.join("adulis"))?;
-    let installed = library
-        .parent()
-        .context("invariant: the library is in a folder")?;
+    let installed = library.parent().context("invariant: the library is in a folder")?;
     for name in onnxruntime::FILES {
         copy(&installed.join(name), &libraries.join(name))?;
     }
@@ -102,11 +100,8 @@ mod tests {
     #[test]
     fn a_missing_binary_is_named() {
         let scratch = tempfile::tempdir().unwrap();
-        let error = lay_out(
-            &scratch.path().join("none"),
-            &scratch.path().join("a/b"),
-            &scratch.path().join("s"),
-        );
+        let error =
+            lay_out(&scratch.path().join("none"), &scratch.path().join("a/b"), &scratch.path().join("s"));
         assert!(error.unwrap_err().to_string().contains("none"));
     }
 }

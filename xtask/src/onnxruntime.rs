@@ -129,17 +129,9 @@ fn install(wheel: &Path, sha256: &str, scratch: &Path, folder: &Path) -> Result<
     let mut archive = ZipArchive::new(io::Cursor::new(bytes)).context("the wheel is not a zip archive")?;
     let staged = scratch.join("staged");
     fs::create_dir(&staged)?;
-    extract(
-        &mut archive,
-        &format!("onnxruntime/capi/{LIBRARY}.{VERSION}"),
-        &staged.join(LIBRARY),
-    )?;
+    extract(&mut archive, &format!("onnxruntime/capi/{LIBRARY}.{VERSION}"), &staged.join(LIBRARY))?;
     for notice in NOTICES {
-        extract(
-            &mut archive,
-            &format!("onnxruntime/{notice}"),
-            &staged.join(notice),
-        )?;
+        extract(&mut archive, &format!("onnxruntime/{notice}"), &staged.join(notice))?;
     }
     fs::write(staged.join(STAMP), sha256)?;
     if folder.exists() {
@@ -150,9 +142,7 @@ fn install(wheel: &Path, sha256: &str, scratch: &Path, folder: &Path) -> Result<
 }
 
 fn extract(archive: &mut ZipArchive<io::Cursor<Vec<u8>>>, name: &str, to: &Path) -> Result<()> {
-    let mut entry = archive
-        .by_name(name)
-        .with_context(|| format!("the wheel has no {name}"))?;
+    let mut entry = archive.by_name(name).with_context(|| format!("the wheel has no {name}"))?;
     let mut file = File::create(to).with_context(|| format!("cannot write {}", to.display()))?;
     io::copy(&mut entry, &mut file).with_context(|| format!("cannot take {name} out of the wheel"))?;
     Ok(())

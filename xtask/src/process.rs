@@ -14,9 +14,7 @@ const LINES_SHOWN: usize = 25;
 /// # Errors
 /// It can't be started, or doesn't end with success.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start {}", shown(command)))?;
+    let status = command.status().with_context(|| format!("cannot start {}", shown(command)))?;
     if !status.success() {
         bail!("{} ended with {status}", shown(command));
     }
@@ -37,12 +35,7 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
         return Ok(stdout);
     }
     let told = format!("{stdout}{}", String::from_utf8_lossy(&output.stderr));
-    bail!(
-        "{} ended with {}\n{}",
-        shown(command),
-        output.status,
-        last_lines(&told)
-    );
+    bail!("{} ended with {}\n{}", shown(command), output.status, last_lines(&told));
 }
 
 /// Runs a program behind a spinner, and a line of text where there is no terminal.
@@ -63,19 +56,13 @@ pub(crate) fn capture_with_progress(command: &mut Command, doing: &str) -> Resul
 
 /// True if a program can be started and ends with success; its output is dropped.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
-    let quiet = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     quiet.status().is_ok_and(|status| status.success())
 }
 
 fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 fn last_lines(text: &str) -> String {

@@ -22,14 +22,16 @@ pub(crate) struct Python {
 }
 
 impl Python {
-    /// Finds `$ADULIS_PYTHON`, else `python3`. Where there is none, or none with `venv`, and we are root on a
-    /// Debian, it is installed.
+    /// Finds `$ADULIS_PYTHON`, else `python3`, which is installed where it is missing, or lacks `venv`, and we are
+    /// root on a Debian.
     ///
     /// # Errors
     /// There is none and it can't be installed; the message says how to get it.
     pub(crate) fn find() -> Result<Self> {
-        let program = env::var_os("ADULIS_PYTHON").unwrap_or_else(|| "python3".into());
-        if !has_venv(&program) && can_install_debian_packages() {
+        let named = env::var_os("ADULIS_PYTHON").filter(|program| !program.is_empty());
+        let is_ours_to_install = named.is_none();
+        let program = named.unwrap_or_else(|| "python3".into());
+        if is_ours_to_install && !has_venv(&program) && can_install_debian_packages() {
             install_debian_packages(&["python3", "python3-venv"])?;
         }
         let script = "import sys; assert sys.version_info >= (3, 11), sys.version; print(sys.version)";
@@ -50,9 +52,7 @@ impl Python {
         let wanted =
             fs::read(requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
         let digest = cache::sha256(&[self.version.as_bytes(), &wanted].concat());
-        let folder = cache::folder()?
-            .join("venv")
-            .join(format!("{name}-{}", &digest[..12]));
+        let folder = cache::folder()?.join("venv").join(format!("{name}-{}", &digest[..12]));
         let environment = Environment { folder };
         let finished = environment.folder.join("finished");
         if finished.exists() {
@@ -93,9 +93,7 @@ impl Python {
         if process::succeeds(Command::new(&self.program).args(["-m", "pip", "--version"])) {
             return Ok(own);
         }
-        let environment = Environment {
-            folder: cache::folder()?.join("venv").join("pip"),
-        };
+        let environment = Environment { folder: cache::folder()?.join("venv").join("pip") };
         let mut venv = Command::new(&self.program);
         venv.args(["-m", "venv"]).arg(&environment.folder);
         process::capture_with_progress(&mut venv, "making a Python environment for pip")?;
@@ -132,9 +130,7 @@ fn install_debian_packages(packages: &[&str]) -> Result<()> {
     process::capture_with_progress(Command::new("apt-get").arg("update"), "apt-get update")?;
     let mut install = Command::new("apt-get");
     install.env("DEBIAN_FRONTEND", "noninteractive");
-    install
-        .args(["install", "--yes", "--no-install-recommends"])
-        .args(packages);
+    install.args(["install", "--yes", "--no-install-recommends"]).args(packages);
     process::capture_with_progress(&mut install, &doing).map(drop)
 }
 

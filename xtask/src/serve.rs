@@ -26,10 +26,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode> {
     setup::report(&missing);
     process::run(workspace::cargo().args(["build", "--release", "--package", "adulis"]))?;
     let mut server = Command::new(workspace::binary("release")?);
-    server
-        .current_dir(workspace::root())
-        .args(["serve", "examples/models"])
-        .args(&args.flags);
+    server.current_dir(workspace::root()).args(["serve", "examples/models"]).args(&args.flags);
     print_first_request(&args.flags);
     replace_by(&mut server)
 }
@@ -41,10 +38,7 @@ fn print_first_request(flags: &[String]) {
     }
     let port = rest_port(flags);
     eprintln!("\nwhen it is ready, classify a handwritten digit:\n");
-    eprintln!(
-        "  curl -s localhost:{port}/v2/models/digits/infer -d @{}\n",
-        request.display()
-    );
+    eprintln!("  curl -s localhost:{port}/v2/models/digits/infer -d @{}\n", request.display());
 }
 
 /// The port in `--http ADDR:PORT` or `--http=ADDR:PORT`, the last one given.
@@ -54,10 +48,7 @@ fn rest_port(flags: &[String]) -> &str {
         .filter(|pair| pair[0] == "--http")
         .map(|pair| pair[1].as_str())
         .next_back();
-    let inline = flags
-        .iter()
-        .filter_map(|flag| flag.strip_prefix("--http="))
-        .next_back();
+    let inline = flags.iter().filter_map(|flag| flag.strip_prefix("--http=")).next_back();
     let port = after.or(inline).and_then(|address| address.rsplit(':').next());
     port.unwrap_or(DEFAULT_PORT)
 }

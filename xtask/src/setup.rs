@@ -21,11 +21,7 @@ pub(crate) struct SetupArgs {
 pub(crate) fn run(args: &SetupArgs) -> Result<ExitCode> {
     let missing = ensure(args)?;
     report(&missing);
-    Ok(if missing.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// A part that could not be set up.
@@ -62,12 +58,7 @@ pub(crate) fn ensure(args: &SetupArgs) -> Result<Vec<Missing>> {
 
 /// Says what is missing, why, and what works without it.
 pub(crate) fn report(missing: &[Missing]) {
-    for Missing {
-        what,
-        why,
-        without_it,
-    } in missing
-    {
+    for Missing { what, why, without_it } in missing {
         eprintln!("\nmissing: {what}\n  why: {why:#}\n  without it: {without_it}");
     }
 }

@@ -59,11 +59,7 @@ pub(crate) fn run(args: &SuiteArgs) -> Result<ExitCode> {
         rows.push(row);
     }
     eprint!("\n{}", summary::table(&rows));
-    let failed: BTreeSet<&str> = rows
-        .iter()
-        .filter(|row| row.is_failure())
-        .map(Row::name)
-        .collect();
+    let failed: BTreeSet<&str> = rows.iter().filter(|row| row.is_failure()).map(Row::name).collect();
     if failed.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -77,11 +73,7 @@ mod tests {
     use super::*;
 
     fn args(only: &[Step], skip: &[Step]) -> SuiteArgs {
-        SuiteArgs {
-            only: only.to_vec(),
-            skip: skip.to_vec(),
-            fail_fast: false,
-        }
+        SuiteArgs { only: only.to_vec(), skip: skip.to_vec(), fail_fast: false }
     }
 
     #[test]

@@ -63,20 +63,12 @@ pub(crate) struct Fault {
 
 impl Fault {
     fn in_file(path: &str, message: impl Into<String>) -> Self {
-        Self {
-            path: path.to_owned(),
-            line: None,
-            message: message.into(),
-        }
+        Self { path: path.to_owned(), line: None, message: message.into() }
     }
 
     /// `index` counts from 0, as iterators do.
     fn at(path: &str, index: usize, message: impl Into<String>) -> Self {
-        Self {
-            path: path.to_owned(),
-            line: Some(index + 1),
-            message: message.into(),
-        }
+        Self { path: path.to_owned(), line: Some(index + 1), message: message.into() }
     }
 }
 
@@ -98,9 +90,7 @@ pub(crate) struct SourceFile {
 
 impl SourceFile {
     fn has_extension(&self, extension: &str) -> bool {
-        Path::new(&self.path)
-            .extension()
-            .is_some_and(|found| found == extension)
+        Path::new(&self.path).extension().is_some_and(|found| found == extension)
     }
 }
 
@@ -115,10 +105,7 @@ fn files(root: &Path) -> Result<Vec<SourceFile>> {
     // What is deleted but still in the index, and what is not text, has no lines to check.
     let read = |path: &str| {
         let text = fs::read_to_string(root.join(path)).ok()?;
-        Some(SourceFile {
-            path: path.to_owned(),
-            text,
-        })
+        Some(SourceFile { path: path.to_owned(), text })
     };
     Ok(paths.filter_map(read).collect())
 }
@@ -137,10 +124,6 @@ mod tests {
     #[test]
     fn the_listing_sees_this_file() {
         let files = files(&workspace::root()).unwrap();
-        assert!(
-            files
-                .iter()
-                .any(|file| file.path == "xtask/src/tidy.rs" && !file.text.is_empty())
-        );
+        assert!(files.iter().any(|file| file.path == "xtask/src/tidy.rs" && !file.text.is_empty()));
     }
 }

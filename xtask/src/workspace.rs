@@ -13,9 +13,7 @@ use cargo_metadata::{Metadata, MetadataCommand};
 pub(crate) fn root() -> PathBuf {
     let package = env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-    package
-        .parent()
-        .map_or_else(|| package.clone(), Path::to_path_buf)
+    package.parent().map_or_else(|| package.clone(), Path::to_path_buf)
 }
 
 /// Cargo, the one that started us if there is one, in the root of the checkout.
@@ -43,8 +41,5 @@ pub(crate) fn metadata() -> Result<Metadata> {
 /// Cargo can't read the manifests.
 pub(crate) fn binary(profile: &str) -> Result<PathBuf> {
     let target = metadata()?.target_directory;
-    Ok(target
-        .as_std_path()
-        .join(profile)
-        .join(format!("adulis{}", env::consts::EXE_SUFFIX)))
+    Ok(target.as_std_path().join(profile).join(format!("adulis{}", env::consts::EXE_SUFFIX)))
 }

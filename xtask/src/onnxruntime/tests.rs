@@ -44,13 +44,8 @@ fn another_digest_is_an_error_that_says_so() {
     let scratch = tempfile::tempdir().unwrap();
     let (wheel, folder) = (scratch.path().join("w.whl"), scratch.path().join("1.28.0"));
     let digest = write_wheel(&wheel, &COMPLETE);
-    let error = install(&wheel, &"0".repeat(64), scratch.path(), &folder)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("digest mismatch") && error.contains(&digest),
-        "{error}"
-    );
+    let error = install(&wheel, &"0".repeat(64), scratch.path(), &folder).unwrap_err().to_string();
+    assert!(error.contains("digest mismatch") && error.contains(&digest), "{error}");
     assert!(!folder.exists());
 }
 
@@ -59,9 +54,7 @@ fn a_wheel_without_the_library_is_an_error() {
     let scratch = tempfile::tempdir().unwrap();
     let (wheel, folder) = (scratch.path().join("w.whl"), scratch.path().join("1.28.0"));
     let digest = write_wheel(&wheel, &COMPLETE[1..]);
-    let error = install(&wheel, &digest, scratch.path(), &folder)
-        .unwrap_err()
-        .to_string();
+    let error = install(&wheel, &digest, scratch.path(), &folder).unwrap_err().to_string();
     assert!(error.contains("libonnxruntime.so.1.28.0"), "{error}");
     assert!(!folder.exists());
 }

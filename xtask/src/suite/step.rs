@@ -129,8 +129,7 @@ fn tests() -> Result<()> {
 
 fn rustdoc() -> Result<()> {
     let mut doc = workspace::cargo();
-    doc.env("RUSTDOCFLAGS", "--deny warnings")
-        .args(["doc", "--workspace", "--no-deps"]);
+    doc.env("RUSTDOCFLAGS", "--deny warnings").args(["doc", "--workspace", "--no-deps"]);
     process::run(&mut doc)
 }
 
@@ -171,9 +170,7 @@ fn advisories() -> Verdict {
         return Verdict::NotRun(why.context("the advisory database can't be fetched from here"));
     }
     let check = |mut deny: Command| process::run(deny.args(["check", "--disable-fetch", "advisories"]));
-    deny()
-        .and_then(check)
-        .map_or_else(Verdict::Failed, |()| Verdict::Passed)
+    deny().and_then(check).map_or_else(Verdict::Failed, |()| Verdict::Passed)
 }
 
 /// The Python tests in `conformance/`, which find the server's binary in `ADULIS_BIN`.
@@ -182,9 +179,7 @@ fn conformance() -> Result<()> {
     let folder = workspace::root().join("conformance");
     let environment = Python::find()?.environment("conformance", &folder.join("requirements.txt"))?;
     let mut pytest = environment.python();
-    pytest
-        .current_dir(workspace::root())
-        .env("ADULIS_BIN", workspace::binary("debug")?);
+    pytest.current_dir(workspace::root()).env("ADULIS_BIN", workspace::binary("debug")?);
     process::run(pytest.args(["-m", "pytest", "conformance"]))
 }
 

@@ -37,16 +37,8 @@ impl Row {
 
     /// A step that was not tried.
     pub(super) fn left_out(step: Step, stopped: bool) -> Self {
-        let outcome = if stopped {
-            Outcome::NotReached
-        } else {
-            Outcome::Skipped
-        };
-        Self {
-            step,
-            outcome,
-            took: Duration::ZERO,
-        }
+        let outcome = if stopped { Outcome::NotReached } else { Outcome::Skipped };
+        Self { step, outcome, took: Duration::ZERO }
     }
 
     /// True if it makes the whole command fail.
@@ -88,16 +80,8 @@ mod tests {
     fn every_step_has_a_line_with_time_and_outcome() {
         let rows = [
             Row::ran(Step::Fmt, &Verdict::Passed, Duration::from_millis(1500)),
-            Row::ran(
-                Step::Clippy,
-                &Verdict::Failed(anyhow!("x")),
-                Duration::from_secs(61),
-            ),
-            Row::ran(
-                Step::Advisories,
-                &Verdict::NotRun(anyhow!("x")),
-                Duration::from_secs(1),
-            ),
+            Row::ran(Step::Clippy, &Verdict::Failed(anyhow!("x")), Duration::from_secs(61)),
+            Row::ran(Step::Advisories, &Verdict::NotRun(anyhow!("x")), Duration::from_secs(1)),
             Row::left_out(Step::Test, false),
             Row::left_out(Step::Doctest, true),
         ];

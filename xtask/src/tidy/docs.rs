@@ -18,38 +18,25 @@ pub(super) fn check(root: &Path, files: &[SourceFile]) -> Vec<Fault> {
 }
 
 fn missing(files: &[SourceFile]) -> Vec<Fault> {
-    let absent = EXPECTED
-        .iter()
-        .filter(|name| !files.iter().any(|file| file.path == **name));
+    let absent = EXPECTED.iter().filter(|name| !files.iter().any(|file| file.path == **name));
     absent.map(|name| Fault::in_file(name, "is missing")).collect()
 }
 
 fn dead_links(file: &SourceFile, files: &[SourceFile], exists: impl Fn(&Path) -> bool) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (index, target) in links(&file.text) {
-        let (path, anchor) = target
-            .split_once('#')
-            .map_or((target, None), |(path, anchor)| (path, Some(anchor)));
+        let (path, anchor) =
+            target.split_once('#').map_or((target, None), |(path, anchor)| (path, Some(anchor)));
         let to = resolve(&file.path, path);
         if !exists(&to) {
-            faults.push(Fault::at(
-                &file.path,
-                index,
-                format!("the link to {target} leads nowhere"),
-            ));
+            faults.push(Fault::at(&file.path, index, format!("the link to {target} leads nowhere")));
             continue;
         }
-        let document = files
-            .iter()
-            .find(|other| other.has_extension("md") && Path::new(&other.path) == to);
+        let document = files.iter().find(|other| other.has_extension("md") && Path::new(&other.path) == to);
         if let (Some(document), Some(anchor)) = (document, anchor)
             && !headings(&document.text).any(|heading| slug(heading) == anchor)
         {
-            faults.push(Fault::at(
-                &file.path,
-                index,
-                format!("the link to {target} names no heading"),
-            ));
+            faults.push(Fault::at(&file.path, index, format!("the link to {target} names no heading")));
         }
     }
     faults
@@ -84,12 +71,8 @@ fn headings(text: &str) -> impl Iterator<Item = &str> {
 
 /// A heading's anchor, as the usual Markdown renderers make it.
 fn slug(heading: &str) -> String {
-    let kept = heading
-        .chars()
-        .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
-    kept.map(|c| if c == ' ' { '-' } else { c })
-        .collect::<String>()
-        .to_lowercase()
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect::<String>().to_lowercase()
 }
 
 /// A link's target relative to the root; an empty one is the document itself.
@@ -114,10 +97,7 @@ mod tests {
     use super::*;
 
     fn file(path: &str, text: &str) -> SourceFile {
-        SourceFile {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        SourceFile { path: path.to_owned(), text: text.to_owned() }
     }
 
     fn dead(text: &str) -> Vec<String> {
@@ -126,10 +106,7 @@ mod tests {
             file("README.md", "# Two commands, one clone\n"),
         ];
         let exists = |path: &Path| files.iter().any(|file| Path::new(&file.path) == path);
-        dead_links(&files[0], &files, exists)
-            .iter()
-            .map(Fault::to_string)
-            .collect()
+        dead_links(&files[0], &files, exists).iter().map(Fault::to_string).collect()
     }
 
     #[test]
@@ -141,10 +118,7 @@ mod tests {
 
     #[test]
     fn a_link_to_a_missing_heading_fails() {
-        assert_eq!(
-            dead("[r](../README.md#two-commands-one-clone)\n# Here\n[h](#here)\n").len(),
-            0
-        );
+        assert_eq!(dead("[r](../README.md#two-commands-one-clone)\n# Here\n[h](#here)\n").len(), 0);
         assert_eq!(
             dead("[r](../README.md#three)\n"),
             ["docs/a.md:1: the link to ../README.md#three names no heading"]

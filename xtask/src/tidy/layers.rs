@@ -33,10 +33,7 @@ const SAME_LAYER: [(&str, &str); 1] = [("adulis-types", "adulis-tensor")];
 /// Third-party crates (with their `name-*` companions) that only these crates of ours may name.
 const OWNED: [(&str, &[&str]); 4] = [
     ("axum", &["adulis-http", "embed"]),
-    (
-        "tonic",
-        &["adulis-protocol", "adulis-grpc", "adulis-bench", "xtask"],
-    ),
+    ("tonic", &["adulis-protocol", "adulis-grpc", "adulis-bench", "xtask"]),
     ("ort", &["adulis-onnx"]),
     ("tract", &["adulis-tract"]),
 ];
@@ -69,10 +66,7 @@ impl Graph {
 impl From<&Metadata> for Graph {
     fn from(metadata: &Metadata) -> Self {
         let node = |package: &cargo_metadata::Package| {
-            let built = package
-                .dependencies
-                .iter()
-                .filter(|d| d.kind != DependencyKind::Development);
+            let built = package.dependencies.iter().filter(|d| d.kind != DependencyKind::Development);
             Node {
                 name: package.name.to_string(),
                 dependencies: built.map(|d| d.name.clone()).collect(),
@@ -102,10 +96,7 @@ pub(super) fn check(graph: &Graph) -> Vec<Fault> {
 }
 
 fn layer(name: &str) -> Option<Layer> {
-    LAYERS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, layer)| *layer)
+    LAYERS.iter().find(|(known, _)| *known == name).map(|(_, layer)| *layer)
 }
 
 fn arrow(from: &str, to: &str) -> Option<String> {
@@ -122,10 +113,8 @@ fn arrow(from: &str, to: &str) -> Option<String> {
 }
 
 fn ownership(from: &str, to: &str) -> Option<String> {
-    let is_of = |family: &str| {
-        to.strip_prefix(family)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
-    };
+    let is_of =
+        |family: &str| to.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
     let (_, owners) = OWNED.iter().find(|(family, _)| is_of(family))?;
     let allowed = owners.contains(&from);
     (!allowed).then(|| format!("{from} names {to}, which only {} may", owners.join(", ")))
@@ -138,51 +127,26 @@ mod tests {
     /// All crates of the table, without dependencies but these.
     fn messages(arrows: &[(&str, &str)]) -> Vec<String> {
         let dependencies = |name: &str| {
-            arrows
-                .iter()
-                .filter(|(from, _)| *from == name)
-                .map(|(_, to)| (*to).to_owned())
-                .collect()
+            arrows.iter().filter(|(from, _)| *from == name).map(|(_, to)| (*to).to_owned()).collect()
         };
-        let node = |name: &str| Node {
-            name: name.to_owned(),
-            dependencies: dependencies(name),
-        };
-        let extra = arrows
-            .iter()
-            .map(|(from, _)| *from)
-            .filter(|from| layer(from).is_none());
+        let node = |name: &str| Node { name: name.to_owned(), dependencies: dependencies(name) };
+        let extra = arrows.iter().map(|(from, _)| *from).filter(|from| layer(from).is_none());
         let names = LAYERS.iter().map(|(name, _)| *name).chain(extra);
-        check(&Graph(names.map(node).collect()))
-            .into_iter()
-            .map(|fault| fault.message)
-            .collect()
+        check(&Graph(names.map(node).collect())).into_iter().map(|fault| fault.message).collect()
     }
 
     #[test]
     fn downward_arrows_pass() {
         let none: [String; 0] = [];
-        assert_eq!(
-            messages(&[("adulis-http", "adulis-tensor"), ("adulis", "adulis-http")]),
-            none
-        );
-        assert_eq!(
-            messages(&[("adulis-types", "adulis-tensor"), ("adulis-http", "axum")]),
-            none
-        );
-        assert_eq!(
-            messages(&[("adulis-http", "tower"), ("adulis-onnx", "ort")]),
-            none
-        );
+        assert_eq!(messages(&[("adulis-http", "adulis-tensor"), ("adulis", "adulis-http")]), none);
+        assert_eq!(messages(&[("adulis-types", "adulis-tensor"), ("adulis-http", "axum")]), none);
+        assert_eq!(messages(&[("adulis-http", "tower"), ("adulis-onnx", "ort")]), none);
     }
 
     #[test]
     fn an_upward_arrow_fails() {
         let found = messages(&[("adulis-engine", "adulis-http")]);
-        assert_eq!(
-            found,
-            ["adulis-engine depends on adulis-http, which is in a higher layer"]
-        );
+        assert_eq!(found, ["adulis-engine depends on adulis-http, which is in a higher layer"]);
     }
 
     #[test]

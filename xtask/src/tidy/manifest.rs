@@ -8,11 +8,7 @@ pub(super) fn check(files: &[SourceFile]) -> Vec<Fault> {
         .iter()
         .filter(|file| file.path == "Cargo.toml" || file.path.ends_with("/Cargo.toml"));
     let rule = |file: &SourceFile| {
-        if file.path == "Cargo.toml" {
-            reasons(file)
-        } else {
-            inheritance(file)
-        }
+        if file.path == "Cargo.toml" { reasons(file) } else { inheritance(file) }
     };
     manifests.flat_map(rule).collect()
 }
@@ -43,21 +39,14 @@ fn reasons(file: &SourceFile) -> Vec<Fault> {
 }
 
 fn unexplained(file: &SourceFile, index: usize, name: &str) -> Fault {
-    Fault::at(
-        &file.path,
-        index,
-        format!("{name} has no comment that says why it is a dependency"),
-    )
+    Fault::at(&file.path, index, format!("{name} has no comment that says why it is a dependency"))
 }
 
 /// `name = value` at the start of a line.
 fn entry(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.split_once('=')?;
     let name = name.trim_end();
-    let is_key = !name.is_empty()
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    let is_key = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     is_key.then_some((name, value))
 }
 
@@ -81,29 +70,17 @@ fn inheritance(file: &SourceFile) -> Vec<Fault> {
         Err(error) => return vec![Fault::in_file(&file.path, error.to_string())],
     };
     let inherits = |value: Option<&toml::Value>| {
-        value
-            .and_then(|v| v.get("workspace"))
-            .and_then(toml::Value::as_bool)
-            .unwrap_or(false)
+        value.and_then(|v| v.get("workspace")).and_then(toml::Value::as_bool).unwrap_or(false)
     };
     let mut faults = Vec::new();
     if !inherits(table.get("lints")) {
-        faults.push(Fault::in_file(
-            &file.path,
-            "does not inherit the workspace's lints",
-        ));
+        faults.push(Fault::in_file(&file.path, "does not inherit the workspace's lints"));
     }
     let kinds = ["dependencies", "dev-dependencies", "build-dependencies"];
-    for (name, value) in kinds
-        .iter()
-        .filter_map(|kind| table.get(*kind)?.as_table())
-        .flatten()
-    {
+    for (name, value) in kinds.iter().filter_map(|kind| table.get(*kind)?.as_table()).flatten() {
         if !inherits(Some(value)) {
-            faults.push(Fault::in_file(
-                &file.path,
-                format!("{name} is not declared with `workspace = true`"),
-            ));
+            faults
+                .push(Fault::in_file(&file.path, format!("{name} is not declared with `workspace = true`")));
         }
     }
     faults
@@ -114,10 +91,7 @@ mod tests {
     use super::*;
 
     fn messages(path: &str, text: &str) -> Vec<String> {
-        let file = SourceFile {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        };
+        let file = SourceFile { path: path.to_owned(), text: text.to_owned() };
         check(&[file]).iter().map(Fault::to_string).collect()
     }
 
@@ -137,17 +111,9 @@ mod tests {
             "[lints]\nworkspace = true\n[dependencies]\na.workspace = true\nb = { workspace = true }\n";
         assert_eq!(messages("crates/a/Cargo.toml", good).len(), 0);
         let lints = messages("crates/a/Cargo.toml", "[dependencies]\na.workspace = true\n");
-        assert_eq!(
-            lints,
-            ["crates/a/Cargo.toml: does not inherit the workspace's lints"]
-        );
-        let version = messages(
-            "crates/a/Cargo.toml",
-            "[lints]\nworkspace = true\n[dev-dependencies]\nb = \"1\"\n",
-        );
-        assert_eq!(
-            version,
-            ["crates/a/Cargo.toml: b is not declared with `workspace = true`"]
-        );
+        assert_eq!(lints, ["crates/a/Cargo.toml: does not inherit the workspace's lints"]);
+        let version =
+            messages("crates/a/Cargo.toml", "[lints]\nworkspace = true\n[dev-dependencies]\nb = \"1\"\n");
+        assert_eq!(version, ["crates/a/Cargo.toml: b is not declared with `workspace = true`"]);
     }
 }

@@ -28,10 +28,7 @@ pub(super) fn check(file: &SourceFile) -> Vec<Fault> {
     let mut faults = Vec::new();
     let lines = file.text.lines().count();
     if lines > MAX_LINES {
-        faults.push(Fault::in_file(
-            &file.path,
-            format!("{lines} lines, {MAX_LINES} is the limit: split it"),
-        ));
+        faults.push(Fault::in_file(&file.path, format!("{lines} lines, {MAX_LINES} is the limit: split it")));
     }
     faults.extend(left_behind(file));
     if is_rust {
@@ -52,13 +49,7 @@ fn left_behind(file: &SourceFile) -> Vec<Fault> {
     let found = |line: &str| LEFT_BEHIND.iter().find(|word| holds_word(line, word)).copied();
     let lines = file.text.lines().enumerate();
     lines
-        .filter_map(|(i, line)| {
-            Some(Fault::at(
-                &file.path,
-                i,
-                format!("{} is left behind", found(line)?),
-            ))
-        })
+        .filter_map(|(i, line)| Some(Fault::at(&file.path, i, format!("{} is left behind", found(line)?))))
         .collect()
 }
 
@@ -70,11 +61,7 @@ fn holds_word(line: &str, word: &str) -> bool {
 
 fn ignored_tests(file: &SourceFile) -> Vec<Fault> {
     let bare = concat!("#[", "ignore]");
-    let lines = file
-        .text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| line.contains(bare));
+    let lines = file.text.lines().enumerate().filter(|(_, line)| line.contains(bare));
     lines
         .map(|(i, _)| Fault::at(&file.path, i, "an ignored test says why: `#[ignore = \"…\"]`"))
         .collect()
@@ -91,20 +78,14 @@ fn allowed_unsafe(file: &SourceFile) -> Vec<Fault> {
     let lines = file.text.lines().enumerate();
     let found = lines.filter(|(_, line)| words.iter().any(|word| line.contains(word)));
     let message = format!("unsafe code is for {} only", MAY_BE_UNSAFE.join(", "));
-    found
-        .map(|(i, _)| Fault::at(&file.path, i, message.clone()))
-        .collect()
+    found.map(|(i, _)| Fault::at(&file.path, i, message.clone())).collect()
 }
 
 /// `lib.rs` holds the crate's documentation, its modules and its re-exports.
 fn crate_root(file: &SourceFile) -> Vec<Fault> {
     let mut faults = Vec::new();
     if !file.text.starts_with("//!") {
-        faults.push(Fault::at(
-            &file.path,
-            0,
-            "lib.rs begins with the crate's documentation (`//!`)",
-        ));
+        faults.push(Fault::at(&file.path, 0, "lib.rs begins with the crate's documentation (`//!`)"));
     }
     // Of an attribute or a `use` that goes on over several lines: what ends it.
     let mut until: Option<&str> = None;
@@ -136,10 +117,11 @@ fn item_end(line: &str) -> Option<&'static str> {
     if line.starts_with("#[") || line.starts_with("#![") {
         return Some("]");
     }
-    let visible = line
-        .strip_prefix("pub(crate) ")
-        .or_else(|| line.strip_prefix("pub "))
-        .unwrap_or(line);
+    // What the crate can't be built for stands where it is seen first.
+    if line.starts_with("compile_error!(") {
+        return Some(");");
+    }
+    let visible = line.strip_prefix("pub(crate) ").or_else(|| line.strip_prefix("pub ")).unwrap_or(line);
     let is_module = visible.starts_with("mod ") && visible.ends_with(';');
     (is_module || visible.starts_with("use ")).then_some(";")
 }
@@ -149,22 +131,16 @@ mod tests {
     use super::*;
 
     fn messages(path: &str, text: &str) -> Vec<String> {
-        check(&SourceFile {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        })
-        .iter()
-        .map(Fault::to_string)
-        .collect()
+        check(&SourceFile { path: path.to_owned(), text: text.to_owned() })
+            .iter()
+            .map(Fault::to_string)
+            .collect()
     }
 
     #[test]
     fn a_long_file_fails_unless_generated() {
         let long = "// line\n".repeat(MAX_LINES + 1);
-        assert_eq!(
-            messages("a/b.rs", &long),
-            ["a/b.rs: 501 lines, 500 is the limit: split it"]
-        );
+        assert_eq!(messages("a/b.rs", &long), ["a/b.rs: 501 lines, 500 is the limit: split it"]);
         assert_eq!(messages("a/b.py", &"# line\n".repeat(501)).len(), 1);
         assert_eq!(messages("a/b.rs", &format!("// {GENERATED}\n{long}")).len(), 0);
         assert_eq!(messages("a/b.rs", &"// line\n".repeat(MAX_LINES)).len(), 0);
@@ -175,27 +151,15 @@ mod tests {
     fn what_is_left_behind_fails() {
         for word in LEFT_BEHIND {
             let text = format!("fn a() {{\n    {word} // later\n}}\n");
-            assert_eq!(
-                messages("a.rs", &text),
-                [format!("a.rs:2: {word} is left behind")]
-            );
+            assert_eq!(messages("a.rs", &text), [format!("a.rs:2: {word} is left behind")]);
         }
-        assert_eq!(
-            messages("a.rs", concat!("const A: &str = \"XX", "XXXX\";\n")).len(),
-            0
-        );
+        assert_eq!(messages("a.rs", concat!("const A: &str = \"XX", "XXXX\";\n")).len(), 0);
     }
 
     #[test]
     fn an_ignored_test_without_a_reason_fails() {
-        assert_eq!(
-            messages("a.rs", concat!("#[test]\n#[", "ignore]\nfn a() {}\n")).len(),
-            1
-        );
-        assert_eq!(
-            messages("a.rs", "#[test]\n#[ignore = \"needs a GPU\"]\nfn a() {}\n").len(),
-            0
-        );
+        assert_eq!(messages("a.rs", concat!("#[test]\n#[", "ignore]\nfn a() {}\n")).len(), 1);
+        assert_eq!(messages("a.rs", "#[test]\n#[ignore = \"needs a GPU\"]\nfn a() {}\n").len(), 0);
     }
 
     #[test]
@@ -208,7 +172,8 @@ mod tests {
     #[test]
     fn a_crate_root_with_items_or_without_docs_fails() {
         let good = "//! Docs.\n#![cfg_attr(\n    test,\n    allow(x)\n)]\n\n// Why.\nmod a;\npub mod b;\n\
-                    pub use a::{\n    A,\n    B,\n};\n#[cfg(test)]\nmod tests;\n";
+                    pub use a::{\n    A,\n    B,\n};\n#[cfg(test)]\nmod tests;\n\
+                    #[cfg(x)]\ncompile_error!(\"no\");\n";
         assert_eq!(messages("crates/a/src/lib.rs", good).len(), 0);
         assert_eq!(messages("crates/a/src/lib.rs", "mod a;\n").len(), 1);
         for item in [

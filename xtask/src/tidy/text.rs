@@ -39,11 +39,7 @@ pub(super) fn check(file: &SourceFile) -> Vec<Fault> {
             faults.push(Fault::at(&file.path, index, format!("names the registry {host}")));
         }
         if let Some(path) = MACHINE_PATHS.iter().find(|path| holds_path(line, path)) {
-            faults.push(Fault::at(
-                &file.path,
-                index,
-                format!("holds a path of one machine ({path})"),
-            ));
+            faults.push(Fault::at(&file.path, index, format!("holds a path of one machine ({path})")));
         }
     }
     faults
@@ -52,8 +48,7 @@ pub(super) fn check(file: &SourceFile) -> Vec<Fault> {
 /// The path's beginning, not in the middle of a longer path or URL.
 fn holds_path(line: &str, path: &str) -> bool {
     let goes_on = |c: char| c.is_alphanumeric() || "._-~/}$".contains(c);
-    line.match_indices(path)
-        .any(|(at, _)| !line[..at].ends_with(goes_on))
+    line.match_indices(path).any(|(at, _)| !line[..at].ends_with(goes_on))
 }
 
 #[cfg(test)]
@@ -61,21 +56,13 @@ mod tests {
     use super::*;
 
     fn count(path: &str, text: &str) -> usize {
-        check(&SourceFile {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        })
-        .len()
+        check(&SourceFile { path: path.to_owned(), text: text.to_owned() }).len()
     }
 
     #[test]
     fn a_registry_fails_everywhere_but_in_the_lock_file() {
         for host in REGISTRIES {
-            assert_eq!(
-                count("docs/a.md", &format!("see https://{host}/x\n")),
-                1,
-                "{host}"
-            );
+            assert_eq!(count("docs/a.md", &format!("see https://{host}/x\n")), 1, "{host}");
             assert_eq!(count(LOCK_FILE, &format!("source = \"{host}\"\n")), 0, "{host}");
         }
     }
@@ -84,11 +71,7 @@ mod tests {
     fn a_path_of_one_machine_fails() {
         for path in MACHINE_PATHS {
             assert_eq!(count("a.toml", &format!("path = \"{path}x\"\n")), 1, "{path}");
-            assert_eq!(
-                count("a.md", &format!("~{path}x, a{path}x, $HOME{path}x\n")),
-                0,
-                "{path}"
-            );
+            assert_eq!(count("a.md", &format!("~{path}x, a{path}x, $HOME{path}x\n")), 0, "{path}");
         }
     }
 }
