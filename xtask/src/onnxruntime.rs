@@ -22,6 +22,9 @@ const LIBRARY: &str = "libonnxruntime.so";
 /// Kept beside the library: the digest of the wheel it came from, written when everything else is there.
 const STAMP: &str = "wheel.sha256";
 
+const HOW_TO_GET_IT: &str = "pip could not fetch ONNX Runtime: either give it a package index within reach \
+     (`pip config`), or fetch the wheel elsewhere and pass it with `cargo xtask setup --onnxruntime-wheel FILE`";
+
 /// Licence texts that must travel with the library.
 const NOTICES: [&str; 2] = ["LICENSE", "ThirdPartyNotices.txt"];
 
@@ -107,7 +110,7 @@ fn download(wheel: &Wheel, into: &Path) -> Result<PathBuf> {
         .arg(into)
         .arg(format!("onnxruntime=={VERSION}"));
     process::capture_with_progress(&mut pip, &format!("fetching ONNX Runtime {VERSION} with pip"))
-        .context("pip could not fetch ONNX Runtime: is a package index within reach?")?;
+        .context(HOW_TO_GET_IT)?;
     let entries = fs::read_dir(into)?.collect::<io::Result<Vec<_>>>()?;
     let found = entries
         .iter()

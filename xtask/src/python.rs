@@ -78,7 +78,7 @@ impl Python {
         ])
         .arg(requirements);
         process::capture_with_progress(&mut pip, &format!("{name}: installing Python packages")).context(
-            "pip could not install what is needed: is a package index within reach of `pip download`?",
+            "pip could not install what is needed: is a package index within reach (`pip config`)?",
         )?;
         Ok(())
     }
