@@ -1,1 +1,28 @@
-//! Open Inference Protocol codecs, status table and generated code.
+//! Open Inference Protocol v2: codecs between bytes and the values of `adulis-types`.
+//!
+//! [`rest`] speaks JSON and the binary tensor extension, [`grpc`] Protocol Buffers; [`status`] maps every kind of error
+//! to its HTTP status and gRPC code. There are no sockets, routes or engines here.
+//!
+//! Invariants:
+//! - Everything decoded is hostile: depth, rank, tensor and parameter counts are bounded, arithmetic is overflow-checked,
+//!   and memory is only allocated in proportion to bytes that have really come, never to what a shape claims.
+//! - What decodes is valid: byte lengths agree with datatype and shape, BOOL bytes are 0 or 1, text is UTF-8.
+//! - Binary tensors are never copied, neither in nor out: they are slices of the body or message.
+//! - Every refusal names the model, the tensor, what was expected and what came.
+
+#[cfg(target_endian = "big")]
+compile_error!("tensors travel little-endian, and this crate hands out native numbers as they are");
+
+mod error;
+mod generated;
+pub mod grpc;
+mod limits;
+mod parameters;
+pub mod rest;
+pub mod status;
+mod tensors;
+mod version;
+
+pub use error::{DecodeError, EncodeError, Found, Problem, Side, TensorLabel, TensorProblem};
+pub use limits::{MAX_DEPTH, MAX_PARAMETERS, MAX_RANK, MAX_TENSORS};
+pub use version::model_ref;

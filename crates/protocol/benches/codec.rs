@@ -1,0 +1,135 @@
+//! How long the codecs take: `cargo bench -p adulis-protocol`.
+
+use std::hint::black_box;
+
+use adulis_protocol::rest::{self, OutputFormat};
+use adulis_protocol::{grpc, model_ref};
+use adulis_tensor::{DataType, Shape, Tensor};
+use adulis_types::{
+    InferRequest, InferResponse, InputTensor, ModelRef, OutputTensor, Parameters, StageTimings,
+};
+use bytes::Bytes;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+
+/// Values of an image of 3 × 224 × 224.
+const IMAGE_VALUES: usize = 150_528;
+
+fn model() -> ModelRef {
+    model_ref("identity", None).expect("no version to be wrong")
+}
+
+/// Numbers of 24 random bits below 1, as pixels and activations are.
+fn values(count: usize) -> Vec<f32> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let next = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let bits = u16::try_from(state >> 48).expect("16 bits are left");
+        f32::from(bits) / 65_536.0 + f32::from(bits % 251) / 16_777_216.0
+    };
+    (0..count).map(next).collect()
+}
+
+fn tensor(count: usize) -> Tensor {
+    let data: Vec<u8> = values(count).iter().flat_map(|value| value.to_le_bytes()).collect();
+    Tensor::new(DataType::Fp32, Shape::from([1, count]), data.into()).expect("the length is the shape's")
+}
+
+fn request(count: usize) -> InferRequest {
+    let mut request = InferRequest::new(model());
+    request.inputs.push(InputTensor { name: "INPUT0".into(), tensor: tensor(count) });
+    request
+}
+
+fn response(count: usize) -> InferResponse {
+    InferResponse {
+        model_name: "identity".into(),
+        model_version: 1,
+        id: "".into(),
+        parameters: Parameters::default(),
+        outputs: vec![OutputTensor { name: "OUTPUT0".into(), tensor: tensor(count) }],
+        timings: StageTimings::default(),
+    }
+}
+
+/// A JSON request whose numbers are printed by `print`.
+fn json(print: impl Fn(f32) -> String) -> Bytes {
+    let numbers: Vec<String> = values(IMAGE_VALUES).into_iter().map(print).collect();
+    let data = numbers.join(", ");
+    format!(
+        r#"{{"inputs":[{{"name":"INPUT0","shape":[1,{IMAGE_VALUES}],"datatype":"FP32","data":[{data}]}}]}}"#
+    )
+    .into()
+}
+
+fn small_binary(c: &mut Criterion) {
+    let body = rest::encode_request(&request(16), true, true);
+    let header = body.header_length;
+    let body = body.into_bytes();
+    c.bench_function("rest/decode 16 FP32 binary", |b| {
+        b.iter_batched(
+            || (model(), body.clone()),
+            |(model, body)| rest::decode_infer(model, body, black_box(header)),
+            BatchSize::SmallInput,
+        );
+    });
+    let format = OutputFormat::new(true);
+    let response = response(16);
+    c.bench_function("rest/encode 16 FP32 binary", |b| {
+        b.iter_batched(
+            || response.clone(),
+            |response| rest::encode_infer(response, &format),
+            BatchSize::SmallInput,
+        );
+    });
+    let message = grpc::encode_request(&request(16));
+    c.bench_function("grpc/decode 16 FP32 raw", |b| {
+        b.iter_batched(|| message.clone(), grpc::decode_infer, BatchSize::SmallInput);
+    });
+    c.bench_function("grpc/encode 16 FP32 raw", |b| {
+        b.iter_batched(|| response.clone(), grpc::encode_infer, BatchSize::SmallInput);
+    });
+}
+
+fn image(c: &mut Criterion) {
+    let mut group = c.benchmark_group("image");
+    let shortest = json(|value| value.to_string());
+    let numpy = json(|value| f64::from(value).to_string());
+    for (name, body) in [("shortest", shortest), ("NumPy", numpy)] {
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(format!("rest/decode JSON, {name} form"), |b| {
+            b.iter_batched(
+                || (model(), body.clone()),
+                |(model, body)| rest::decode_infer(model, body, None),
+                BatchSize::LargeInput,
+            );
+        });
+    }
+    let response = response(IMAGE_VALUES);
+    group.throughput(Throughput::Elements(IMAGE_VALUES as u64));
+    for binary in [false, true] {
+        let format = OutputFormat::new(binary);
+        group.bench_function(format!("rest/encode {}", if binary { "binary" } else { "JSON" }), |b| {
+            b.iter_batched(
+                || response.clone(),
+                |response| rest::encode_infer(response, &format),
+                BatchSize::LargeInput,
+            );
+        });
+    }
+    let body = rest::encode_request(&request(IMAGE_VALUES), true, true);
+    let header = body.header_length;
+    let body = body.into_bytes();
+    group.bench_function("rest/decode binary", |b| {
+        b.iter_batched(
+            || (model(), body.clone()),
+            |(model, body)| rest::decode_infer(model, body, black_box(header)),
+            BatchSize::LargeInput,
+        );
+    });
+    group.finish();
+}
+
+criterion_group!(benches, small_binary, image);
+criterion_main!(benches);

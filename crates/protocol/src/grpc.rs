@@ -1,0 +1,17 @@
+//! Protocol Buffers: generated messages, server trait and client of package `inference`, and their conversions.
+
+mod contents;
+mod metadata;
+mod parameter;
+mod request;
+mod response;
+
+pub use crate::generated::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
+pub use crate::generated::inference::grpc_inference_service_server::{
+    GrpcInferenceService, GrpcInferenceServiceServer,
+};
+pub use crate::generated::inference::*;
+
+pub use metadata::{decode_model_metadata, model_metadata, server_metadata};
+pub use request::{decode_infer, encode_request};
+pub use response::{decode_response, encode_infer};

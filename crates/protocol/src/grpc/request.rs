@@ -1,0 +1,138 @@
+use adulis_tensor::Tensor;
+use adulis_types::{InferRequest, InputTensor, Name, ParameterValue, RequestedOutput};
+use bytes::Bytes;
+
+use crate::error::Parsed;
+use crate::grpc::contents::{self, Parts};
+use crate::grpc::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
+use crate::grpc::{ModelInferRequest, parameter};
+use crate::parameters::{self, BINARY_DATA, PRIORITY, SHARED_MEMORY_REGION, TIMEOUT};
+use crate::tensors::{check_count, check_names};
+use crate::{DecodeError, Problem, Side, TensorLabel, TensorProblem, model_ref};
+
+/// Decodes one inference request. Raw contents become tensors without a copy.
+///
+/// # Errors
+/// [`DecodeError`] naming the model, the input, what was expected and what came.
+pub fn decode_infer(message: ModelInferRequest) -> Result<InferRequest, DecodeError> {
+    let model = model_ref(message.model_name.as_str(), Some(&message.model_version))?;
+    let mut request = InferRequest::new(model);
+    match fill(&mut request, message) {
+        Ok(()) => Ok(request),
+        Err(problem) => Err(DecodeError::new(request.model.name, problem)),
+    }
+}
+
+fn fill(request: &mut InferRequest, message: ModelInferRequest) -> Parsed<()> {
+    check_count(Side::Input, message.inputs.len())?;
+    check_count(Side::Output, message.outputs.len())?;
+    request.id = message.id.into();
+    request.parameters = parameter::decode(message.parameters)?;
+    // A flag of the REST form: over gRPC every output is raw bytes.
+    parameters::take_fields(request)?;
+
+    let mut raw = raw_contents(message.raw_input_contents, message.inputs.len())?;
+    request.inputs.reserve_exact(message.inputs.len());
+    for (index, input) in message.inputs.into_iter().enumerate() {
+        request.inputs.push(decode_input(input, index, raw.next())?);
+    }
+    check_names(Side::Input, request.inputs.iter().map(|input| &input.name))?;
+
+    request.outputs.reserve_exact(message.outputs.len());
+    for (index, output) in message.outputs.into_iter().enumerate() {
+        request.outputs.push(decode_output(output, index)?);
+    }
+    check_names(Side::Output, request.outputs.iter().map(|output| &output.name))
+}
+
+/// Raw contents, which are there for all tensors or for none.
+pub(super) fn raw_contents(raw: Vec<Bytes>, tensors: usize) -> Parsed<std::vec::IntoIter<Bytes>> {
+    if !raw.is_empty() && raw.len() != tensors {
+        return Err(Box::new(Problem::RawContents { tensors, contents: raw.len() }));
+    }
+    Ok(raw.into_iter())
+}
+
+fn decode_input(input: InferInputTensor, index: usize, raw: Option<Bytes>) -> Parsed<InputTensor> {
+    let name = Name::from(input.name);
+    let shared = input.parameters.contains_key(SHARED_MEMORY_REGION);
+    let parts = Parts { datatype: input.datatype, shape: input.shape, contents: input.contents };
+    let tensor: Result<Tensor, TensorProblem> = if name.is_empty() {
+        Err(TensorProblem::Missing { key: "name" })
+    } else if shared {
+        Err(TensorProblem::SharedMemory)
+    } else {
+        contents::tensor(parts, raw)
+    };
+    match tensor {
+        Ok(tensor) => Ok(InputTensor { name, tensor }),
+        Err(problem) => Err(label(Side::Input, index, name).problem(problem)),
+    }
+}
+
+/// The label of a tensor that may have come without a name.
+pub(super) fn label(side: Side, index: usize, name: Name) -> TensorLabel {
+    TensorLabel { side, index, name: (!name.is_empty()).then_some(name) }
+}
+
+fn decode_output(output: InferRequestedOutputTensor, index: usize) -> Parsed<RequestedOutput> {
+    let name = Name::from(output.name);
+    if name.is_empty() {
+        return Err(label(Side::Output, index, name).problem(TensorProblem::Missing { key: "name" }));
+    }
+    let mut parameters = parameter::decode(output.parameters)?;
+    if parameters.get(SHARED_MEMORY_REGION).is_some() {
+        return Err(label(Side::Output, index, name).problem(TensorProblem::SharedMemory));
+    }
+    parameters::take_flag(&mut parameters, BINARY_DATA)?;
+    Ok(RequestedOutput { name, parameters })
+}
+
+/// Encodes a request, as a client sends it: every input as raw bytes, without a copy.
+#[must_use]
+pub fn encode_request(request: &InferRequest) -> ModelInferRequest {
+    let mut parameters = parameter::encode(&request.parameters);
+    let count = |value: u64| {
+        parameter::parameter(
+            &i64::try_from(value).map_or(ParameterValue::Uint64(value), ParameterValue::Int64),
+        )
+    };
+    if request.priority > 0 {
+        parameters.insert(PRIORITY.to_owned(), count(request.priority));
+    }
+    if let Some(timeout) = request.timeout {
+        let microseconds = u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
+        parameters.insert(TIMEOUT.to_owned(), count(microseconds));
+    }
+    ModelInferRequest {
+        model_name: request.model.name.to_string(),
+        model_version: request.model.version.map(|version| version.to_string()).unwrap_or_default(),
+        id: request.id.to_string(),
+        parameters,
+        inputs: request
+            .inputs
+            .iter()
+            .map(|input| InferInputTensor {
+                name: input.name.to_string(),
+                datatype: input.tensor.datatype().as_str().to_owned(),
+                shape: dimensions(&input.tensor),
+                ..InferInputTensor::default()
+            })
+            .collect(),
+        outputs: request
+            .outputs
+            .iter()
+            .map(|output| InferRequestedOutputTensor {
+                name: output.name.to_string(),
+                parameters: parameter::encode(&output.parameters),
+            })
+            .collect(),
+        raw_input_contents: request.inputs.iter().map(|input| input.tensor.data().clone()).collect(),
+    }
+}
+
+/// The shape as the messages carry it.
+pub(super) fn dimensions(tensor: &Tensor) -> Vec<i64> {
+    let extent = |&extent: &usize| i64::try_from(extent).unwrap_or(i64::MAX);
+    tensor.shape().iter().map(extent).collect()
+}

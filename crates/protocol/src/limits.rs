@@ -1,0 +1,11 @@
+/// Inputs, and requested outputs, that one request may have.
+pub const MAX_TENSORS: usize = 1024;
+
+/// Parameters that one `parameters` object may have.
+pub const MAX_PARAMETERS: usize = 64;
+
+/// Dimensions that a shape may have.
+pub const MAX_RANK: usize = 32;
+
+/// Objects and arrays that may be open at once in a JSON document: the shape's nesting and what stands around it.
+pub const MAX_DEPTH: usize = MAX_RANK + 16;

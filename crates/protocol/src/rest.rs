@@ -1,0 +1,29 @@
+//! JSON and the binary tensor extension.
+//!
+//! The JSON of requests and responses is read in one pass by a walker made for it: no tree, no maps, numbers straight
+//! into the tensor's bytes. See `docs/protocol.md`.
+
+mod body;
+mod data;
+mod element;
+mod encode;
+mod format;
+mod metadata;
+mod number;
+mod parameter;
+mod request;
+mod response;
+mod scanner;
+mod tensor;
+mod text;
+mod writer;
+
+pub use body::RestBody;
+pub use encode::{encode_infer, encode_request};
+pub use format::OutputFormat;
+pub use metadata::{error_body, model_metadata, server_metadata};
+pub use request::{RestRequest, decode_infer};
+pub use response::decode_response;
+
+/// The HTTP header that says how many bytes of a body are JSON, where binary tensors follow. Lower case, as HTTP/2 has it.
+pub const INFERENCE_HEADER_CONTENT_LENGTH: &str = "inference-header-content-length";

@@ -1,0 +1,157 @@
+use adulis_tensor::{DataType, Tensor};
+use adulis_types::{InferRequest, InferResponse, Name, OutputTensor};
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::EncodeError;
+use crate::parameters::{BINARY_DATA, BINARY_DATA_OUTPUT, BINARY_DATA_SIZE, PRIORITY, TIMEOUT};
+use crate::rest::writer::{self, NotInJson};
+use crate::rest::{OutputFormat, RestBody};
+
+/// Bytes of JSON around one tensor, and around all of them, as a first guess at the buffer.
+const TENSOR_BYTES: usize = 96;
+const HEAD_BYTES: usize = 96;
+
+/// Bytes that an element takes in JSON, about.
+const ELEMENT_BYTES: usize = 10;
+
+/// Encodes a response in the form that `format` asks for.
+///
+/// Cost: the JSON is written once; binary tensors are chunks of the body as they are, not copied.
+///
+/// # Errors
+/// [`EncodeError`] where an output is wanted in JSON and has no form in it: FP16 and BF16, NaN and infinities, byte
+/// strings that are not UTF-8.
+pub fn encode_infer(response: InferResponse, format: &OutputFormat) -> Result<RestBody, EncodeError> {
+    let binary: SmallVec<[bool; 8]> = response
+        .outputs
+        .iter()
+        .enumerate()
+        .map(|(index, output)| format.is_binary(index, &output.name))
+        .collect();
+    let tensors = response.outputs.iter().zip(&binary);
+    let mut out =
+        Vec::with_capacity(capacity(tensors.clone().map(|(output, &binary)| (&output.tensor, binary))));
+    writer::key(&mut out, "{", "model_name");
+    writer::string(&mut out, &response.model_name);
+    writer::key(&mut out, ",", "model_version");
+    out.push(b'"');
+    writer::integer(&mut out, response.model_version);
+    out.push(b'"');
+    if !response.id.is_empty() {
+        writer::key(&mut out, ",", "id");
+        writer::string(&mut out, &response.id);
+    }
+    if !response.parameters.is_empty() {
+        writer::key(&mut out, ",", "parameters");
+        writer::parameters(&mut out, b'{', &response.parameters);
+        out.push(b'}');
+    }
+    writer::key(&mut out, ",", "outputs");
+    let mut result = Ok(());
+    writer::list(&mut out, tensors, |out, (output, &binary)| {
+        if result.is_ok() {
+            result = tensor(out, &output.name, &output.tensor, binary)
+                .map_err(|why| refusal(&response.model_name, output, &why));
+        }
+    });
+    result?;
+    out.push(b'}');
+    let data = response.outputs.into_iter().zip(&binary).filter(|(_, binary)| **binary);
+    Ok(RestBody::new(out, data.map(|(output, _)| output.tensor.into_data())))
+}
+
+/// Encodes a request, as a client sends it. Inputs that JSON has no form for go as binary data in any case.
+#[must_use]
+pub fn encode_request(request: &InferRequest, binary_inputs: bool, binary_outputs: bool) -> RestBody {
+    let sizes = request.inputs.iter().map(|input| (&input.tensor, binary_inputs));
+    let mut out = Vec::with_capacity(capacity(sizes));
+    out.push(b'{');
+    if !request.id.is_empty() {
+        writer::key(&mut out, "", "id");
+        writer::string(&mut out, &request.id);
+        out.push(b',');
+    }
+    request_parameters(&mut out, request, binary_outputs);
+    let mut binary: SmallVec<[Bytes; 4]> = SmallVec::new();
+    writer::key(&mut out, "", "inputs");
+    writer::list(&mut out, &request.inputs, |out, input| {
+        let start = out.len();
+        if !binary_inputs && tensor(out, &input.name, &input.tensor, false).is_ok() {
+            return;
+        }
+        out.truncate(start);
+        let written = tensor(out, &input.name, &input.tensor, true);
+        debug_assert!(written.is_ok(), "binary data carries every tensor");
+        binary.push(input.tensor.data().clone());
+    });
+    if !request.outputs.is_empty() {
+        writer::key(&mut out, ",", "outputs");
+        writer::list(&mut out, &request.outputs, |out, output| {
+            writer::key(out, "{", "name");
+            writer::string(out, &output.name);
+            writer::key(out, ",", "parameters");
+            writer::key(out, "{", BINARY_DATA);
+            out.extend_from_slice(if binary_outputs { b"true" } else { b"false" });
+            writer::parameters(out, b',', &output.parameters);
+            out.extend_from_slice(b"}}");
+        });
+    }
+    out.push(b'}');
+    RestBody::new(out, binary.into_iter())
+}
+
+/// Appends the request's parameters and those that its fields stand for, with a comma after them.
+fn request_parameters(out: &mut Vec<u8>, request: &InferRequest, binary_outputs: bool) {
+    writer::key(out, "", "parameters");
+    writer::key(out, "{", BINARY_DATA_OUTPUT);
+    out.extend_from_slice(if binary_outputs { b"true" } else { b"false" });
+    if request.priority > 0 {
+        writer::key(out, ",", PRIORITY);
+        writer::integer(out, request.priority);
+    }
+    if let Some(timeout) = request.timeout {
+        writer::key(out, ",", TIMEOUT);
+        writer::integer(out, u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX));
+    }
+    writer::parameters(out, b',', &request.parameters);
+    out.extend_from_slice(b"},");
+}
+
+/// Appends one tensor object.
+fn tensor(out: &mut Vec<u8>, name: &str, tensor: &Tensor, binary: bool) -> Result<(), NotInJson> {
+    writer::tensor_head(out, name, tensor);
+    if binary {
+        writer::key(out, ",", "parameters");
+        writer::key(out, "{", BINARY_DATA_SIZE);
+        writer::integer(out, tensor.data().len());
+        out.push(b'}');
+    } else {
+        writer::key(out, ",", "data");
+        writer::data(out, tensor)?;
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+fn capacity<'a>(tensors: impl Iterator<Item = (&'a Tensor, bool)>) -> usize {
+    let json = |tensor: &Tensor| match tensor.datatype() {
+        DataType::Bytes => tensor.data().len(),
+        _ => tensor.elements() * ELEMENT_BYTES,
+    };
+    HEAD_BYTES
+        + tensors
+            .map(|(tensor, binary)| TENSOR_BYTES + if binary { 0 } else { json(tensor) })
+            .sum::<usize>()
+}
+
+fn refusal(model: &str, output: &OutputTensor, why: &NotInJson) -> EncodeError {
+    let (model, name) = (Name::from(model), Name::from(&*output.name));
+    match *why {
+        NotInJson::Datatype => {
+            EncodeError::Datatype { model, output: name, datatype: output.tensor.datatype() }
+        }
+        NotInJson::NotFinite(index) => EncodeError::NotFinite { model, output: name, index },
+        NotInJson::NotText(index) => EncodeError::NotText { model, output: name, index },
+    }
+}

@@ -1,0 +1,66 @@
+//! Rust code from the `.proto` files, without protoc. The result is checked in, so that building needs no generator.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+/// What is generated: a file under `proto/` and the file under the crate's `src/generated/` that comes of it.
+const GENERATED: [(&str, &str); 1] = [("grpc_service.proto", "inference.rs")];
+
+/// Writes `crates/protocol/src/generated/`; with `check`, only compares it with what would be written.
+///
+/// # Errors
+/// A `.proto` file that does not compile, a file that cannot be read or written, and with `check` a file that is out
+/// of date, named together with the command that renews it.
+pub(crate) fn codegen(check: bool) -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .find(|folder| folder.join("proto/grpc_service.proto").is_file())
+        .context("no proto/grpc_service.proto above this crate")?;
+    let target = root.join("crates/protocol/src/generated");
+    for (proto, file) in GENERATED {
+        let made = generate(&root.join("proto"), proto, file)?;
+        let path = target.join(file);
+        if !check {
+            fs::write(&path, made).with_context(|| format!("cannot write {}", path.display()))?;
+        } else if fs::read_to_string(&path).unwrap_or_default() != made {
+            bail!("{} is not what proto/{proto} generates: run `cargo xtask codegen`", path.display());
+        }
+    }
+    Ok(())
+}
+
+/// The Rust code of one `.proto` file, as the crate keeps it.
+fn generate(folder: &Path, proto: &str, file: &str) -> Result<String> {
+    let descriptors =
+        protox::compile([proto], [folder]).with_context(|| format!("cannot compile {proto}"))?;
+    let scratch = Scratch::new()?;
+    tonic_prost_build::configure()
+        // Raw tensor contents are slices of the received message, never copies.
+        .bytes(".")
+        // Parameters keep one order, and an empty map costs nothing.
+        .btree_map(".")
+        .out_dir(&scratch.0)
+        .compile_fds(descriptors)
+        .with_context(|| format!("cannot generate code from {proto}"))?;
+    fs::read_to_string(scratch.0.join(file)).with_context(|| format!("{proto} did not generate {file}"))
+}
+
+/// A folder that is removed again.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("adulis-codegen-{}", std::process::id()));
+        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // A leftover in the temporary folder harms nobody.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
