@@ -94,6 +94,8 @@ pub struct QueuePolicy {
 
 impl QueuePolicy {
     /// The timeout of a request that brings `own`; zero counts as none.
+    ///
+    /// Without a default, the request's own counts where it is allowed to; Triton ignores it then.
     #[must_use]
     pub fn timeout(&self, own: Option<Duration>) -> Option<Duration> {
         let set = |timeout: &Duration| !timeout.is_zero();

@@ -2,6 +2,8 @@ mod classes;
 mod entries;
 mod expiry;
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests;
 
 use std::time::{Duration, Instant};
@@ -35,8 +37,8 @@ const LOOK_AHEAD: usize = 8;
 ///
 /// # When a batch goes
 /// With `max_queue_delay` zero, at once. Otherwise as soon as its rows make a preferred size exactly (the largest that
-/// can be made), or no further request of the class fits, or any request has waited the delay. While the head waits for
-/// company, a request of another class that has waited the delay goes first, and so does another class's full batch;
+/// can be made), or reach the largest preferred size, or no further request of the class fits, or any request has
+/// waited the delay. While the head waits for company, a request of another class that has waited the delay goes first, and so does another class's full batch;
 /// for the latter at most eight classes are examined. Past the delay a batch takes all that fits, preferred or not.
 ///
 /// # Cost
@@ -64,7 +66,7 @@ pub struct BatchQueue<T> {
 struct Plan {
     class: u32,
     members: usize,
-    /// It is of a preferred size, or can't grow.
+    /// Nothing is won by waiting: it is of a preferred size or beyond them all, or can't grow.
     complete: bool,
 }
 
@@ -180,10 +182,14 @@ impl<T> BatchQueue<T> {
             let plan = self.plan(class, false);
             return Decision::Dispatch(self.dispatch(&plan));
         }
-        let ready = self
-            .ready(class, now)
-            .or_else(|| self.ripe(self.entries.at(oldest).class, oldest, now))
-            .or_else(|| self.large(class));
+        let late = Some(self.entries.at(oldest).class).filter(|_| self.due(oldest) <= now);
+        let ready = if late == Some(class) || self.is_late(class, now) {
+            Some(self.plan(class, true))
+        } else {
+            self.complete(class)
+                .or_else(|| late.map(|class| self.plan(class, true)))
+                .or_else(|| self.large(class))
+        };
         match ready {
             Some(plan) => Decision::Dispatch(self.dispatch(&plan)),
             None => Decision::WaitUntil(self.due(oldest)),
@@ -298,26 +304,14 @@ impl<T> BatchQueue<T> {
         self.entries.at(slot).enqueued + self.policy.max_queue_delay
     }
 
-    /// The class's batch, if it need not wait.
-    fn ready(&self, class: u32, now: Instant) -> Option<Plan> {
-        let late = self
-            .classes
-            .at(class)
-            .lanes
-            .heads()
-            .find(|slot| self.due(*slot) <= now);
-        match late {
-            Some(slot) => self.ripe(class, slot, now),
-            None => self.complete(class),
-        }
+    /// Whether the first of any of the class's lanes has waited the delay. Entries behind it came later, but for delayed
+    /// ones, which the oldest of all stands for.
+    fn is_late(&self, class: u32, now: Instant) -> bool {
+        let mut heads = self.classes.at(class).lanes.heads();
+        heads.any(|slot| self.due(slot) <= now)
     }
 
-    /// All of the class that fits, if the entry has waited the delay.
-    fn ripe(&self, class: u32, slot: u32, now: Instant) -> Option<Plan> {
-        (self.due(slot) <= now).then(|| self.plan(class, true))
-    }
-
-    /// The class's batch, if it is of a preferred size or can't grow.
+    /// The class's batch, if nothing is won by waiting.
     fn complete(&self, class: u32) -> Option<Plan> {
         Some(self.plan(class, false)).filter(|plan| plan.complete)
     }
@@ -360,7 +354,7 @@ impl<T> BatchQueue<T> {
         Plan {
             class,
             members: best.unwrap_or(members),
-            complete: full || best.is_some(),
+            complete: full || best.is_some() || preferred.last().is_some_and(|largest| rows >= *largest),
         }
     }
 
