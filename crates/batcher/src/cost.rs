@@ -23,8 +23,8 @@ const DEVIATIONS_PER_MAD: f64 = 1.4826;
 /// A first line is drawn through the medians of the smaller and of the larger half of the batches (Brown and Mood).
 /// Observations further from it than three standard deviations, estimated by the median absolute deviation, are left
 /// out; a least-squares line through the others is the fit. So as long as fewer than half of the observations in either
-/// half of the sizes are wild, how wild they are does not matter. A lasting change is followed once it makes up most of
-/// the window.
+/// half of the sizes are wild, their influence is bounded, however wild they are. A lasting change is followed once it
+/// makes up most of the window.
 ///
 /// If all batches had the same size, nothing is known about others, and the estimate is the same for every size.
 ///
