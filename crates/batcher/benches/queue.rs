@@ -18,11 +18,7 @@ fn offer(class: u64, deadline: Option<Instant>) -> Offer<u64> {
 }
 
 fn queue(max_batch_size: usize) -> BatchQueue<u64> {
-    BatchQueue::new(BatchPolicy {
-        max_batch_size,
-        max_queued_rows: 0,
-        ..BatchPolicy::default()
-    })
+    BatchQueue::new(BatchPolicy { max_batch_size, max_queued_rows: 0, ..BatchPolicy::default() })
 }
 
 fn fill(queue: &mut BatchQueue<u64>, offers: impl IntoIterator<Item = Offer<u64>>, now: Instant) {

@@ -77,10 +77,7 @@ impl CostModel {
 
     /// A batch of `rows` took `took`.
     pub fn observe(&mut self, rows: usize, took: Duration) {
-        self.ring[self.next] = Point {
-            rows: rows as f64,
-            seconds: took.as_secs_f64(),
-        };
+        self.ring[self.next] = Point { rows: rows as f64, seconds: took.as_secs_f64() };
         self.next = (self.next + 1) % WINDOW;
         self.len = (self.len + 1).min(WINDOW);
         self.since_fit += 1;
@@ -126,11 +123,8 @@ impl CostModel {
         let deviation = deviation(points, resistant);
         // Rounding of the arithmetic itself must not turn exact observations into outliers.
         let limit = |point: &Point| CUTOFF * deviation + 1e-9 * point.seconds.abs() + 1e-12;
-        let kept: Buffer<Point> = points
-            .iter()
-            .filter(|point| resistant.residual(point) <= limit(point))
-            .copied()
-            .collect();
+        let kept: Buffer<Point> =
+            points.iter().filter(|point| resistant.residual(point) <= limit(point)).copied().collect();
         let line = least_squares(if kept.is_empty() { points } else { &kept });
         self.deviation_seconds = self::deviation(points, line);
         self.line = line;
@@ -209,26 +203,17 @@ fn least_squares(points: &[Point]) -> Line {
         variance += (point.rows - rows).powi(2);
         covariance += (point.rows - rows) * (point.seconds - seconds);
     }
-    let flat = Line {
-        base: seconds,
-        slope: 0.0,
-    };
+    let flat = Line { base: seconds, slope: 0.0 };
     if variance == 0.0 {
         return flat;
     }
     let slope = covariance / variance;
-    let free = Line {
-        base: seconds - slope * rows,
-        slope,
-    };
+    let free = Line { base: seconds - slope * rows, slope };
     if free.base >= 0.0 && free.slope >= 0.0 {
         return free;
     }
     // The best line then lies on one of the two bounds.
-    let through_zero = Line {
-        base: 0.0,
-        slope: through_zero(points),
-    };
+    let through_zero = Line { base: 0.0, slope: through_zero(points) };
     match flat.squares(points) <= through_zero.squares(points) {
         true => flat,
         false => through_zero,

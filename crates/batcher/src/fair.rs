@@ -83,21 +83,14 @@ impl<K: Copy + Eq + Hash> FairQueue<K> {
     /// An empty queue in which a priority with work that was passed over `turns` times in a row gets one turn.
     #[must_use]
     pub fn with_patience(turns: NonZeroU64) -> Self {
-        Self {
-            patience: Some(turns),
-            ..Self::new()
-        }
+        Self { patience: Some(turns), ..Self::new() }
     }
 
     /// `key` has work, at this priority (the lowest number first, as in Triton) and with this weight (0 counts as 1).
     /// A key that is ready already keeps its place, unless its priority changes.
     pub fn activate(&mut self, key: K, priority: u32, weight: u32) {
         let weight = weight.max(1);
-        if self
-            .accounts
-            .get(&key)
-            .is_none_or(|account| account.priority != priority)
-        {
+        if self.accounts.get(&key).is_none_or(|account| account.priority != priority) {
             self.move_to(key, priority, weight);
         }
         let Some(account) = self.accounts.get_mut(&key) else {
@@ -149,11 +142,7 @@ impl<K: Copy + Eq + Hash> FairQueue<K> {
 
     /// Forgets `key`.
     pub fn remove(&mut self, key: K) {
-        if self
-            .accounts
-            .get(&key)
-            .is_some_and(|account| account.stamp.is_some())
-        {
+        if self.accounts.get(&key).is_some_and(|account| account.stamp.is_some()) {
             self.leave(key);
         }
         if let Some(account) = self.accounts.remove(&key) {
@@ -182,10 +171,7 @@ impl<K: Copy + Eq + Hash> FairQueue<K> {
     /// Opens an account at `priority`, or moves it there with the debt that it had.
     fn move_to(&mut self, key: K, priority: u32, weight: u32) {
         let debt = self.debt(key);
-        let ready = self
-            .accounts
-            .get(&key)
-            .is_some_and(|account| account.stamp.is_some());
+        let ready = self.accounts.get(&key).is_some_and(|account| account.stamp.is_some());
         self.remove(key);
         let turns = self.turns;
         let level = self.levels.entry(priority).or_insert_with(|| Level {
@@ -195,12 +181,7 @@ impl<K: Copy + Eq + Hash> FairQueue<K> {
             since: turns,
         });
         level.accounts += 1;
-        let account = Account {
-            priority,
-            weight,
-            tag: level.now.saturating_add(debt),
-            stamp: None,
-        };
+        let account = Account { priority, weight, tag: level.now.saturating_add(debt), stamp: None };
         self.accounts.insert(key, account);
         if ready {
             self.enter(key);

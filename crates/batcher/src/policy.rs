@@ -63,9 +63,7 @@ impl BatchPolicy {
     /// The queue policy of a level.
     #[must_use]
     pub fn queue_policy(&self, level: u32) -> &QueuePolicy {
-        self.priority_queue_policy
-            .get(&level)
-            .unwrap_or(&self.default_queue_policy)
+        self.priority_queue_policy.get(&level).unwrap_or(&self.default_queue_policy)
     }
 }
 

@@ -75,9 +75,7 @@ impl<T> BatchQueue<T> {
     #[must_use]
     pub fn new(mut policy: BatchPolicy) -> Self {
         let max = policy.max_batch_size;
-        policy
-            .preferred_batch_sizes
-            .retain(|size| (1..=max).contains(size));
+        policy.preferred_batch_sizes.retain(|size| (1..=max).contains(size));
         policy.preferred_batch_sizes.sort_unstable();
         policy.max_queue_delay = policy.max_queue_delay.min(LONGEST_DELAY);
         let smallest_complete = policy.preferred_batch_sizes.first().copied().unwrap_or(max);
@@ -108,16 +106,11 @@ impl<T> BatchQueue<T> {
             return Err(Refused { payload, reason });
         }
         let queue_policy = self.policy.queue_policy(level);
-        let times_out = queue_policy
-            .timeout(offer.timeout)
-            .and_then(|timeout| now.checked_add(timeout));
+        let times_out = queue_policy.timeout(offer.timeout).and_then(|timeout| now.checked_add(timeout));
         let entry = Entry {
             serial: self.serial,
             rows: offer.rows,
-            lane: LaneKey {
-                delayed: false,
-                level,
-            },
+            lane: LaneKey { delayed: false, level },
             enqueued: now,
             expires: [times_out, offer.deadline].into_iter().flatten().min(),
             deadline: offer.deadline,
@@ -131,9 +124,7 @@ impl<T> BatchQueue<T> {
 
     /// Takes a request out. `None` if it is not waiting any more.
     pub fn cancel(&mut self, ticket: Ticket) -> Option<T> {
-        self.entries
-            .get(ticket.slot)
-            .filter(|entry| entry.serial == ticket.serial)?;
+        self.entries.get(ticket.slot).filter(|entry| entry.serial == ticket.serial)?;
         let entry = self.detach(ticket.slot);
         self.expiry.settle(&self.entries);
         Some(entry.payload)
@@ -172,11 +163,7 @@ impl<T> BatchQueue<T> {
         let class = self.entries.at(head).class;
         if !self.policy.merges() {
             let (members, complete) = (1, true);
-            return Decision::Dispatch(self.dispatch(&Plan {
-                class,
-                members,
-                complete,
-            }));
+            return Decision::Dispatch(self.dispatch(&Plan { class, members, complete }));
         }
         if self.policy.max_queue_delay.is_zero() {
             let plan = self.plan(class, false);
@@ -319,13 +306,10 @@ impl<T> BatchQueue<T> {
     /// Another class's complete batch: of those examined, the one whose first member would be served first.
     fn large(&self, waiting: u32) -> Option<Plan> {
         let others = self.classes.large().iter().filter(|class| **class != waiting);
-        others
-            .take(LOOK_AHEAD)
-            .filter_map(|class| self.complete(*class))
-            .min_by_key(|plan| {
-                let first = self.classes.at(plan.class).lanes.first();
-                first.map(|slot| (self.entries.at(slot).lane, self.entries.at(slot).serial))
-            })
+        others.take(LOOK_AHEAD).filter_map(|class| self.complete(*class)).min_by_key(|plan| {
+            let first = self.classes.at(plan.class).lanes.first();
+            first.map(|slot| (self.entries.at(slot).lane, self.entries.at(slot).serial))
+        })
     }
 
     /// The batch that the class makes now: the largest preferred size that the order of its entries makes exactly, or
@@ -370,19 +354,11 @@ impl<T> BatchQueue<T> {
                 .expect("invariant: a plan counts entries of its class");
             let entry = self.detach(slot);
             rows += entry.rows;
-            members.push(Member {
-                payload: entry.payload,
-                rows: entry.rows,
-                enqueued: entry.enqueued,
-            });
+            members.push(Member { payload: entry.payload, rows: entry.rows, enqueued: entry.enqueued });
         }
         self.expiry.settle(&self.entries);
         let sequence = self.sequence;
         self.sequence += 1;
-        Batch {
-            members,
-            rows,
-            sequence,
-        }
+        Batch { members, rows, sequence }
     }
 }

@@ -20,10 +20,7 @@ impl<T> OrderedRelease<T> {
     /// A release that waits for sequence number 0.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            next: 0,
-            held: BTreeMap::new(),
-        }
+        Self { next: 0, held: BTreeMap::new() }
     }
 
     /// `item` is the answer of `sequence`. Appends to `out` what may leave now, in order.

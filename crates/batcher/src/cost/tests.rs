@@ -13,10 +13,7 @@ fn micros(micros: u64) -> Duration {
 #[test]
 fn nothing_is_said_before_the_first_observation() {
     let model = CostModel::new();
-    assert_eq!(
-        (model.estimate(1), model.recent_max(), model.spread()),
-        (None, None, None)
-    );
+    assert_eq!((model.estimate(1), model.recent_max(), model.spread()), (None, None, None));
 }
 
 #[test]

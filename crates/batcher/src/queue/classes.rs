@@ -109,18 +109,11 @@ impl Classes {
     }
 
     fn at_mut(&mut self, id: u32) -> &mut Class {
-        self.classes[id as usize]
-            .as_mut()
-            .expect("invariant: entries name known classes")
+        self.classes[id as usize].as_mut().expect("invariant: entries name known classes")
     }
 
     fn insert(&mut self, key: ShapeClass) -> u32 {
-        let class = Some(Class {
-            key: key.clone(),
-            lanes: Lanes::new(Chain::Class),
-            rows: 0,
-            large: NONE,
-        });
+        let class = Some(Class { key: key.clone(), lanes: Lanes::new(Chain::Class), rows: 0, large: NONE });
         let id = match self.free.pop() {
             Some(id) => {
                 self.classes[id as usize] = class;

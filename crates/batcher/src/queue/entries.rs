@@ -38,12 +38,7 @@ pub(super) struct Links([Link; 3]);
 
 impl Links {
     /// Of an entry that is in no list yet.
-    pub(super) const UNLINKED: Links = Links(
-        [Link {
-            prev: NONE,
-            next: NONE,
-        }; 3],
-    );
+    pub(super) const UNLINKED: Links = Links([Link { prev: NONE, next: NONE }; 3]);
 }
 
 /// One waiting request.
@@ -79,10 +74,7 @@ pub(super) struct Entries<T> {
 
 impl<T> Entries<T> {
     pub(super) fn new() -> Self {
-        Self {
-            slots: Vec::new(),
-            free: Vec::new(),
-        }
+        Self { slots: Vec::new(), free: Vec::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -99,9 +91,7 @@ impl<T> Entries<T> {
     }
 
     pub(super) fn at_mut(&mut self, slot: u32) -> &mut Entry<T> {
-        self.slots[slot as usize]
-            .as_mut()
-            .expect("invariant: lists hold used slots only")
+        self.slots[slot as usize].as_mut().expect("invariant: lists hold used slots only")
     }
 
     /// Stores an entry, in no list yet. There must be fewer than [`NONE`] of them.
@@ -118,9 +108,7 @@ impl<T> Entries<T> {
 
     /// Takes an entry out that is in no list any more.
     pub(super) fn remove(&mut self, slot: u32) -> Entry<T> {
-        let entry = self.slots[slot as usize]
-            .take()
-            .expect("invariant: lists hold used slots only");
+        let entry = self.slots[slot as usize].take().expect("invariant: lists hold used slots only");
         self.free.push(slot);
         if self.free.len() == self.slots.len() && self.slots.len() > KEPT_SLOTS {
             self.slots.clear();
@@ -149,21 +137,14 @@ pub(super) struct List {
 }
 
 impl List {
-    pub(super) const EMPTY: List = List {
-        first: NONE,
-        last: NONE,
-        len: 0,
-    };
+    pub(super) const EMPTY: List = List { first: NONE, last: NONE, len: 0 };
 
     pub(super) fn first(&self) -> Option<u32> {
         (self.first != NONE).then_some(self.first)
     }
 
     pub(super) fn append<T>(&mut self, entries: &mut Entries<T>, chain: Chain, slot: u32) {
-        *entries.link(slot, chain) = Link {
-            prev: self.last,
-            next: NONE,
-        };
+        *entries.link(slot, chain) = Link { prev: self.last, next: NONE };
         match self.last {
             NONE => self.first = slot,
             last => entries.link(last, chain).next = slot,
@@ -197,10 +178,7 @@ pub(super) struct Lanes {
 
 impl Lanes {
     pub(super) fn new(chain: Chain) -> Self {
-        Self {
-            chain,
-            lists: SmallVec::new(),
-        }
+        Self { chain, lists: SmallVec::new() }
     }
 
     /// The entry to be served first.
@@ -241,9 +219,7 @@ impl Lanes {
 
     /// Takes an entry out of its lane.
     pub(super) fn unlink<T>(&mut self, entries: &mut Entries<T>, slot: u32) {
-        let index = self
-            .find(entries.at(slot).lane)
-            .expect("invariant: an entry's lane has a list");
+        let index = self.find(entries.at(slot).lane).expect("invariant: an entry's lane has a list");
         let list = &mut self.lists[index].1;
         list.unlink(entries, self.chain, slot);
         if list.len == 0 {

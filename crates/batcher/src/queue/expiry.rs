@@ -22,10 +22,7 @@ pub(super) struct Expiry {
 
 impl Expiry {
     pub(super) fn new() -> Self {
-        Self {
-            heap: BinaryHeap::new(),
-            live: 0,
-        }
+        Self { heap: BinaryHeap::new(), live: 0 }
     }
 
     /// The earliest expiry.

@@ -34,11 +34,7 @@ impl Waiting {
     }
 
     fn place(&self) -> (bool, u32, usize) {
-        (
-            self.delayed.is_some(),
-            self.level,
-            self.delayed.unwrap_or(self.id),
-        )
+        (self.delayed.is_some(), self.level, self.delayed.unwrap_or(self.id))
     }
 }
 
@@ -157,11 +153,7 @@ impl Checked {
         let Some(Some(ticket)) = self.tickets.get(nth % self.tickets.len().max(1)).copied() else {
             return;
         };
-        let expected = self
-            .waiting
-            .iter()
-            .find(|one| one.ticket == ticket)
-            .map(|one| one.id);
+        let expected = self.waiting.iter().find(|one| one.ticket == ticket).map(|one| one.id);
         assert_eq!(self.queue.cancel(ticket), expected);
         if let Some(id) = expected {
             self.leaves(id);
@@ -173,12 +165,7 @@ impl Checked {
         self.queue.expire(self.now, &mut expired);
         let now = self.now;
         let past = |when: Option<Instant>| when.is_some_and(|when| when <= now);
-        let mut due: Vec<_> = self
-            .waiting
-            .iter()
-            .filter(|one| past(one.expires()))
-            .cloned()
-            .collect();
+        let mut due: Vec<_> = self.waiting.iter().filter(|one| past(one.expires())).cloned().collect();
         due.sort_by_key(|one| (one.expires(), one.id));
         let (gone, delayed): (Vec<_>, Vec<_>) =
             due.into_iter().partition(|one| !one.delays || past(one.deadline));
@@ -211,9 +198,7 @@ impl Checked {
         let oldest = self.waiting.first().filter(|one| one.class == class);
         let line = self.line(class);
         let lane = |one: &Waiting| (one.delayed.is_some(), one.level);
-        let heads = line
-            .chunk_by(|one, other| lane(one) == lane(other))
-            .map(|lane| lane[0]);
+        let heads = line.chunk_by(|one, other| lane(one) == lane(other)).map(|lane| lane[0]);
         heads.chain(oldest).any(|one| self.is_due(one))
     }
 
@@ -222,10 +207,7 @@ impl Checked {
         let line = self.line(class);
         let max = self.policy.max_batch_size;
         let rows = |members: usize| line[..members].iter().map(|one| one.weight()).sum::<usize>();
-        let all = (0..=line.len())
-            .filter(|members| rows(*members) <= max)
-            .max()
-            .unwrap_or(0);
+        let all = (0..=line.len()).filter(|members| rows(*members) <= max).max().unwrap_or(0);
         let delay = !self.policy.max_queue_delay.is_zero();
         let due = delay && self.is_late(class);
         let sizes = &self.policy.preferred_batch_sizes;
@@ -243,35 +225,21 @@ impl Checked {
         assert_eq!(batch.sequence, self.batches);
         self.batches += 1;
         let ids: Vec<usize> = batch.members.iter().map(|member| member.payload).collect();
-        let head = self
-            .waiting
-            .iter()
-            .min_by_key(|one| one.place())
-            .expect("nothing is waiting");
+        let head = self.waiting.iter().min_by_key(|one| one.place()).expect("nothing is waiting");
         if !self.merges() {
             assert_eq!(ids, [head.id]);
         } else {
-            let first = self
-                .waiting
-                .iter()
-                .find(|one| one.id == ids[0])
-                .expect("it is waiting");
+            let first = self.waiting.iter().find(|one| one.id == ids[0]).expect("it is waiting");
             let class = first.class;
             let (members, ready) = self.batch(class);
             let line: Vec<usize> = self.line(class).iter().map(|one| one.id).collect();
             assert_eq!(ids, line[..members], "in order, of one class, of the right size");
             assert!(ready, "it should have waited");
             if class != head.class {
-                assert!(
-                    !self.batch(head.class).1,
-                    "the head was ready and was passed over"
-                );
+                assert!(!self.batch(head.class).1, "the head was ready and was passed over");
                 let oldest = &self.waiting[0];
                 let late = self.is_due(oldest);
-                assert!(
-                    !late || class == oldest.class,
-                    "the oldest was late and was passed over"
-                );
+                assert!(!late || class == oldest.class, "the oldest was late and was passed over");
             }
         }
         let mut rows = 0;
@@ -307,10 +275,7 @@ impl Checked {
     fn compare(&self) {
         assert_eq!(self.queue.len(), self.waiting.len());
         assert_eq!(self.queue.is_empty(), self.waiting.is_empty());
-        assert_eq!(
-            self.queue.rows(),
-            self.waiting.iter().map(Waiting::weight).sum::<usize>()
-        );
+        assert_eq!(self.queue.rows(), self.waiting.iter().map(Waiting::weight).sum::<usize>());
         assert_eq!(self.queue.oldest(), self.waiting.first().map(|one| one.enqueued));
     }
 
@@ -334,18 +299,12 @@ fn queue_policy() -> impl Strategy<Value = QueuePolicy> {
         any::<bool>(),
         prop_oneof![Just(0), 1_usize..8],
     )
-        .prop_map(
-            |(delay, timeout_ms, allow_timeout_override, max_queue_size)| QueuePolicy {
-                timeout_action: if delay {
-                    TimeoutAction::Delay
-                } else {
-                    TimeoutAction::Reject
-                },
-                default_timeout: timeout_ms.map(Duration::from_millis),
-                allow_timeout_override,
-                max_queue_size,
-            },
-        )
+        .prop_map(|(delay, timeout_ms, allow_timeout_override, max_queue_size)| QueuePolicy {
+            timeout_action: if delay { TimeoutAction::Delay } else { TimeoutAction::Reject },
+            default_timeout: timeout_ms.map(Duration::from_millis),
+            allow_timeout_override,
+            max_queue_size,
+        })
 }
 
 fn policy() -> impl Strategy<Value = BatchPolicy> {
@@ -355,10 +314,7 @@ fn policy() -> impl Strategy<Value = BatchPolicy> {
     );
     let delay_ms = prop_oneof![Just(0_u64), 1_u64..8, 1_u64..8];
     let levels = (0_u32..4, 0_u32..5);
-    let policies = (
-        queue_policy(),
-        prop::collection::btree_map(1_u32..4, queue_policy(), 0..3),
-    );
+    let policies = (queue_policy(), prop::collection::btree_map(1_u32..4, queue_policy(), 0..3));
     let rows = prop_oneof![Just(0), 8_usize..40];
     (sizes, delay_ms, levels, policies, rows).prop_map(|(sizes, delay_ms, levels, policies, rows)| {
         BatchPolicy {
@@ -426,10 +382,7 @@ fn simulate(policy: BatchPolicy, arrivals: &[(u64, Request)], instances: &[u64])
         checked.compare();
         if free_at.iter().any(|at| *at <= checked.now) {
             let late = checked.waiting.iter().find(|one| checked.is_due(one));
-            assert!(
-                late.is_none(),
-                "{late:?} waits past the delay though an instance is free"
-            );
+            assert!(late.is_none(), "{late:?} waits past the delay though an instance is free");
         }
         wake.extend(checked.queue.next_expiry());
         match wake.into_iter().min() {
@@ -437,17 +390,11 @@ fn simulate(policy: BatchPolicy, arrivals: &[(u64, Request)], instances: &[u64])
             None => break,
         }
     }
-    assert!(
-        checked.waiting.is_empty(),
-        "never answered: {:?}",
-        checked.waiting
-    );
+    assert!(checked.waiting.is_empty(), "never answered: {:?}", checked.waiting);
     checked.finish();
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
-
     #[test]
     fn the_queue_does_what_the_model_does(
         policy in policy(),

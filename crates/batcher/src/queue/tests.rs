@@ -15,18 +15,11 @@ fn offer(payload: u32, rows: usize) -> Offer<u32> {
 }
 
 fn classed(payload: u32, rows: usize, class: u64) -> Offer<u32> {
-    Offer {
-        class: ShapeClass::new([class]),
-        ..offer(payload, rows)
-    }
+    Offer { class: ShapeClass::new([class]), ..offer(payload, rows) }
 }
 
 fn policy(max_batch_size: usize, delay_ms: u64) -> BatchPolicy {
-    BatchPolicy {
-        max_batch_size,
-        max_queue_delay: ms(delay_ms),
-        ..BatchPolicy::default()
-    }
+    BatchPolicy { max_batch_size, max_queue_delay: ms(delay_ms), ..BatchPolicy::default() }
 }
 
 fn ms(ms: u64) -> Duration {
@@ -95,10 +88,7 @@ fn a_batch_waits_for_company_no_longer_than_the_delay() {
 #[test]
 fn the_largest_preferred_size_is_made_exactly() {
     let preferred_batch_sizes = vec![6, 0, 2, 99];
-    let policy = BatchPolicy {
-        preferred_batch_sizes,
-        ..policy(8, 5)
-    };
+    let policy = BatchPolicy { preferred_batch_sizes, ..policy(8, 5) };
     let (mut queue, now) = (BatchQueue::new(policy), Instant::now());
     queue.push(offer(0, 1), now).unwrap();
     assert_eq!(wait(&queue.poll(now)), Some(now + ms(5)));
@@ -107,22 +97,14 @@ fn the_largest_preferred_size_is_made_exactly() {
     }
     assert_eq!(payloads(queue.poll(now)), [0, 1, 2, 3, 4, 5]);
     queue.push(offer(7, 2), now).unwrap();
-    assert_eq!(
-        wait(&queue.poll(now)),
-        Some(now + ms(5)),
-        "1 + 2 is not preferred"
-    );
+    assert_eq!(wait(&queue.poll(now)), Some(now + ms(5)), "1 + 2 is not preferred");
     queue.push(offer(8, 1), now).unwrap();
     queue.push(offer(9, 2), now).unwrap();
     assert_eq!(payloads(queue.poll(now)), [6, 7, 8, 9]);
     for payload in 10..13 {
         queue.push(offer(payload, 1), now).unwrap();
     }
-    assert_eq!(
-        payloads(queue.poll(now + ms(5))),
-        [10, 11, 12],
-        "late: all that fits"
-    );
+    assert_eq!(payloads(queue.poll(now + ms(5))), [10, 11, 12], "late: all that fits");
 }
 
 #[test]
@@ -138,19 +120,13 @@ fn other_classes_are_stepped_over_and_then_come_first() {
 
 #[test]
 fn a_full_or_late_class_goes_while_the_head_waits() {
-    let two_levels = BatchPolicy {
-        priority_levels: 2,
-        ..policy(2, 5)
-    };
+    let two_levels = BatchPolicy { priority_levels: 2, ..policy(2, 5) };
     let (mut queue, now) = (BatchQueue::new(two_levels), Instant::now());
     queue.push(classed(0, 1, 1), now).unwrap();
     queue.push(classed(1, 1, 2), now).unwrap();
     queue.push(classed(2, 1, 2), now).unwrap();
     assert_eq!(payloads(queue.poll(now)), [1, 2], "full");
-    let low = Offer {
-        priority: 2,
-        ..classed(3, 1, 3)
-    };
+    let low = Offer { priority: 2, ..classed(3, 1, 3) };
     assert_eq!(payloads(queue.poll(now + ms(5))), [0]);
     queue.push(low, now + ms(6)).unwrap();
     queue.push(classed(4, 1, 1), now + ms(10)).unwrap();
@@ -161,10 +137,7 @@ fn a_full_or_late_class_goes_while_the_head_waits() {
 
 #[test]
 fn higher_levels_go_first() {
-    let levels = BatchPolicy {
-        priority_levels: 3,
-        ..policy(2, 0)
-    };
+    let levels = BatchPolicy { priority_levels: 3, ..policy(2, 0) };
     let (mut queue, now) = (BatchQueue::new(levels), Instant::now());
     for (payload, priority) in [(0, 9), (1, 0), (2, 1), (3, 2), (4, 1)] {
         let offer = offer(payload, 1);
@@ -181,20 +154,14 @@ fn limits_refuse_and_give_back() {
         priority_levels: 2,
         default_priority: 1,
         max_queued_rows: 8,
-        default_queue_policy: QueuePolicy {
-            max_queue_size: 2,
-            ..QueuePolicy::default()
-        },
+        default_queue_policy: QueuePolicy { max_queue_size: 2, ..QueuePolicy::default() },
         ..policy(4, 5)
     };
     let (mut queue, now) = (BatchQueue::new(levels), Instant::now());
     let refused = queue.push(offer(7, 5), now).unwrap_err();
     assert_eq!(refused.payload, 7);
     assert_eq!(refused.reason, RefusedReason::TooManyRows { rows: 5, max: 4 });
-    assert_eq!(
-        refused.to_string(),
-        "the request has 5 rows; the most in one batch is 4"
-    );
+    assert_eq!(refused.to_string(), "the request has 5 rows; the most in one batch is 4");
     let ticket = queue.push(offer(0, 0), now).unwrap();
     queue.push(offer(1, 3), now).unwrap();
     assert_eq!(queue.rows(), 4, "an empty request counts as one row");
@@ -202,10 +169,7 @@ fn limits_refuse_and_give_back() {
     let what = QueueLimit::Requests;
     assert_eq!(refused.reason, RefusedReason::QueueFull { limit: 2, what });
     assert_eq!(refused.to_string(), "the queue is full: its limit is 2 requests");
-    let low = |payload, rows| Offer {
-        priority: 2,
-        ..offer(payload, rows)
-    };
+    let low = |payload, rows| Offer { priority: 2, ..offer(payload, rows) };
     queue.push(low(3, 4), now).unwrap();
     let refused = queue.push(low(4, 1), now).unwrap_err();
     let what = QueueLimit::Rows;
@@ -229,10 +193,7 @@ fn timeouts_reject_or_delay_and_deadlines_always_expire() {
         priority_levels: 2,
         default_priority: 2,
         priority_queue_policy: [(1, delay)].into(),
-        default_queue_policy: QueuePolicy {
-            default_timeout: Some(ms(20)),
-            ..QueuePolicy::default()
-        },
+        default_queue_policy: QueuePolicy { default_timeout: Some(ms(20)), ..QueuePolicy::default() },
         ..policy(1, 0)
     };
     let (mut queue, now) = (BatchQueue::new(levels), Instant::now());
@@ -255,10 +216,7 @@ fn timeouts_reject_or_delay_and_deadlines_always_expire() {
     assert_eq!((expired.as_slice(), queue.len()), ([2].as_slice(), 4));
     assert_eq!(queue.next_expiry(), Some(now + ms(15)));
     queue.push(high(5, ms(99), None), now + ms(12)).unwrap();
-    assert!(
-        queue.push(high(6, ms(99), None), now + ms(12)).is_err(),
-        "delayed ones count"
-    );
+    assert!(queue.push(high(6, ms(99), None), now + ms(12)).is_err(), "delayed ones count");
     assert_eq!(payloads(queue.poll(now + ms(12))), [5]);
     queue.expire(now + ms(20), &mut expired);
     assert_eq!(expired, [2, 1, 3]);
@@ -279,31 +237,12 @@ fn tickets_of_a_used_slot_do_not_cancel_its_next_tenant() {
 
 #[test]
 fn memory_follows_what_waits() {
-    let unbounded = BatchPolicy {
-        max_queued_rows: 0,
-        ..policy(4, 0)
-    };
+    let unbounded = BatchPolicy { max_queued_rows: 0, ..policy(4, 0) };
     let (mut queue, now) = (BatchQueue::new(unbounded), Instant::now());
-    queue
-        .push(
-            Offer {
-                deadline: Some(now + ms(1)),
-                ..offer(0, 1)
-            },
-            now,
-        )
-        .unwrap();
+    queue.push(Offer { deadline: Some(now + ms(1)), ..offer(0, 1) }, now).unwrap();
     for payload in 0..5_000 {
         let far = Some(now + ms(1_000_000));
-        let ticket = queue
-            .push(
-                Offer {
-                    deadline: far,
-                    ..classed(payload, 1, payload.into())
-                },
-                now,
-            )
-            .unwrap();
+        let ticket = queue.push(Offer { deadline: far, ..classed(payload, 1, payload.into()) }, now).unwrap();
         assert_eq!(queue.cancel(ticket), Some(payload));
         assert!(queue.expiry.len() <= 70 && queue.classes.len() <= 34);
     }
@@ -324,32 +263,15 @@ fn extreme_values_are_harmless() {
     let limitless = BatchPolicy {
         max_queue_delay: Duration::MAX,
         max_queued_rows: 0,
-        default_queue_policy: QueuePolicy {
-            allow_timeout_override: true,
-            ..QueuePolicy::default()
-        },
+        default_queue_policy: QueuePolicy { allow_timeout_override: true, ..QueuePolicy::default() },
         ..policy(usize::MAX, 0)
     };
     let (mut queue, now) = (BatchQueue::new(limitless), Instant::now());
     let timeout = Some(Duration::MAX);
-    queue
-        .push(
-            Offer {
-                timeout,
-                ..offer(0, usize::MAX - 1)
-            },
-            now,
-        )
-        .unwrap();
+    queue.push(Offer { timeout, ..offer(0, usize::MAX - 1) }, now).unwrap();
     queue.push(offer(1, 1), now).unwrap();
     let refused = queue.push(offer(2, 1), now).unwrap_err();
-    assert!(matches!(
-        refused.reason,
-        RefusedReason::QueueFull {
-            limit: usize::MAX,
-            ..
-        }
-    ));
+    assert!(matches!(refused.reason, RefusedReason::QueueFull { limit: usize::MAX, .. }));
     assert_eq!(queue.next_expiry(), None);
     assert_eq!(payloads(queue.poll(now)), [0, 1]);
     queue.push(offer(3, 1), now).unwrap();
