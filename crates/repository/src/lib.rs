@@ -8,16 +8,26 @@
 //! fewer lines); both become a [`ModelConfig`]. With neither, everything is derived from the model itself.
 
 mod config;
+mod convert;
 mod entry;
+mod name;
 mod optimization;
+mod pbtxt;
 mod problem;
+mod raw;
+mod read;
+mod render;
+mod scan;
 mod scheduling;
+pub mod strict;
 mod warmup;
 
 pub use config::{ModelConfig, TensorConfig};
 pub use entry::{FailedModel, ModelEntry, ModelVersion, Scan};
 pub use optimization::{Accelerator, GraphLevel, Optimization};
 pub use problem::Problem;
+pub use read::{ConfigFormat, Configured};
+pub use scan::scan;
 pub use scheduling::{
     DynamicBatching, InstanceGroup, InstanceKind, QueuePolicy, TimeoutAction, VersionPolicy,
 };

@@ -1,0 +1,178 @@
+//! From what is written to a [`ModelConfig`]: every value and every relation between values is checked, and all that is
+//! wrong is told at once.
+
+mod optimization;
+mod scheduling;
+mod tensors;
+mod unsupported;
+mod warmup;
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use toml::Value;
+
+use crate::ModelConfig;
+use crate::name::is_plain_file_name;
+use crate::raw::RawModel;
+use crate::strict::{Faults, near_miss};
+
+/// Largest number that Triton's schema has for a batch size; no machine comes near it.
+const MAX_BATCH_SIZE: i64 = i32::MAX as i64;
+
+/// Platforms that have a backend here, with its name.
+const PLATFORMS: [(&str, &str); 3] = [
+    ("onnxruntime_onnx", "onnxruntime"),
+    ("tract_onnx", "tract"),
+    ("identity", "identity"),
+];
+
+/// The check of one model's configuration: where it lies, and what was found so far.
+pub(crate) struct Check<'a> {
+    /// The model's name, which is its folder's.
+    pub(crate) model: &'a str,
+    /// The model's folder, in which label and warm-up files lie.
+    pub(crate) directory: &'a Path,
+    /// What is wrong.
+    pub(crate) faults: Faults,
+    /// What is ignored and does no harm.
+    pub(crate) notes: Faults,
+}
+
+impl Check<'_> {
+    /// Checks everything. What is at fault has its default in the result, which is of use only without faults.
+    pub(crate) fn model(&mut self, raw: &RawModel) -> ModelConfig {
+        self.unsupported(raw);
+        self.name(raw);
+        let max_batch_size = self.max_batch_size(raw.max_batch_size);
+        let parameters = self.parameters(&raw.parameters);
+        ModelConfig {
+            name: self.model.to_owned(),
+            backend: self.backend(raw),
+            platform: raw.platform.clone().filter(|platform| !platform.is_empty()),
+            max_batch_size,
+            inputs: self.inputs(&raw.input),
+            outputs: self.outputs(&raw.output),
+            version_policy: self.version_policy(raw.version_policy.as_ref()),
+            instance_group: self.instance_groups(&raw.instance_group),
+            dynamic_batching: raw
+                .dynamic_batching
+                .as_ref()
+                .and_then(|raw| self.dynamic_batching(raw, max_batch_size)),
+            warmup: self.warmups(&raw.model_warmup, max_batch_size),
+            optimization: self.optimization(&raw.optimization, &parameters),
+            parameters,
+            default_model_filename: self.model_filename(raw.default_model_filename.as_deref()),
+            auto_complete: raw.max_batch_size.is_none() && raw.input.is_empty() && raw.output.is_empty(),
+            priority: self.priority(&raw.instance_group),
+        }
+    }
+
+    fn name(&mut self, raw: &RawModel) {
+        if let Some(name) = raw.name.as_deref()
+            && !name.is_empty()
+            && name != self.model
+        {
+            let message = format!("is {name:?}, but the model's folder is {:?}", self.model);
+            self.faults
+                .push_with_remedy("name", message, "leave it out, or rename the folder");
+        }
+    }
+
+    fn max_batch_size(&mut self, size: Option<i64>) -> Option<usize> {
+        let size = size?;
+        self.whole("max_batch_size", size, 0..=MAX_BATCH_SIZE)
+    }
+
+    /// The backend as written, or the platform's.
+    fn backend(&mut self, raw: &RawModel) -> Option<String> {
+        let backend = raw.backend.as_deref().filter(|backend| !backend.is_empty());
+        let platform = raw.platform.as_deref().filter(|platform| !platform.is_empty());
+        let of_platform = platform.and_then(|platform| {
+            let known = PLATFORMS.iter().find(|(name, _)| *name == platform);
+            known.map(|(_, backend)| *backend)
+        });
+        match (backend, platform, of_platform) {
+            (Some(backend), Some(platform), Some(of_platform)) if backend != of_platform => {
+                let message =
+                    format!("{platform:?} is of backend {of_platform:?}, but backend is {backend:?}");
+                self.faults
+                    .push_with_remedy("platform", message, "leave one of them out");
+            }
+            (None, Some(platform), None) if platform != "ensemble" => {
+                let known = PLATFORMS.map(|(name, _)| name);
+                let message = format!(
+                    "{platform:?} is not supported: expected one of {}",
+                    known.join(", ")
+                );
+                self.faults
+                    .push_with_hint("platform", message, near_miss(platform, known));
+            }
+            _ => {}
+        }
+        backend.or(of_platform).map(str::to_owned)
+    }
+
+    fn model_filename(&mut self, name: Option<&str>) -> Option<String> {
+        let name = name.filter(|name| !name.is_empty())?;
+        if !is_plain_file_name(name) {
+            let message = format!("{name:?} is not the name of a file in the version's folder");
+            self.faults.push("default_model_filename", message);
+            return None;
+        }
+        Some(name.to_owned())
+    }
+
+    /// Free parameters as text: TOML's scalars, or the schema's `{ string_value }`.
+    fn parameters(&mut self, raw: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
+        let mut parameters = BTreeMap::new();
+        for (key, value) in raw {
+            let text = match value {
+                Value::Table(table) if table.is_empty() => Some(String::new()),
+                Value::Table(table) if table.len() == 1 => table.get("string_value").and_then(scalar_text),
+                value => scalar_text(value),
+            };
+            match text {
+                Some(text) => drop(parameters.insert(key.clone(), text)),
+                None => self.faults.push(
+                    format!("parameters.{key}"),
+                    "expected text, a number or true or false",
+                ),
+            }
+        }
+        parameters
+    }
+
+    /// A whole number within limits.
+    fn whole<N: TryFrom<i64>>(
+        &mut self,
+        key: impl Into<String>,
+        value: i64,
+        limits: RangeInclusive<i64>,
+    ) -> Option<N> {
+        if limits.contains(&value)
+            && let Ok(number) = N::try_from(value)
+        {
+            return Some(number);
+        }
+        let range = if value < *limits.start() {
+            format!("expected at least {}, got {value}", limits.start())
+        } else {
+            format!("expected at most {}, got {value}", limits.end())
+        };
+        self.faults.push(key, range);
+        None
+    }
+}
+
+/// A scalar as text.
+fn scalar_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Float(number) => Some(number.to_string()),
+        Value::Boolean(flag) => Some(flag.to_string()),
+        Value::Datetime(_) | Value::Array(_) | Value::Table(_) => None,
+    }
+}

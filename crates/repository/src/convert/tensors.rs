@@ -1,0 +1,106 @@
+use std::collections::BTreeSet;
+
+use adulis_tensor::DataType;
+
+use super::Check;
+use crate::TensorConfig;
+use crate::name::{datatype_names, is_plain_file_name, parse_datatype};
+use crate::raw::RawTensor;
+use crate::strict::near_miss;
+
+/// Most dimensions of a declared tensor: beyond any engine's own limit.
+const MAX_RANK: usize = 64;
+
+impl Check<'_> {
+    pub(super) fn inputs(&mut self, raw: &[RawTensor]) -> Vec<TensorConfig> {
+        let tensors = self.tensors("input", raw);
+        for (index, tensor) in raw.iter().enumerate() {
+            if tensor.label_filename.is_some() {
+                let key = format!("input[{index}].label_filename");
+                self.faults.push(key, "only outputs have labels");
+            }
+        }
+        tensors
+    }
+
+    pub(super) fn outputs(&mut self, raw: &[RawTensor]) -> Vec<TensorConfig> {
+        let tensors = self.tensors("output", raw);
+        for (index, tensor) in raw.iter().enumerate() {
+            if tensor.optional == Some(true) {
+                let key = format!("output[{index}].optional");
+                self.faults.push(key, "only inputs can be optional");
+            }
+            if let Some(file) = &tensor.label_filename {
+                self.label_file(&format!("output[{index}].label_filename"), file);
+            }
+        }
+        tensors
+    }
+
+    fn tensors(&mut self, side: &str, raw: &[RawTensor]) -> Vec<TensorConfig> {
+        let mut names = BTreeSet::new();
+        let mut tensors = Vec::with_capacity(raw.len());
+        for (index, tensor) in raw.iter().enumerate() {
+            let key = format!("{side}[{index}]");
+            let name = tensor.name.clone().unwrap_or_default();
+            if name.is_empty() {
+                self.faults.push(format!("{key}.name"), "is missing");
+            } else if !names.insert(name.clone()) {
+                let message = format!("{name:?} is there twice");
+                self.faults.push(format!("{key}.name"), message);
+            }
+            let datatype = self.datatype(&format!("{key}.data_type"), tensor.data_type.as_deref());
+            self.dims(&format!("{key}.dims"), &tensor.dims, -1);
+            tensors.push(TensorConfig {
+                name,
+                datatype,
+                dims: tensor.dims.clone(),
+                optional: tensor.optional.unwrap_or(false),
+                label_filename: tensor.label_filename.clone(),
+            });
+        }
+        tensors
+    }
+
+    /// A datatype by name; FP32 where that is at fault.
+    pub(super) fn datatype(&mut self, key: &str, name: Option<&str>) -> DataType {
+        let Some(name) = name else {
+            self.faults
+                .push_with_remedy(key, "is missing", "for example TYPE_FP32");
+            return DataType::Fp32;
+        };
+        parse_datatype(name).unwrap_or_else(|| {
+            let known = datatype_names();
+            let message = format!("unknown datatype {name:?}: expected one of {}", known.join(", "));
+            self.faults
+                .push_with_hint(key, message, near_miss(name, known.iter().map(String::as_str)));
+            DataType::Fp32
+        })
+    }
+
+    /// Dimensions, none below `least`.
+    pub(super) fn dims(&mut self, key: &str, dims: &[i64], least: i64) {
+        if dims.len() > MAX_RANK {
+            let message = format!("expected at most {MAX_RANK} dimensions, got {}", dims.len());
+            self.faults.push(key, message);
+            return;
+        }
+        for (index, dim) in dims.iter().enumerate() {
+            if *dim < least {
+                let message = format!("expected at least {least}, got {dim}");
+                self.faults.push(format!("{key}[{index}]"), message);
+            }
+        }
+    }
+
+    fn label_file(&mut self, key: &str, file: &str) {
+        if !is_plain_file_name(file) {
+            let message = format!("{file:?} is not the name of a file in the model's folder");
+            self.faults.push(key, message);
+        } else if !self.directory.join(file).is_file() {
+            let message = format!("{file:?} is not there");
+            self.faults
+                .push_with_remedy(key, message, "put it into the model's folder");
+        }
+    }
+}

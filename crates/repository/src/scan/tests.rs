@@ -1,0 +1,249 @@
+use std::fs;
+use std::time::{Duration, Instant};
+
+use super::*;
+
+/// A folder tree from paths: those that end with `/` are folders, the others files with the text behind ` = `.
+fn tree(paths: &[&str]) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for line in paths {
+        let (path, text) = line.split_once(" = ").unwrap_or((line, ""));
+        let full = root.path().join(path);
+        if path.ends_with('/') {
+            fs::create_dir_all(full).unwrap();
+        } else {
+            fs::create_dir_all(full.parent().unwrap()).unwrap();
+            fs::write(full, text).unwrap();
+        }
+    }
+    root
+}
+
+/// What was found, with the root's path taken out: `name v1=path …`, then what failed, problems and notes.
+fn told(root: &Path, paths: &[&str]) -> Vec<String> {
+    let paths: Vec<PathBuf> = paths.iter().map(|path| root.join(path)).collect();
+    let scan = scan(&paths);
+    let mut lines = Vec::new();
+    for model in &scan.models {
+        assert_eq!(model.name, model.config.name);
+        let versions = model.versions.iter();
+        let versions = versions.map(|version| format!(" v{}={}", version.version, version.path.display()));
+        lines.push(format!("{}{}", model.name, versions.collect::<String>()));
+    }
+    for failed in &scan.failed {
+        for problem in &failed.problems {
+            assert_eq!(problem.model.as_deref(), Some(failed.name.as_str()));
+            lines.push(format!("failed {}: {problem}", failed.name));
+        }
+    }
+    lines.extend(scan.problems.iter().map(|problem| format!("problem {problem}")));
+    lines.extend(scan.notes.iter().map(|note| format!("note {note}")));
+    let prefix = format!("{}/", root.display());
+    lines.iter().map(|line| line.replace(&prefix, "")).collect()
+}
+
+#[test]
+fn model_files() {
+    let root = tree(&[
+        "foo.onnx",
+        "digits/1/model.onnx",
+        "digits/2/model.onnx",
+        "digits/config.pbtxt = max_batch_size: 4",
+        "flat/model.onnx",
+        "7/odd.onnx",
+        "readme.txt",
+    ]);
+    assert_eq!(
+        told(
+            root.path(),
+            &[
+                "foo.onnx",
+                "digits/1/model.onnx",
+                "flat/model.onnx",
+                "readme.txt",
+                "gone.onnx"
+            ]
+        ),
+        [
+            "digits v1=digits/1/model.onnx",
+            "flat v1=flat/model.onnx",
+            "foo v1=foo.onnx",
+            "problem readme.txt: is not a model: expected a folder or a file named *.onnx",
+            "problem gone.onnx: is not there",
+        ]
+    );
+    let found = scan(&[root.path().join("digits/2/model.onnx")]);
+    assert_eq!(found.models[0].config.max_batch_size, Some(4));
+}
+
+#[test]
+fn a_bare_model_file_stands_for_itself() {
+    assert_eq!(model::home_of(Path::new("model.onnx")), None);
+    assert_eq!(model::home_of(Path::new("./model.onnx")), None);
+    assert_eq!(model::home_of(Path::new("1/model.onnx")), None);
+    assert_eq!(model::home_of(Path::new("/model.onnx")), None);
+    assert_eq!(model::home_of(Path::new("a/b.onnx")), None);
+    assert_eq!(
+        model::home_of(Path::new("a/model.onnx")),
+        Some((Path::new("a"), 1))
+    );
+    assert_eq!(
+        model::home_of(Path::new("/a/12/b.onnx")),
+        Some((Path::new("/a"), 12))
+    );
+}
+
+#[test]
+fn repositories() {
+    let root = tree(&[
+        "repo/a/1/model.onnx",
+        "repo/a/10/model.onnx",
+        "repo/a/9/model.onnx",
+        "repo/b/model.onnx",
+        "repo/c/1/model.onnx/model.onnx",
+        "repo/c/1/model.onnx/weights.bin",
+        "repo/d/model.toml = backend = 'identity'",
+        "repo/e/config.pbtxt = default_model_filename: 'net.onnx' version_policy { all {} }",
+        "repo/e/1/net.onnx",
+        "repo/e/3/net.onnx",
+        "repo/loose.onnx",
+        "repo/.hidden/1/model.onnx",
+        "repo/pictures/cat.png",
+        "repo/README.md",
+    ]);
+    assert_eq!(
+        told(root.path(), &["repo"]),
+        [
+            "a v10=repo/a/10/model.onnx",
+            "b v1=repo/b/model.onnx",
+            "c v1=repo/c/1/model.onnx/model.onnx",
+            "d v1=repo/d",
+            "e v1=repo/e/1/net.onnx v3=repo/e/3/net.onnx",
+            "loose v1=repo/loose.onnx",
+            "note repo/pictures: holds no model: no version folder, no model.onnx and no configuration",
+        ]
+    );
+    assert_eq!(told(root.path(), &["repo/a"]), ["a v10=repo/a/10/model.onnx"]);
+    assert_eq!(
+        told(root.path(), &["repo/pictures"]),
+        ["note repo/pictures: the repository holds no models"]
+    );
+}
+
+#[test]
+fn version_folders() {
+    let root = tree(&[
+        "m/0/model.onnx",
+        "m/01/model.onnx",
+        "m/2/model.onnx",
+        "m/v3/model.onnx",
+        "m/99999999999999999999/model.onnx",
+        "m/model.onnx",
+        "m/5",
+    ]);
+    assert_eq!(
+        told(root.path(), &["m"]),
+        [
+            "m v2=m/2/model.onnx",
+            "note m/model.onnx: is ignored: there are version folders beside it"
+        ]
+    );
+}
+
+#[test]
+fn broken_models_stop_no_other() {
+    let root = tree(&[
+        "repo/good/1/model.onnx",
+        "repo/empty_version/1/",
+        "repo/renamed/1/resnet.onnx",
+        "repo/renamed_flat/resnet.onnx",
+        "repo/no_file/config.pbtxt = backend: 'onnxruntime'",
+        "repo/both/config.pbtxt",
+        "repo/both/model.toml",
+        "repo/both/1/model.onnx",
+        "repo/typo/config.pbtxt = max_batch: 3",
+        "repo/typo/1/model.onnx",
+        "repo/specific/model.toml = version_policy = { specific = [1, 4] }",
+        "repo/specific/1/model.onnx",
+        "repo/specific/2/model.onnx",
+        "repo/badly\nnamed/1/model.onnx",
+    ]);
+    insta::assert_snapshot!(told(root.path(), &["repo"]).join("\n"));
+}
+
+#[test]
+fn a_name_that_is_there_twice_fails_in_both_places() {
+    let root = tree(&[
+        "x/m/1/model.onnx",
+        "y/m/1/model.onnx",
+        "y/m.onnx",
+        "y/n/1/model.onnx",
+    ]);
+    assert_eq!(
+        told(root.path(), &["x", "y", "x"]),
+        [
+            "n v1=y/n/1/model.onnx",
+            "failed m: x/m: another model has the name \"m\" too: y/m, y/m.onnx; rename one of them, or leave it out",
+            "failed m: y/m: another model has the name \"m\" too: x/m, y/m.onnx; rename one of them, or leave it out",
+            "failed m: y/m.onnx: another model has the name \"m\" too: x/m, y/m; rename one of them, or leave it out",
+            "note x: is named twice",
+        ]
+    );
+}
+
+#[test]
+fn a_configuration_is_bounded() {
+    let root = tree(&["m/1/model.onnx"]);
+    fs::write(root.path().join("m/model.toml"), "#".repeat((1 << 20) + 1)).unwrap();
+    assert_eq!(
+        told(root.path(), &["m"]),
+        ["failed m: m/model.toml: cannot be read: it is larger than 1 MiB"]
+    );
+    fs::write(root.path().join("m/model.toml"), [0xff, 0xfe]).unwrap();
+    assert!(told(root.path(), &["m"])[0].contains("cannot be read"));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_must_not_lead_out_of_a_repository() {
+    use std::os::unix::fs::symlink;
+
+    let root = tree(&[
+        "repo/in/1/model.onnx",
+        "repo/file/1/",
+        "repo/config/1/model.onnx",
+        "out/1/model.onnx",
+    ]);
+    let path = |path: &str| root.path().join(path);
+    symlink(path("out"), path("repo/folder")).unwrap();
+    symlink(path("repo/in"), path("repo/inside")).unwrap();
+    symlink(path("out/1/model.onnx"), path("repo/file/1/model.onnx")).unwrap();
+    symlink(path("out/secret"), path("repo/config/model.toml")).unwrap();
+    symlink(path("out/1/model.onnx"), path("repo/loose.onnx")).unwrap();
+    symlink(path("out/1/model.onnx"), path("named.onnx")).unwrap();
+    insta::assert_snapshot!(told(root.path(), &["repo", "named.onnx"]).join("\n"));
+}
+
+#[test]
+fn a_thousand_models_are_scanned_quickly() {
+    let root = tempfile::tempdir().unwrap();
+    for index in 0..1381 {
+        let model = root.path().join(format!("model_{index}"));
+        fs::create_dir_all(model.join("1")).unwrap();
+        fs::write(model.join("1/model.onnx"), "").unwrap();
+        fs::write(
+            model.join("config.pbtxt"),
+            "max_batch_size: 8\ninput [ { name: 'x' data_type: TYPE_FP32 dims: 1 } ]",
+        )
+        .unwrap();
+    }
+    let started = Instant::now();
+    let found = scan(&[root.path().to_owned()]);
+    let took = started.elapsed();
+    assert_eq!(found.models.len(), 1381);
+    println!("scanned 1381 models in {took:?}");
+    assert!(
+        took < Duration::from_secs(2),
+        "{took:?}: far too slow, even for a debug build"
+    );
+}
