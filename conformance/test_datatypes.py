@@ -19,7 +19,7 @@ def numpy_type(name: str) -> type:
 def test_numeric(lab_asker: Asker, name: str) -> None:
     if lab_asker.protocol == "http-json" and name in BINARY_ONLY:
         pytest.skip(f"{name} has no JSON form in Triton's clients")
-    sent = np.array([NUMERIC[name][1]] * 3).astype(numpy_type(name))
+    sent = np.array([NUMERIC[name][1]] * 3, numpy_type(name))
     answer = lab_asker.infer(f"type_{name.lower()}", {"X": sent})
     same = answer["SAME"]
     assert same.shape == sent.shape
