@@ -4,6 +4,7 @@
 //! Words for a person go to standard error.
 
 mod cache;
+mod debian;
 mod image;
 mod onnxruntime;
 mod process;

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cache, process};
+use crate::{cache, debian, process};
 
 const HOW_TO_GET_PYTHON: &str = "install Python 3.11 or newer with venv and pip (Debian, Ubuntu: \
      `apt-get install python3 python3-venv`; Fedora: `dnf install python3-pip`), \
@@ -31,8 +31,8 @@ impl Python {
         let named = env::var_os("ADULIS_PYTHON").filter(|program| !program.is_empty());
         let is_ours_to_install = named.is_none();
         let program = named.unwrap_or_else(|| "python3".into());
-        if is_ours_to_install && !has_venv(&program) && can_install_debian_packages() {
-            install_debian_packages(&["python3", "python3-venv"])?;
+        if is_ours_to_install && !has_venv(&program) && debian::can_install() {
+            debian::install(&["python3", "python3-venv"])?;
         }
         let script = "import sys; assert sys.version_info >= (3, 11), sys.version; print(sys.version)";
         let version =
@@ -118,20 +118,6 @@ impl Environment {
 
 fn has_venv(program: &OsString) -> bool {
     process::succeeds(Command::new(program).args(["-c", "import ensurepip, venv"]))
-}
-
-fn can_install_debian_packages() -> bool {
-    let root = process::capture(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
-    root && process::succeeds(Command::new("apt-get").arg("--version"))
-}
-
-fn install_debian_packages(packages: &[&str]) -> Result<()> {
-    let doing = format!("installing {}", packages.join(", "));
-    process::capture_with_progress(Command::new("apt-get").arg("update"), "apt-get update")?;
-    let mut install = Command::new("apt-get");
-    install.env("DEBIAN_FRONTEND", "noninteractive");
-    install.args(["install", "--yes", "--no-install-recommends"]).args(packages);
-    process::capture_with_progress(&mut install, &doing).map(drop)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use crate::python::Python;
 use crate::setup::{self, SetupArgs};
-use crate::{cache, process, tidy, workspace};
+use crate::{cache, debian, process, tidy, workspace};
 
 /// The version of cargo-deny that is installed where there is none.
 const CARGO_DENY: &str = "0.20.2";
@@ -175,6 +175,7 @@ fn advisories() -> Verdict {
 
 /// The Python tests in `conformance/`, which find the server's binary in `ADULIS_BIN`.
 fn conformance() -> Result<()> {
+    debian::ensure("curl", "curl")?;
     cargo(&["build", "--package", "adulis"])?;
     let folder = workspace::root().join("conformance");
     let environment = Python::find()?.environment("conformance", &folder.join("requirements.txt"))?;
