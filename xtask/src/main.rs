@@ -1,9 +1,10 @@
-//! Tasks of this repository: `cargo xtask setup`, `serve`, `test`, `tidy` and `image`.
+//! Tasks of this repository: `cargo xtask setup`, `serve`, `test`, `tidy`, `codegen` and `image`.
 //!
 //! One module per task, and under them what they share: the cache folder, programs that are run, Python.
 //! Words for a person go to standard error.
 
 mod cache;
+mod codegen;
 mod debian;
 mod image;
 mod onnxruntime;
@@ -38,6 +39,12 @@ enum Task {
     Test(suite::SuiteArgs),
     /// Check the rules of the house that no other tool knows.
     Tidy,
+    /// Write the Rust code that is generated from `proto/`.
+    Codegen {
+        /// Only compare it with what is there.
+        #[arg(long)]
+        check: bool,
+    },
     /// Build the server's container image from a binary built here.
     Image(image::ImageArgs),
 }
@@ -58,6 +65,7 @@ fn run(task: &Task) -> Result<ExitCode> {
         Task::Serve(args) => serve::run(args),
         Task::Test(args) => suite::run(args),
         Task::Tidy => tidy::run(),
+        Task::Codegen { check } => codegen::codegen(*check).map(|()| ExitCode::SUCCESS),
         Task::Image(args) => image::run(args),
     }
 }

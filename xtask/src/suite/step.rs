@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use crate::python::Python;
 use crate::setup::{self, SetupArgs};
-use crate::{cache, debian, process, tidy, workspace};
+use crate::{cache, codegen, debian, process, tidy, workspace};
 
 /// The version of cargo-deny that is installed where there is none.
 const CARGO_DENY: &str = "0.20.2";
@@ -21,6 +21,8 @@ pub(super) enum Step {
     Fmt,
     /// The rules of the house.
     Tidy,
+    /// Generated code is what its sources generate.
+    Codegen,
     /// Clippy, warnings denied.
     Clippy,
     /// Unit and integration tests.
@@ -52,6 +54,7 @@ impl Step {
             Self::Setup => "setup",
             Self::Fmt => "fmt",
             Self::Tidy => "tidy",
+            Self::Codegen => "codegen",
             Self::Clippy => "clippy",
             Self::Test => "test",
             Self::Doctest => "doctest",
@@ -68,6 +71,7 @@ impl Step {
             Self::Setup => set_up(),
             Self::Fmt => cargo(&["fmt", "--all", "--check"]),
             Self::Tidy => must_succeed(tidy::run()),
+            Self::Codegen => codegen::codegen(true),
             Self::Clippy => cargo(&[
                 "clippy",
                 "--workspace",
