@@ -2,13 +2,14 @@ use std::fs;
 use std::time::Duration;
 
 use adulis_tensor::DataType;
-use proptest::prelude::*;
 
 use super::*;
 use crate::{
     Accelerator, DynamicBatching, GraphLevel, InstanceGroup, InstanceKind, Optimization, QueuePolicy,
     TensorConfig, TimeoutAction, VersionPolicy, Warmup, WarmupData, WarmupInput,
 };
+
+mod properties;
 
 /// A configuration as they are found in the wild, with every kind of field that has an effect.
 const FULL: &str = r#"
@@ -78,9 +79,7 @@ fn faults(format: ConfigFormat, text: &str) -> Vec<String> {
 
 fn parameters(pairs: &[(&str, &str)]) -> std::collections::BTreeMap<String, String> {
     let pairs = pairs.iter();
-    pairs
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 fn tensor(name: &str, datatype: DataType, dims: &[i64]) -> TensorConfig {
@@ -104,10 +103,7 @@ fn every_field_of_a_full_configuration() {
         max_batch_size: Some(32),
         inputs: vec![
             tensor("pixels", DataType::Fp32, &[1, 8, 8]),
-            TensorConfig {
-                optional: true,
-                ..tensor("note", DataType::Bytes, &[-1])
-            },
+            TensorConfig { optional: true, ..tensor("note", DataType::Bytes, &[-1]) },
         ],
         outputs: vec![TensorConfig {
             label_filename: Some("labels.txt".to_owned()),
@@ -123,10 +119,7 @@ fn every_field_of_a_full_configuration() {
                 name: "tensorrt".to_owned(),
                 parameters: parameters(&[("precision_mode", "FP16")]),
             }],
-            cpu_accelerators: vec![Accelerator {
-                name: "openvino".to_owned(),
-                parameters: parameters(&[]),
-            }],
+            cpu_accelerators: vec![Accelerator { name: "openvino".to_owned(), parameters: parameters(&[]) }],
             intra_op_threads: Some(2),
             arena: Some(false),
             ..Optimization::default()
@@ -143,24 +136,13 @@ fn every_field_of_a_full_configuration() {
 }
 
 fn full_groups() -> Vec<InstanceGroup> {
-    let cpu = InstanceGroup {
-        count: 2,
-        kind: InstanceKind::Cpu,
-        gpus: vec![],
-    };
-    let gpu = InstanceGroup {
-        count: 1,
-        kind: InstanceKind::Gpu,
-        gpus: vec![0, 2],
-    };
+    let cpu = InstanceGroup { count: 2, kind: InstanceKind::Cpu, gpus: vec![] };
+    let gpu = InstanceGroup { count: 1, kind: InstanceKind::Gpu, gpus: vec![0, 2] };
     vec![cpu, gpu]
 }
 
 fn full_batching() -> DynamicBatching {
-    let level = QueuePolicy {
-        allow_timeout_override: true,
-        ..QueuePolicy::default()
-    };
+    let level = QueuePolicy { allow_timeout_override: true, ..QueuePolicy::default() };
     DynamicBatching {
         preferred_batch_size: vec![8, 16],
         max_queue_delay: Duration::from_micros(100),
@@ -211,15 +193,9 @@ fn toml_takes_fewer_lines() {
     let config = read(ConfigFormat::Toml, text).config;
     assert_eq!(config.backend.as_deref(), Some("tract"));
     assert_eq!(config.version_policy, VersionPolicy::Latest(2));
-    assert_eq!(
-        config.parameters,
-        parameters(&[("threads", "2"), ("fast", "true"), ("name", "x")])
-    );
+    assert_eq!(config.parameters, parameters(&[("threads", "2"), ("fast", "true"), ("name", "x")]));
     assert_eq!(config.instance_group[0].kind, InstanceKind::Cpu);
-    assert_eq!(
-        config.dynamic_batching.unwrap().max_queue_delay,
-        Duration::from_millis(2)
-    );
+    assert_eq!(config.dynamic_batching.unwrap().max_queue_delay, Duration::from_millis(2));
     assert_eq!(config.optimization.graph_level, Some(GraphLevel::Extended));
     assert_eq!(config.inputs, [tensor("x", DataType::Fp32, &[-1])]);
 }
@@ -236,25 +212,16 @@ fn version_policies() {
     let policy = |format, text: &str| read(format, text).config.version_policy;
     for (text, expected) in [
         ("version_policy { all {} }", VersionPolicy::All),
-        (
-            "version_policy { latest { num_versions: 3 } }",
-            VersionPolicy::Latest(3),
-        ),
+        ("version_policy { latest { num_versions: 3 } }", VersionPolicy::Latest(3)),
         ("version_policy { latest {} }", VersionPolicy::Latest(1)),
-        (
-            "version_policy { specific { versions: 2 } }",
-            VersionPolicy::Specific(vec![2]),
-        ),
+        ("version_policy { specific { versions: 2 } }", VersionPolicy::Specific(vec![2])),
         ("version_policy {}", VersionPolicy::Latest(1)),
     ] {
         assert_eq!(policy(ConfigFormat::Pbtxt, text), expected, "{text}");
     }
     for (text, expected) in [
         ("version_policy = 'all'", VersionPolicy::All),
-        (
-            "version_policy = { specific = [4] }",
-            VersionPolicy::Specific(vec![4]),
-        ),
+        ("version_policy = { specific = [4] }", VersionPolicy::Specific(vec![4])),
         ("version_policy.latest.num_versions = 2", VersionPolicy::Latest(2)),
     ] {
         assert_eq!(policy(ConfigFormat::Toml, text), expected, "{text}");
@@ -370,150 +337,13 @@ fn an_order_cannot_be_kept_among_requests_that_overtake() {
 fn platform_and_backend() {
     let read = |text: &str| read(ConfigFormat::Toml, text).config.backend;
     assert_eq!(read("platform = 'tract_onnx'").as_deref(), Some("tract"));
+    assert_eq!(read("backend = 'mine'\nplatform = 'mine_v1'").as_deref(), Some("mine"));
     assert_eq!(
-        read("backend = 'mine'\nplatform = 'mine_v1'").as_deref(),
-        Some("mine")
-    );
-    assert_eq!(
-        faults(
-            ConfigFormat::Toml,
-            "backend = 'tract'\nplatform = 'onnxruntime_onnx'"
-        ),
+        faults(ConfigFormat::Toml, "backend = 'tract'\nplatform = 'onnxruntime_onnx'"),
         [
             "line 2: platform: \"onnxruntime_onnx\" is of backend \"onnxruntime\", but backend is \"tract\"; leave one of \
              them out"
         ]
     );
     assert!(faults(ConfigFormat::Toml, "platform = 'tensorrt_plan'")[0].contains("is not supported"));
-}
-
-fn any_batching(max: usize) -> impl Strategy<Value = DynamicBatching> {
-    let policy = (any::<bool>(), 0..1_000_000_u64, any::<bool>(), 0..1000_usize).prop_map(
-        |(delay, timeout, allow_timeout_override, max_queue_size)| QueuePolicy {
-            timeout_action: if delay {
-                TimeoutAction::Delay
-            } else {
-                TimeoutAction::Reject
-            },
-            default_timeout: (timeout > 0).then(|| Duration::from_micros(timeout)),
-            allow_timeout_override,
-            max_queue_size,
-        },
-    );
-    let sizes = proptest::collection::btree_set(1..=max, 0..4);
-    (sizes, 0..10_000_000_u64, 0..4_u32, proptest::option::of(policy)).prop_map(
-        |(sizes, delay, levels, policy)| DynamicBatching {
-            preferred_batch_size: sizes.into_iter().collect(),
-            max_queue_delay: Duration::from_micros(delay),
-            preserve_ordering: false,
-            priority_levels: levels,
-            default_priority_level: levels,
-            priority_queue_policy: (1..=levels)
-                .filter_map(|level| Some((level, policy.clone()?)))
-                .collect(),
-            default_queue_policy: policy,
-        },
-    )
-}
-
-fn any_tensors() -> impl Strategy<Value = Vec<TensorConfig>> {
-    let name = "[a-zA-Z0-9_. \"'/-]{1,12}";
-    let dims = proptest::collection::vec(-1..1000_i64, 0..5);
-    let one = (proptest::sample::select(DataType::ALL.to_vec()), dims);
-    proptest::collection::btree_map(name, one, 0..4).prop_map(|tensors| {
-        let tensors = tensors.into_iter();
-        tensors
-            .map(|(name, (datatype, dims))| tensor(&name, datatype, &dims))
-            .collect()
-    })
-}
-
-fn any_config() -> impl Strategy<Value = ModelConfig> {
-    let policy = prop_oneof![
-        Just(VersionPolicy::All),
-        (1..100_usize).prop_map(VersionPolicy::Latest),
-        proptest::collection::btree_set(1..1_000_000_u64, 1..4)
-            .prop_map(|versions| VersionPolicy::Specific(versions.into_iter().collect())),
-    ];
-    let group = (1..9_usize, proptest::collection::btree_set(0..8_u32, 0..3)).prop_map(|(count, gpus)| {
-        let kind = if gpus.is_empty() {
-            InstanceKind::Cpu
-        } else {
-            InstanceKind::Gpu
-        };
-        InstanceGroup {
-            count,
-            kind,
-            gpus: gpus.into_iter().collect(),
-        }
-    });
-    let groups = proptest::collection::vec(group, 0..3);
-    let parameters = proptest::collection::btree_map("[a-z.]{1,8}", ".{0,12}", 0..3);
-    let batching = (1..64_usize).prop_flat_map(|max| {
-        let batching = proptest::option::of(any_batching(max));
-        (proptest::option::of(Just(max)), batching)
-    });
-    (
-        policy,
-        groups,
-        parameters,
-        batching,
-        (any_tensors(), any_tensors(), 1..4_u32),
-    )
-        .prop_map(
-            |(version_policy, instance_group, parameters, (max_batch_size, dynamic_batching), tensors)| {
-                let (inputs, outputs, priority) = tensors;
-                ModelConfig {
-                    version_policy,
-                    priority: if instance_group.is_empty() { 1 } else { priority },
-                    instance_group,
-                    parameters,
-                    max_batch_size,
-                    dynamic_batching,
-                    auto_complete: max_batch_size.is_none() && inputs.is_empty() && outputs.is_empty(),
-                    inputs,
-                    outputs,
-                    ..ModelConfig::derived("digits")
-                }
-            },
-        )
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
-
-    #[test]
-    fn what_is_written_reads_back_the_same(config in any_config()) {
-        let text = config.to_toml();
-        let read = ModelConfig::read(ConfigFormat::Toml, &text, "digits", Path::new("/nowhere"));
-        let read = read.map_err(|faults| TestCaseError::fail(format!("{faults:?}\n{text}")))?;
-        prop_assert_eq!(read.config, config);
-    }
-
-    #[test]
-    fn mutated_pbtxt_never_panics(
-        cuts in proptest::collection::vec((0..FULL.len(), 0..40_usize), 0..4),
-        noise in "[a-z_{}\\[\\]<>:;,\"'0-9 \\n#\\\\-]{0,24}",
-        place in 0..FULL.len(),
-    ) {
-        let mut bytes = FULL.as_bytes().to_vec();
-        for (at, length) in cuts {
-            let start = at.min(bytes.len());
-            let end = (start + length).min(bytes.len());
-            bytes.drain(start..end);
-        }
-        let place = place.min(bytes.len());
-        bytes.splice(place..place, noise.bytes());
-        let text = String::from_utf8(bytes).unwrap();
-        if let Err(faults) = ModelConfig::read(ConfigFormat::Pbtxt, &text, "digits", Path::new("/nowhere")) {
-            prop_assert!(!faults.is_empty());
-        }
-    }
-
-    #[test]
-    fn any_text_is_read_or_refused(text in "\\PC{0,200}") {
-        for format in ConfigFormat::ALL {
-            let _ = ModelConfig::read(format, &text, "digits", Path::new("/nowhere"));
-        }
-    }
 }
