@@ -1,1 +1,49 @@
-//! Load generator for REST and gRPC inference servers.
+//! Load generator for inference servers that speak the Open Inference Protocol: closed and open loops over REST and
+//! gRPC, windows that must agree, HDR latency percentiles, the server's own view, and two servers compared.
+//!
+//! [`BenchArgs`] are the command line, [`run`] does it. Each sending thread has a runtime, connections and counters of
+//! its own; requests are serialised once, before the load begins, and answers are not decoded unless asked. Arrivals,
+//! stability and percentiles are plain state machines. There is no TLS here, and no server.
+//!
+//! Invariants:
+//! - The latency of an open loop counts from the time at which a request was meant to be sent; a time is sent late where
+//!   it must, and never left out.
+//! - Failed requests are counted by kind and have no part in latencies or throughput.
+
+mod args;
+mod client;
+mod codec;
+mod cpu;
+mod data;
+mod failure;
+mod fleet;
+mod gate;
+mod grpc;
+mod http1;
+mod lane;
+mod load;
+mod measure;
+mod metadata;
+mod pacer;
+mod progress;
+mod report;
+mod run;
+mod schedule;
+mod server_metrics;
+mod stability;
+mod tally;
+mod target;
+mod timer;
+mod verify;
+
+pub use args::BenchArgs;
+pub use data::{DataSource, InputSpec, ShapeOverride};
+pub use load::{Load, Sweep, SweepError};
+pub use report::{Comparison, FailureReport, LatencyReport, LevelReport, Ratio, Report, StageReport};
+pub use run::{Outcome, run};
+pub use schedule::{Arrivals, Distribution};
+pub use stability::{Stability, Verdict, WindowFigures};
+pub use target::{Protocol, Target};
+
+/// How the load generator names itself to servers.
+const USER_AGENT: &str = concat!("adulis-bench/", env!("CARGO_PKG_VERSION"));

@@ -1,0 +1,256 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueHint};
+use http::{HeaderName, HeaderValue};
+
+use crate::data::{DataSource, InputSpec, ShapeOverride};
+use crate::load::Sweep;
+use crate::schedule::Distribution;
+use crate::target::Protocol;
+
+const EXAMPLES: &str = "\
+Examples:
+  adulis bench -m digits                                    one connection, REST binary, port 8000
+  adulis bench -m digits --concurrency 1:256:x2 --csv -     a sweep, as CSV
+  adulis bench -m digits -u grpc://127.0.0.1:8001 --concurrency 64 --streams 8
+  adulis bench -m digits --rate 500,1000 --distribution poisson
+  adulis bench -m resnet50 --shape input:3,224,224 -b 4 --protocol rest-json
+  adulis bench -m text --input-data requests.json --verify
+  adulis bench -m mlp --concurrency 64 --compare http://127.0.0.1:9000 --raw /echo
+                                                            the ratio to a bare echo of the same bytes
+  adulis bench --raw /echo --input X:FP32:1,16 -u http://127.0.0.1:9000";
+
+/// Measures throughput and latency of a model on an inference server.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct BenchArgs {
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) measure: MeasureArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Target")]
+pub(crate) struct TargetArgs {
+    /// The model; may be left out with --raw and --input
+    #[arg(short, long, required_unless_present_all = ["raw", "inputs"])]
+    pub(crate) model: Option<String>,
+
+    /// The model's version; the server's default if left out
+    #[arg(long)]
+    pub(crate) model_version: Option<u64>,
+
+    /// The server: http://HOST[:8000] or grpc://HOST[:8001]
+    #[arg(short, long, value_hint = ValueHint::Url)]
+    pub(crate) url: Option<String>,
+
+    /// What to speak; rest-binary if neither this nor the URL says
+    #[arg(long, value_enum)]
+    pub(crate) protocol: Option<Protocol>,
+
+    /// A second server: both are sent the same requests, in alternating windows, and the ratios are told
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) compare: Option<String>,
+
+    /// Post the same bodies to this fixed path, answers having no meaning; to the second server if there is one
+    #[arg(long, value_name = "PATH")]
+    pub(crate) raw: Option<String>,
+
+    /// Header or metadata of every request, such as `authorization: Bearer …`
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+
+    /// Requests without an answer after this long have failed
+    #[arg(long, default_value = "30s", value_parser = parse_duration)]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Load")]
+pub(crate) struct LoadArgs {
+    /// Closed loop: requests in flight. A list (1,8,64), ranges (1:8, 8:64:8) and powers (1:256:x2)
+    #[arg(
+        short,
+        long,
+        value_name = "SWEEP",
+        conflicts_with = "rate",
+        default_value = "1"
+    )]
+    pub(crate) concurrency: Sweep,
+
+    /// Open loop: requests per second, a list or ranges as above; latency counts from the intended send time
+    #[arg(short, long, value_name = "SWEEP")]
+    pub(crate) rate: Option<Sweep>,
+
+    /// How the gaps of an open loop are spread
+    #[arg(long, value_enum, default_value = "poisson")]
+    pub(crate) distribution: Distribution,
+
+    /// Open loop: requests that may be in flight; those that find all taken are sent late, and counted so
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) connections: u32,
+
+    /// gRPC: requests in flight that share one HTTP/2 connection
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) streams: u32,
+
+    /// Threads that send; half of the cores if left out
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) threads: Option<u32>,
+
+    /// Seed of arrivals and generated data
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Data")]
+pub(crate) struct DataArgs {
+    /// Rows per request: what a leading -1 in the model's shapes becomes
+    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub(crate) batch: u32,
+
+    /// Extents of an input that the model leaves open: all of them, or those of one row
+    #[arg(long = "shape", value_name = "NAME:DIMS")]
+    pub(crate) shapes: Vec<ShapeOverride>,
+
+    /// `random`, `zeros`, a JSON file in perf_analyzer's layout, or NAME=FILE for one input's raw bytes
+    #[arg(long = "input-data", value_name = "SOURCE")]
+    pub(crate) sources: Vec<DataSource>,
+
+    /// Declare an input, and do not ask the server for the model's metadata
+    #[arg(long = "input", value_name = "NAME:DATATYPE:DIMS")]
+    pub(crate) inputs: Vec<InputSpec>,
+
+    /// Bytes of each generated string
+    #[arg(long, default_value_t = 128)]
+    pub(crate) string_length: usize,
+
+    /// Different requests to generate and send in turn: more than one keeps a response cache from answering all
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) distinct: u32,
+
+    /// Decode every answer, and count those that do not decode as failed
+    #[arg(long)]
+    pub(crate) verify: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Measurement")]
+pub(crate) struct MeasureArgs {
+    /// Load before the first window of each level
+    #[arg(long, default_value = "1s", value_parser = parse_duration)]
+    pub(crate) warmup: Duration,
+
+    /// Length of a window
+    #[arg(long, default_value = "2s", value_parser = parse_positive_duration)]
+    pub(crate) measurement_interval: Duration,
+
+    /// Windows in a row that must agree; they make the result. With --compare: windows per server
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) windows: u32,
+
+    /// How far apart windows may lie that agree, in per cent
+    #[arg(long, default_value_t = 10.0, value_parser = parse_percentage)]
+    pub(crate) stability_percentage: f64,
+
+    /// The latency percentile that must agree
+    #[arg(long, default_value_t = 95.0, value_parser = parse_percentage)]
+    pub(crate) percentile: f64,
+
+    /// Most windows per level
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) max_windows: u32,
+
+    /// The server's Prometheus metrics, for its own view of each stage; port 8002 of its host if left out
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) metrics_url: Option<String>,
+
+    /// Process id of a server on this machine, for its CPU time per request
+    #[arg(long, value_name = "PID")]
+    pub(crate) server_pid: Option<u32>,
+
+    /// Process id of the second server
+    #[arg(long, value_name = "PID", requires = "compare")]
+    pub(crate) compare_server_pid: Option<u32>,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputArgs {
+    /// Write the results as JSON to this file, or to standard output (-) instead of the table
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) json: Option<PathBuf>,
+
+    /// Write the results as CSV to this file, or to standard output (-) instead of the table
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) csv: Option<PathBuf>,
+
+    /// Fail if more than this share of requests failed (0 to 1)
+    #[arg(long, value_name = "SHARE", value_parser = parse_share)]
+    pub(crate) max_error_rate: Option<f64>,
+}
+
+impl LoadArgs {
+    /// Threads that send.
+    pub(crate) fn thread_count(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.map_or((cores / 2).max(1), |threads| threads as usize)
+    }
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    // A bare number is seconds.
+    match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string()),
+        Err(_) => humantime::parse_duration(text).map_err(|error| error.to_string()),
+    }
+}
+
+fn parse_positive_duration(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        duration if duration >= Duration::from_millis(1) => Ok(duration),
+        _ => Err("at least one millisecond is needed".to_owned()),
+    }
+}
+
+fn parse_percentage(text: &str) -> Result<f64, String> {
+    number_within(text, 100.0)
+}
+
+fn parse_share(text: &str) -> Result<f64, String> {
+    number_within(text, 1.0)
+}
+
+fn number_within(text: &str, most: f64) -> Result<f64, String> {
+    text.parse::<f64>()
+        .ok()
+        .filter(|value| (0.0..=most).contains(value))
+        .ok_or_else(|| format!("expected a number from 0 to {most}"))
+}
+
+fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or_else(|| "expected NAME: VALUE".to_owned())?;
+    let name: HeaderName = name.trim().parse().map_err(|_| format!("`{name}` is no header name"))?;
+    let value: HeaderValue = value
+        .trim()
+        .parse()
+        .map_err(|_| "the value has characters that a header may not have".to_owned())?;
+    match name.as_str() {
+        "host" | "content-length" | "transfer-encoding" | "connection" => {
+            Err(format!("`{name}` is set by the load generator"))
+        }
+        _ => Ok((name, value)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,52 @@
+use clap::Parser;
+
+use super::*;
+
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(flatten)]
+    bench: BenchArgs,
+}
+
+fn parse(arguments: &str) -> Result<BenchArgs, clap::Error> {
+    let words = std::iter::once("bench").chain(arguments.split_whitespace());
+    Cli::try_parse_from(words).map(|cli| cli.bench)
+}
+
+#[test]
+fn defaults_need_only_a_model() {
+    let args = parse("-m digits").unwrap();
+    assert_eq!(args.load.concurrency.values(), [1.0]);
+    assert_eq!(args.measure.windows, 3);
+    assert!(args.load.thread_count() >= 1);
+}
+
+#[test]
+fn sweeps_rates_and_durations() {
+    let args = parse("-m m --concurrency 1:8:x2 --warmup 500ms --measurement-interval 2").unwrap();
+    assert_eq!(args.load.concurrency.values(), [1.0, 2.0, 4.0, 8.0]);
+    assert_eq!(args.measure.warmup, Duration::from_millis(500));
+    assert_eq!(args.measure.measurement_interval, Duration::from_secs(2));
+    let args = parse("-m m --rate 100,500 --distribution fixed").unwrap();
+    assert_eq!(args.load.distribution, Distribution::Constant);
+}
+
+#[test]
+fn what_contradicts_itself_is_refused() {
+    for arguments in [
+        "",
+        "--raw /echo",
+        "-m m --rate 5 --concurrency 5",
+        "-m m --measurement-interval 0",
+        "-m m --max-error-rate 2",
+        "-m m --percentile 101",
+        "-m m --batch 0",
+        "-m m --compare-server-pid 4",
+        "-m m --header broken",
+        "-m m --header host:x",
+        "-m m --input A:FP99:1",
+    ] {
+        assert!(parse(arguments).is_err(), "{arguments}");
+    }
+    assert!(parse("--raw /echo --input X:FP32:1,16").is_ok());
+}
