@@ -29,7 +29,7 @@ pub(crate) fn model_path(target: &Target, model: &ModelRef) -> String {
 /// `raw` is the path that REST bodies are posted to in place of the model's.
 ///
 /// # Errors
-/// For tensors that the protocol cannot carry, such as FP16 as JSON.
+/// For a request of more than 4 GiB over gRPC.
 pub(crate) fn serialise(
     target: &Target,
     requests: &[InferRequest],
@@ -48,7 +48,7 @@ pub(crate) fn serialise(
                     Some(path) => path.to_owned(),
                     None => format!("{}/infer", model_path(target, &request.model)),
                 };
-                rest_request(target, request, headers, &path)
+                Ok(rest_request(target, request, headers, &path))
             }
         })
         .collect()
@@ -59,11 +59,10 @@ fn rest_request(
     request: &InferRequest,
     headers: &[(HeaderName, HeaderValue)],
     path: &str,
-) -> anyhow::Result<Bytes> {
+) -> Bytes {
     let binary = target.protocol == Protocol::RestBinary;
-    let body = adulis_protocol::rest::encode_request(request, binary, binary)
-        .with_context(|| format!("the request cannot be sent over {}", target.protocol.as_str()))?;
-    let body_bytes: usize = body.chunks.iter().map(Bytes::len).sum();
+    let body = adulis_protocol::rest::encode_request(request, binary, binary);
+    let body_bytes = body.total_len();
     let mut wire = Vec::with_capacity(body_bytes + 512);
     let mut line = |text: String| wire.extend_from_slice(text.as_bytes());
     line(format!("POST {path} HTTP/1.1\r\nhost: {}\r\n", target.address));
@@ -79,7 +78,7 @@ fn rest_request(
     for chunk in &body.chunks {
         wire.extend_from_slice(chunk);
     }
-    Ok(wire.into())
+    wire.into()
 }
 
 /// A request without a body.

@@ -19,7 +19,7 @@ impl Verify {
     pub(crate) fn check(self, answer: &Answer) -> Result<(), String> {
         match self {
             Verify::Nothing => Ok(()),
-            Verify::Rest => adulis_protocol::rest::decode_response(&answer.body, answer.header_length)
+            Verify::Rest => adulis_protocol::rest::decode_response(answer.body.clone(), answer.header_length)
                 .map(drop)
                 .map_err(|error| error.to_string()),
             Verify::Grpc => {

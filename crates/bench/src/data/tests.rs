@@ -105,6 +105,7 @@ fn raw_bytes_are_a_tensor_or_a_row() {
     assert_eq!(&requests[0].inputs[0].tensor.data()[..], &[1, 0, 2, 0, 1, 0, 2, 0]);
     plan.shapes = vec!["A:3".parse().unwrap()];
     assert!(plan.requests().is_err());
+    plan.shapes.clear();
     plan.sources = vec!["B=/nowhere".parse().unwrap()];
     assert!(error(&plan).contains("`B`"));
 }
