@@ -4,6 +4,9 @@ use crate::failure::Failure;
 use crate::grpc::GrpcClient;
 use crate::http1::Http1Client;
 
+/// How the load generator names itself to servers.
+pub(crate) const USER_AGENT: &str = concat!("adulis-bench/", env!("CARGO_PKG_VERSION"));
+
 /// A good answer.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Answer {

@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use prost::Message;
 
+use crate::client::USER_AGENT;
 use crate::grpc::frame;
 use crate::target::{Protocol, Target};
 
@@ -66,7 +67,7 @@ fn rest_request(
     let mut wire = Vec::with_capacity(body_bytes + 512);
     let mut line = |text: String| wire.extend_from_slice(text.as_bytes());
     line(format!("POST {path} HTTP/1.1\r\nhost: {}\r\n", target.address));
-    line(format!("user-agent: {}\r\ncontent-length: {body_bytes}\r\n", crate::USER_AGENT));
+    line(format!("user-agent: {}\r\ncontent-length: {body_bytes}\r\n", USER_AGENT));
     match body.header_length {
         Some(length) => line(format!(
             "content-type: application/octet-stream\r\ninference-header-content-length: {length}\r\n"
@@ -85,8 +86,7 @@ fn rest_request(
 pub(crate) fn get_request(target: &Target, path: &str, headers: &[(HeaderName, HeaderValue)]) -> Vec<u8> {
     let mut wire = format!(
         "GET {path} HTTP/1.1\r\nhost: {}\r\nuser-agent: {}\r\naccept: application/json\r\n",
-        target.address,
-        crate::USER_AGENT
+        target.address, USER_AGENT
     )
     .into_bytes();
     append_headers(headers, &mut wire);

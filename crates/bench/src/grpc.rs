@@ -8,7 +8,7 @@ use h2::client::SendRequest;
 use http::{HeaderMap, Request};
 use tokio::sync::Mutex;
 
-use crate::client::{Answer, Keep};
+use crate::client::{Answer, Keep, USER_AGENT};
 use crate::failure::{Failure, FailureKind};
 use crate::http1::connect;
 use crate::timer::Watchdog;
@@ -110,7 +110,7 @@ impl GrpcClient {
             .uri(format!("http://{}{path}", connection.address))
             .header("te", "trailers")
             .header("content-type", "application/grpc")
-            .header("user-agent", crate::USER_AGENT)
+            .header("user-agent", USER_AGENT)
             .body(())
             .map_err(|error| Failure::malformed(error.to_string()))?;
         for (name, value) in headers {

@@ -44,6 +44,3 @@ pub use run::{Outcome, run};
 pub use schedule::{Arrivals, Distribution};
 pub use stability::{Stability, Verdict, WindowFigures};
 pub use target::{Protocol, Target};
-
-/// How the load generator names itself to servers.
-const USER_AGENT: &str = concat!("adulis-bench/", env!("CARGO_PKG_VERSION"));

@@ -7,7 +7,7 @@ use super::Fault;
 use crate::workspace;
 
 /// Every crate of the workspace and its layer. A crate depends on lower layers only.
-const LAYERS: [(&str, Layer); 17] = [
+const LAYERS: [(&str, Layer); 18] = [
     ("adulis-tensor", Layer::At(0)),
     ("adulis-types", Layer::At(0)),
     ("adulis-telemetry", Layer::At(1)),
@@ -23,6 +23,7 @@ const LAYERS: [(&str, Layer); 17] = [
     ("adulis-bench", Layer::At(3)),
     ("adulis", Layer::At(4)),
     ("adulis-testing", Layer::TestsOnly),
+    ("adulis-baseline", Layer::Outside),
     ("embed", Layer::Outside),
     ("xtask", Layer::Outside),
 ];
@@ -32,8 +33,8 @@ const SAME_LAYER: [(&str, &str); 1] = [("adulis-types", "adulis-tensor")];
 
 /// Third-party crates (with their `name-*` companions) that only these crates of ours may name.
 const OWNED: [(&str, &[&str]); 4] = [
-    ("axum", &["adulis-http", "embed"]),
-    ("tonic", &["adulis-protocol", "adulis-grpc", "adulis-bench", "xtask"]),
+    ("axum", &["adulis-http", "adulis-baseline", "embed"]),
+    ("tonic", &["adulis-protocol", "adulis-grpc", "adulis-baseline", "xtask"]),
     ("ort", &["adulis-onnx"]),
     ("tract", &["adulis-tract"]),
 ];
