@@ -58,11 +58,7 @@ pub(crate) unsafe fn owned_text(text: *const c_char) -> String {
 /// The first line that says something, without the engine's source locations in front, cut to a length a client can
 /// be told.
 fn bounded(message: &str) -> String {
-    let line = message
-        .lines()
-        .map(str::trim)
-        .find(|line| !line.is_empty())
-        .unwrap_or("no reason given");
+    let line = message.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no reason given");
     let mut text: String = line.chars().take(MESSAGE_CHARACTERS).collect();
     if text.len() < line.len() {
         text.push('…');
@@ -78,9 +74,6 @@ mod tests {
     fn messages_are_one_bounded_line() {
         assert_eq!(bounded("\n  first \nsecond"), "first");
         assert_eq!(bounded(""), "no reason given");
-        assert_eq!(
-            bounded(&"ä".repeat(5_000)).chars().count(),
-            MESSAGE_CHARACTERS + 1
-        );
+        assert_eq!(bounded(&"ä".repeat(5_000)).chars().count(), MESSAGE_CHARACTERS + 1);
     }
 }

@@ -25,32 +25,18 @@ pub(crate) const fn element_of(datatype: DataType) -> Element {
 ///
 /// Takes the plain number, because a newer library may have types that the declarations do not know.
 pub(crate) fn datatype_of(element: i32) -> Result<DataType, String> {
-    if let Some(datatype) = DataType::ALL
-        .into_iter()
-        .find(|&datatype| element_of(datatype) as i32 == element)
+    if let Some(datatype) = DataType::ALL.into_iter().find(|&datatype| element_of(datatype) as i32 == element)
     {
         return Ok(datatype);
     }
     const OTHERS: [(Element, &str); 13] = [
-        (
-            Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED,
-            "an undefined type",
-        ),
+        (Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED, "an undefined type"),
         (Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_COMPLEX64, "complex64"),
         (Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_COMPLEX128, "complex128"),
-        (
-            Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT8E4M3FN,
-            "float8e4m3fn",
-        ),
-        (
-            Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT8E4M3FNUZ,
-            "float8e4m3fnuz",
-        ),
+        (Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT8E4M3FN, "float8e4m3fn"),
+        (Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT8E4M3FNUZ, "float8e4m3fnuz"),
         (Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT8E5M2, "float8e5m2"),
-        (
-            Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT8E5M2FNUZ,
-            "float8e5m2fnuz",
-        ),
+        (Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT8E5M2FNUZ, "float8e5m2fnuz"),
         (Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT4, "uint4"),
         (Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT4, "int4"),
         (Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT4E2M1, "float4e2m1"),

@@ -151,12 +151,7 @@ fn register_arena(env: NonNull<sys::OrtEnv>) -> Result<(), OrtError> {
     // SAFETY: keys and values have the same length and live over the calls; what the first two calls make is given to
     // the third, which copies it, and is then released once.
     unsafe {
-        call!(CreateArenaCfgV2(
-            keys.as_ptr(),
-            values.as_ptr(),
-            keys.len(),
-            &raw mut arena
-        ))?;
+        call!(CreateArenaCfgV2(keys.as_ptr(), values.as_ptr(), keys.len(), &raw mut arena))?;
         let made = call!(CreateCpuMemoryInfo(
             sys::OrtAllocatorType::OrtArenaAllocator,
             sys::OrtMemType::OrtMemTypeDefault,
@@ -182,15 +177,9 @@ impl ThreadingOptions {
         let inter_op = options.inter_op_threads.max(1);
         // SAFETY: the options are valid until dropped.
         unsafe {
-            call!(SetGlobalIntraOpNumThreads(
-                threading.0.as_ptr(),
-                count(pool_threads)
-            ))?;
+            call!(SetGlobalIntraOpNumThreads(threading.0.as_ptr(), count(pool_threads)))?;
             call!(SetGlobalInterOpNumThreads(threading.0.as_ptr(), count(inter_op)))?;
-            call!(SetGlobalSpinControl(
-                threading.0.as_ptr(),
-                c_int::from(options.spinning)
-            ))?;
+            call!(SetGlobalSpinControl(threading.0.as_ptr(), c_int::from(options.spinning)))?;
         }
         Ok(threading)
     }
@@ -214,9 +203,8 @@ fn version_of(library: &Path) -> String {
     // type is the one that the engine's interface fixes, and the table and the text it leads to are static.
     let version = unsafe {
         libloading::Library::new(library).ok().and_then(|library| {
-            let base = library
-                .get::<unsafe extern "C" fn() -> *const sys::OrtApiBase>(b"OrtGetApiBase\0")
-                .ok()?();
+            let base =
+                library.get::<unsafe extern "C" fn() -> *const sys::OrtApiBase>(b"OrtGetApiBase\0").ok()?();
             let base = base.as_ref()?;
             Some(owned_text((base.GetVersionString)()))
         })

@@ -36,9 +36,7 @@ impl InputSlot {
         } else {
             self.bind_data(environment, input)
         };
-        bound.map_err(|error| BackendError::Execution {
-            reason: format!("input {:?}: {error}", input.name),
-        })
+        bound.map_err(|error| BackendError::Execution { reason: format!("input {:?}: {error}", input.name) })
     }
 
     fn bind_data(
@@ -46,18 +44,15 @@ impl InputSlot {
         environment: &Environment,
         input: &BatchInput,
     ) -> Result<(*const sys::OrtValue, Range), OrtError> {
-        let in_place = input
-            .in_place()
-            .filter(|data| input.datatype != DataType::Bool || flags_are_clean(data));
+        let in_place =
+            input.in_place().filter(|data| input.datatype != DataType::Bool || flags_are_clean(data));
         let data: &[u8] = if let Some(data) = in_place {
             data
         } else {
             self.buffer.gather(input.chunks());
             if input.datatype == DataType::Bool {
                 // C++ knows only 0 and 1; what another value does there is undefined.
-                self.buffer
-                    .iter_mut()
-                    .for_each(|flag| *flag = u8::from(*flag != 0));
+                self.buffer.iter_mut().for_each(|flag| *flag = u8::from(*flag != 0));
             }
             &self.buffer
         };
@@ -76,11 +71,7 @@ impl InputSlot {
 
     fn bind_strings(&mut self, input: &BatchInput) -> Result<(*const sys::OrtValue, Range), OrtError> {
         let value = Value::strings(&input.shape, input.chunks().flat_map(elements_of))?;
-        let kept = self.kept.insert(Kept {
-            value,
-            address: 0,
-            shape: Shape::default(),
-        });
+        let kept = self.kept.insert(Kept { value, address: 0, shape: Shape::default() });
         Ok((kept.value.as_ptr().cast_const(), Range::default()))
     }
 
@@ -102,10 +93,7 @@ pub(crate) struct Range {
 impl Range {
     pub(crate) fn of(data: &[u8]) -> Self {
         let start = data.as_ptr().addr();
-        Self {
-            start,
-            end: start + data.len(),
-        }
+        Self { start, end: start + data.len() }
     }
 
     pub(crate) fn overlaps(self, other: Self) -> bool {

@@ -62,10 +62,7 @@ impl OnnxInstance {
     fn bind(&mut self, inputs: &[BatchInput]) -> Result<Bound, BackendError> {
         let mut bound = Bound::default();
         for input in inputs {
-            let place = self
-                .slots
-                .get_mut(input.index)
-                .zip(self.names.inputs.get(input.index));
+            let place = self.slots.get_mut(input.index).zip(self.names.inputs.get(input.index));
             let Some((slot, name)) = place else {
                 return Err(BackendError::Execution {
                     reason: format!(
@@ -103,15 +100,12 @@ impl OnnxInstance {
                 outputs.as_mut_ptr()
             ))
         };
-        let interrupted = self.control.end().map_err(|error| BackendError::Broken {
-            reason: error.to_string(),
-        })?;
+        let interrupted =
+            self.control.end().map_err(|error| BackendError::Broken { reason: error.to_string() })?;
         match result {
             Ok(()) => Ok(outputs),
             Err(_) if interrupted => Err(BackendError::Interrupted),
-            Err(error) => Err(BackendError::Execution {
-                reason: error.to_string(),
-            }),
+            Err(error) => Err(BackendError::Execution { reason: error.to_string() }),
         }
     }
 
@@ -139,12 +133,7 @@ impl ModelInstance for OnnxInstance {
                 slot.release_copies();
             }
         }
-        Ok(Execution {
-            outputs,
-            input: gathered - started,
-            infer: ran - gathered,
-            output: ran.elapsed(),
-        })
+        Ok(Execution { outputs, input: gathered - started, infer: ran - gathered, output: ran.elapsed() })
     }
 
     fn interrupt(&self) -> Option<Arc<dyn Interrupt>> {

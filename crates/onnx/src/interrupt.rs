@@ -34,20 +34,12 @@ impl RunControl {
         let mut options = ptr::null_mut();
         // SAFETY: the place is written on success.
         unsafe { call!(CreateRunOptions(&raw mut options)) }?;
-        let control = Self {
-            options: filled(options, "run options")?,
-            state: Mutex::new(State::Idle),
-        };
+        let control = Self { options: filled(options, "run options")?, state: Mutex::new(State::Idle) };
         // Requests decide what a run warns about (an output of another shape than declared, say): a log line each would
         // let a client fill the disk.
         let errors_only = sys::OrtLoggingLevel::ORT_LOGGING_LEVEL_ERROR as i32;
         // SAFETY: the options are valid until dropped.
-        unsafe {
-            call!(RunOptionsSetRunLogSeverityLevel(
-                control.options.as_ptr(),
-                errors_only
-            ))
-        }?;
+        unsafe { call!(RunOptionsSetRunLogSeverityLevel(control.options.as_ptr(), errors_only)) }?;
         Ok(control)
     }
 

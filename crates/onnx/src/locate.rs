@@ -42,19 +42,13 @@ pub(crate) struct Surroundings {
 impl Surroundings {
     /// Those of this process.
     pub(crate) fn of_process() -> Self {
-        let folder = |name: &str| {
-            env::var_os(name)
-                .filter(|text| !text.is_empty())
-                .map(PathBuf::from)
-        };
+        let folder = |name: &str| env::var_os(name).filter(|text| !text.is_empty()).map(PathBuf::from);
         let cache_folder = folder("ADULIS_CACHE_DIR")
             .or_else(|| folder("XDG_CACHE_HOME").map(|folder| folder.join("adulis")))
             .or_else(|| folder("HOME").map(|folder| folder.join(".cache").join("adulis")));
         Self {
             library_variable: folder(LIBRARY_VARIABLE),
-            executable_folder: env::current_exe()
-                .ok()
-                .and_then(|path| path.parent().map(Path::to_path_buf)),
+            executable_folder: env::current_exe().ok().and_then(|path| path.parent().map(Path::to_path_buf)),
             cache_folder,
         }
     }
@@ -66,18 +60,11 @@ impl Surroundings {
             return vec![Place { path, named: true }];
         }
         let beside = self.executable_folder.iter();
-        let files = beside
-            .flat_map(|folder| [folder.join("lib").join(FILE), folder.join(FILE)])
-            .chain(
-                self.cache_folder
-                    .iter()
-                    .map(|folder| folder.join("onnxruntime").join(VERSION).join(FILE)),
-            );
+        let files = beside.flat_map(|folder| [folder.join("lib").join(FILE), folder.join(FILE)]).chain(
+            self.cache_folder.iter().map(|folder| folder.join("onnxruntime").join(VERSION).join(FILE)),
+        );
         let names = SYSTEM_NAMES.iter().map(PathBuf::from);
-        files
-            .chain(names)
-            .map(|path| Place { path, named: false })
-            .collect()
+        files.chain(names).map(|path| Place { path, named: false }).collect()
     }
 }
 
@@ -110,31 +97,15 @@ mod tests {
         let mut around = surroundings();
         around.library_variable = Some("/var/lib.so".into());
         let by_variable = around.places(None);
-        assert_eq!(
-            by_variable,
-            [Place {
-                path: "/var/lib.so".into(),
-                named: true
-            }]
-        );
+        assert_eq!(by_variable, [Place { path: "/var/lib.so".into(), named: true }]);
         let by_option = around.places(Some(Path::new("/opt/lib.so")));
-        assert_eq!(
-            by_option,
-            [Place {
-                path: "/opt/lib.so".into(),
-                named: true
-            }]
-        );
+        assert_eq!(by_option, [Place { path: "/opt/lib.so".into(), named: true }]);
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn places_come_in_order() {
-        let paths: Vec<_> = surroundings()
-            .places(None)
-            .into_iter()
-            .map(|place| place.path)
-            .collect();
+        let paths: Vec<_> = surroundings().places(None).into_iter().map(|place| place.path).collect();
         let expected = [
             "/bin/lib/libonnxruntime.so",
             "/bin/libonnxruntime.so",

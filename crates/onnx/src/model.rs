@@ -95,10 +95,7 @@ impl Model for OnnxModel {
 }
 
 fn load_error(path: &Path, reason: String) -> BackendError {
-    BackendError::Load {
-        path: path.display().to_string(),
-        reason,
-    }
+    BackendError::Load { path: path.display().to_string(), reason }
 }
 
 /// Makes the first session. Where the request allows it, providers that cannot run here are taken out of the recipe,
@@ -150,21 +147,11 @@ fn placement_of(recipe: &Recipe, session: &Session, request: &LoadRequest) -> Re
     let placement = Placement::of(session).map_err(|error| load_error(&recipe.path, error.to_string()))?;
     let taken = placement.nodes_of(recipe.providers.iter().map(|provider| provider.canonical));
     if taken == 0 && placement.nodes() > 0 {
-        let names: Vec<_> = recipe
-            .providers
-            .iter()
-            .map(|provider| provider.name.as_str())
-            .collect();
+        let names: Vec<_> = recipe.providers.iter().map(|provider| provider.name.as_str()).collect();
         let names = names.join(", ");
-        let reason = format!(
-            "it runs none of the model's {} nodes: {placement}",
-            placement.nodes()
-        );
+        let reason = format!("it runs none of the model's {} nodes: {placement}", placement.nodes());
         if !request.options.provider_fallback {
-            return Err(BackendError::Option {
-                option: format!("execution provider {names:?}"),
-                reason,
-            });
+            return Err(BackendError::Option { option: format!("execution provider {names:?}"), reason });
         }
         warn_skipped(request, &names, &reason);
     }
@@ -173,23 +160,13 @@ fn placement_of(recipe: &Recipe, session: &Session, request: &LoadRequest) -> Re
 
 fn names_of(signature: &ModelSignature) -> Result<Names, crate::api::OrtError> {
     let texts = |specs: &[adulis_backend::TensorSpec]| {
-        specs
-            .iter()
-            .map(|spec| c_text(&spec.name))
-            .collect::<Result<Vec<CString>, _>>()
+        specs.iter().map(|spec| c_text(&spec.name)).collect::<Result<Vec<CString>, _>>()
     };
-    Ok(Names {
-        inputs: texts(&signature.inputs)?,
-        outputs: texts(&signature.outputs)?,
-    })
+    Ok(Names { inputs: texts(&signature.inputs)?, outputs: texts(&signature.outputs)? })
 }
 
 fn file_of(path: &Path) -> PathBuf {
-    if path.is_dir() {
-        path.join(FILE_IN_FOLDER)
-    } else {
-        path.to_path_buf()
-    }
+    if path.is_dir() { path.join(FILE_IN_FOLDER) } else { path.to_path_buf() }
 }
 
 /// What tells that a file is still the one that was loaded.
@@ -205,9 +182,6 @@ impl Stamp {
         if metadata.len() == 0 {
             return Err(load_error(path, "the file is empty".to_owned()));
         }
-        Ok(Self {
-            length: metadata.len(),
-            modified: metadata.modified().ok(),
-        })
+        Ok(Self { length: metadata.len(), modified: metadata.modified().ok() })
     }
 }

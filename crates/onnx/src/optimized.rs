@@ -36,9 +36,7 @@ impl OptimizedEntry {
         let key = [xxh3_128(&bytes), xxh3_128(context.as_bytes())]
             .map(|digest| format!("{digest:032x}"))
             .join("-");
-        Ok(Some(Self {
-            path: folder.join(format!("{key}.onnx")),
-        }))
+        Ok(Some(Self { path: folder.join(format!("{key}.onnx")) }))
     }
 
     /// The optimised model, if it is there and whole.
@@ -61,9 +59,7 @@ impl OptimizedEntry {
             fs::create_dir_all(folder)?;
         }
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Ok(self
-            .path
-            .with_extension(format!("{}-{number}.part", process::id())))
+        Ok(self.path.with_extension(format!("{}-{number}.part", process::id())))
     }
 
     /// Makes what the engine wrote to `scratch` the entry, in one step.
@@ -81,11 +77,7 @@ fn has_external_weights(model: &Path, bytes: &[u8]) -> io::Result<bool> {
     let (Some(folder), Some(own)) = (model.parent(), model.file_name()) else {
         return Ok(true);
     };
-    let folder = if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     for (index, entry) in fs::read_dir(folder)?.enumerate() {
         let name = entry?.file_name();
         if index >= MOST_NEIGHBOURS {
@@ -132,9 +124,7 @@ mod tests {
         fs::write(&one, "weights").unwrap();
         fs::write(&two, "others").unwrap();
         let entry = |model: &Path, engine: &str, settings: &str| {
-            OptimizedEntry::of(Path::new("cache"), model, engine, settings)
-                .unwrap()
-                .unwrap()
+            OptimizedEntry::of(Path::new("cache"), model, engine, settings).unwrap().unwrap()
         };
         let first = entry(&one, "1.28", "All");
         assert_eq!(first, entry(&one, "1.28", "All"));
@@ -152,25 +142,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let model = folder.path().join("model.onnx");
         fs::write(&model, "…location model.weights…").unwrap();
-        assert!(
-            OptimizedEntry::of(folder.path(), &model, "", "")
-                .unwrap()
-                .is_some()
-        );
+        assert!(OptimizedEntry::of(folder.path(), &model, "", "").unwrap().is_some());
         fs::write(folder.path().join("model.weights"), "").unwrap();
-        assert!(
-            OptimizedEntry::of(folder.path(), &model, "", "")
-                .unwrap()
-                .is_none()
-        );
+        assert!(OptimizedEntry::of(folder.path(), &model, "", "").unwrap().is_none());
     }
 
     #[test]
     fn damaged_entries_are_not_read() {
         let folder = tempfile::tempdir().unwrap();
-        let entry = OptimizedEntry {
-            path: folder.path().join("deep").join("key.onnx"),
-        };
+        let entry = OptimizedEntry { path: folder.path().join("deep").join("key.onnx") };
         assert_eq!(entry.read(), None);
         let scratch = entry.scratch().unwrap();
         fs::write(&scratch, "optimised").unwrap();

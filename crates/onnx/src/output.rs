@@ -29,22 +29,17 @@ pub(crate) fn take(
         // SAFETY: the run gave the value to this call alone.
         .map(|value| unsafe { Value::from_raw(value) })
         .and_then(|value| tensor_of(value, spec.datatype, inputs));
-    tensor.map_err(|error| BackendError::Execution {
-        reason: format!("output {:?}: {error}", spec.name),
-    })
+    tensor.map_err(|error| BackendError::Execution { reason: format!("output {:?}: {error}", spec.name) })
 }
 
 fn tensor_of(value: Value, datatype: DataType, inputs: &[Range]) -> Result<Tensor, OrtError> {
     let shape = shape_of(&value, datatype)?;
-    let elements = shape
-        .elements()
-        .ok_or_else(|| OrtError(format!("shape {shape} overflows")))?;
+    let elements = shape.elements().ok_or_else(|| OrtError(format!("shape {shape} overflows")))?;
     let data = match datatype.size_bytes() {
         None => strings_of(&value, elements)?.into(),
         Some(size) => {
-            let length = elements
-                .checked_mul(size)
-                .ok_or_else(|| OrtError(format!("shape {shape} overflows")))?;
+            let length =
+                elements.checked_mul(size).ok_or_else(|| OrtError(format!("shape {shape} overflows")))?;
             data_of(value, length, inputs)?
         }
     };
@@ -62,11 +57,7 @@ fn shape_of(value: &Value, datatype: DataType) -> Result<Shape, OrtError> {
             &raw mut dimensions,
             &raw mut rank
         ))?;
-        let dimensions = if rank == 0 {
-            &[][..]
-        } else {
-            slice::from_raw_parts(dimensions, rank)
-        };
+        let dimensions = if rank == 0 { &[][..] } else { slice::from_raw_parts(dimensions, rank) };
         dimensions
             .iter()
             .map(|&dimension: &i64| usize::try_from(dimension).ok())
@@ -87,11 +78,7 @@ fn data_of(value: Value, length: usize, inputs: &[Range]) -> Result<Bytes, OrtEr
     // SAFETY: the value is a live tensor of a fixed-size datatype.
     unsafe { call!(GetTensorMutableData(value.as_ptr(), &raw mut data)) }?;
     let data = NonNull::new(data.cast::<u8>()).ok_or_else(|| OrtError("it has no data".to_owned()))?;
-    let memory = OutputMemory {
-        _value: value,
-        data,
-        length,
-    };
+    let memory = OutputMemory { _value: value, data, length };
     let bytes = memory.as_ref();
     let borrowed = inputs.iter().any(|&input| input.overlaps(Range::of(bytes)));
     if borrowed || length <= COPY_BYTES {
@@ -141,9 +128,8 @@ fn strings_of(value: &Value, elements: usize) -> Result<Vec<u8>, OrtError> {
     let mut wire = Vec::with_capacity(length + elements * 4);
     let ends = offsets.iter().skip(1).copied().chain([length]);
     for (start, end) in offsets.iter().copied().zip(ends) {
-        let element = text
-            .get(start..end)
-            .ok_or_else(|| OrtError("its elements are out of order".to_owned()))?;
+        let element =
+            text.get(start..end).ok_or_else(|| OrtError("its elements are out of order".to_owned()))?;
         append_element(&mut wire, element).map_err(|error| OrtError(error.to_string()))?;
     }
     Ok(wire)

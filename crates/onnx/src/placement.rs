@@ -21,16 +21,8 @@ impl Placement {
         // SAFETY: the session is live and owns the parts, their names and their nodes; the arrays have the lengths that
         // are given with them.
         unsafe {
-            call!(Session_GetEpGraphAssignmentInfo(
-                session.as_ptr(),
-                &raw mut parts,
-                &raw mut count
-            ))?;
-            let parts = if count == 0 {
-                &[][..]
-            } else {
-                slice::from_raw_parts(parts, count)
-            };
+            call!(Session_GetEpGraphAssignmentInfo(session.as_ptr(), &raw mut parts, &raw mut count))?;
+            let parts = if count == 0 { &[][..] } else { slice::from_raw_parts(parts, count) };
             for &part in parts {
                 let (mut name, mut nodes, mut length) = (ptr::null(), ptr::null(), 0);
                 call!(EpAssignedSubgraph_GetEpName(part, &raw mut name))?;

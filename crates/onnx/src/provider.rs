@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::ptr;
 
 use adulis_backend::{BackendError, EngineOptions, ExecutionProvider};
@@ -60,7 +61,7 @@ pub(crate) struct Provider {
 
 impl Provider {
     /// The providers of `options` other than the CPU, first choice first. The device and the memory limit are added to
-    /// those that have such an option, unless it is given.
+    /// those that have such an option, unless it is given; CUDA is added behind TensorRT.
     ///
     /// # Errors
     /// [`BackendError::Option`] for a name that is not known, or options for the CPU, which has none.
@@ -77,6 +78,14 @@ impl Provider {
             }
             providers.push(provider.with_defaults(options));
         }
+        let tensorrt = providers.iter().position(|provider| provider.entry == Entry::TensorRt);
+        if let Some(place) =
+            tensorrt.filter(|_| providers.iter().all(|provider| provider.entry != Entry::Cuda))
+        {
+            // What TensorRT does not take stays on the GPU.
+            let cuda = ExecutionProvider { name: "cuda".to_owned(), options: BTreeMap::new() };
+            providers.insert(place + 1, Self::find(&cuda)?.with_defaults(options));
+        }
         Ok(providers)
     }
 
@@ -87,28 +96,18 @@ impl Provider {
             .find(|(name, canonical, _)| wanted == *name || canonical.eq_ignore_ascii_case(&wanted));
         let Some(&(_, canonical, entry)) = known else {
             let names: Vec<_> = PROVIDERS.iter().map(|(name, ..)| *name).collect();
-            return Err(refused(
-                asked,
-                format!("not known; known are {}", names.join(", ")),
-            ));
+            return Err(refused(asked, format!("not known; known are {}", names.join(", "))));
         };
         Ok(Self {
             name: asked.name.clone(),
             canonical,
             entry,
-            options: asked
-                .options
-                .iter()
-                .map(|(key, value)| (key.clone(), value.clone()))
-                .collect(),
+            options: asked.options.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
         })
     }
 
     fn with_defaults(mut self, options: &EngineOptions) -> Self {
-        let has_device = matches!(
-            self.entry,
-            Entry::Cuda | Entry::TensorRt | Entry::Rocm | Entry::Cann
-        );
+        let has_device = matches!(self.entry, Entry::Cuda | Entry::TensorRt | Entry::Rocm | Entry::Cann);
         if let Some(device) = options.device_id.filter(|_| has_device) {
             self.default("device_id", &device.to_string());
         }
@@ -131,11 +130,7 @@ impl Provider {
 
     /// Adds the provider to `session`. The plain C functions say so when it cannot be had; nothing falls back silently.
     pub(crate) fn append(&self, session: &SessionOptions) -> Result<(), OrtError> {
-        let pairs = TextPairs::new(
-            self.options
-                .iter()
-                .map(|(key, value)| (key.as_str(), value.as_str())),
-        )?;
+        let pairs = TextPairs::new(self.options.iter().map(|(key, value)| (key.as_str(), value.as_str())))?;
         match self.entry {
             Entry::Cpu => Ok(()),
             Entry::Cuda => append_cuda(session, &pairs),
@@ -152,10 +147,7 @@ impl Provider {
 
 /// The error for a provider that was asked for.
 pub(crate) fn refused(asked: &ExecutionProvider, reason: String) -> BackendError {
-    BackendError::Option {
-        option: format!("execution provider {:?}", asked.name),
-        reason,
-    }
+    BackendError::Option { option: format!("execution provider {:?}", asked.name), reason }
 }
 
 /// Defines how a provider with an options object is added: made, filled from the pairs, handed over, released.
@@ -258,9 +250,7 @@ pub(crate) fn built_in() -> Result<Vec<String>, OrtError> {
     unsafe {
         call!(GetAvailableProviders(&raw mut list, &raw mut length))?;
         let count = usize::try_from(length).unwrap_or(0);
-        let names = (0..count)
-            .map(|index| crate::api::owned_text(*list.add(index)))
-            .collect();
+        let names = (0..count).map(|index| crate::api::owned_text(*list.add(index))).collect();
         call!(ReleaseAvailableProviders(list, length))?;
         Ok(names)
     }

@@ -45,14 +45,12 @@ impl From<OrtError> for RecipeError {
 impl RecipeError {
     pub(crate) fn into_backend(self, path: &Path) -> BackendError {
         match self {
-            RecipeError::Provider { name, reason, .. } => BackendError::Option {
-                option: format!("execution provider {name:?}"),
-                reason,
-            },
-            RecipeError::Session(OrtError(reason)) => BackendError::Load {
-                path: path.display().to_string(),
-                reason,
-            },
+            RecipeError::Provider { name, reason, .. } => {
+                BackendError::Option { option: format!("execution provider {name:?}"), reason }
+            }
+            RecipeError::Session(OrtError(reason)) => {
+                BackendError::Load { path: path.display().to_string(), reason }
+            }
         }
     }
 }
@@ -62,11 +60,7 @@ impl Recipe {
     pub(crate) fn session(&self) -> Result<Session, RecipeError> {
         match self.optimized_entry() {
             Some(entry) => self.cached_session(&entry),
-            None => Ok(Session::from_file(
-                self.environment,
-                &self.path,
-                &self.options()?,
-            )?),
+            None => Ok(Session::from_file(self.environment, &self.path, &self.options()?)?),
         }
     }
 
@@ -76,13 +70,11 @@ impl Recipe {
             options.set(placement::RECORD, "1")?;
         }
         for (index, provider) in self.providers.iter().enumerate() {
-            provider
-                .append(&options)
-                .map_err(|OrtError(reason)| RecipeError::Provider {
-                    index,
-                    name: provider.name.clone(),
-                    reason,
-                })?;
+            provider.append(&options).map_err(|OrtError(reason)| RecipeError::Provider {
+                index,
+                name: provider.name.clone(),
+                reason,
+            })?;
         }
         Ok(options)
     }

@@ -78,10 +78,8 @@ impl OnnxRuntime {
     /// [`BackendError::Unavailable`] if there is no library.
     pub fn execution_providers(&self) -> Result<Vec<String>, BackendError> {
         environment(&self.options)?;
-        provider::built_in().map_err(|error| BackendError::Unavailable {
-            backend: NAME,
-            reason: error.to_string(),
-        })
+        provider::built_in()
+            .map_err(|error| BackendError::Unavailable { backend: NAME, reason: error.to_string() })
     }
 }
 

@@ -80,10 +80,9 @@ impl Session {
         unsafe {
             match side {
                 Side::Input => call!(SessionGetInputCount(self.as_ptr(), &raw mut count)),
-                Side::Overridable => call!(SessionGetOverridableInitializerCount(
-                    self.as_ptr(),
-                    &raw mut count
-                )),
+                Side::Overridable => {
+                    call!(SessionGetOverridableInitializerCount(self.as_ptr(), &raw mut count))
+                }
                 Side::Output => call!(SessionGetOutputCount(self.as_ptr(), &raw mut count)),
             }?;
         }
@@ -101,12 +100,7 @@ impl Session {
             match side {
                 Side::Input => call!(SessionGetInputName(session, index, allocator, &raw mut name)),
                 Side::Overridable => {
-                    call!(SessionGetOverridableInitializerName(
-                        session,
-                        index,
-                        allocator,
-                        &raw mut name
-                    ))
+                    call!(SessionGetOverridableInitializerName(session, index, allocator, &raw mut name))
                 }
                 Side::Output => call!(SessionGetOutputName(session, index, allocator, &raw mut name)),
             }?;
@@ -124,11 +118,9 @@ impl Session {
         unsafe {
             match side {
                 Side::Input => call!(SessionGetInputTypeInfo(session, index, &raw mut info)),
-                Side::Overridable => call!(SessionGetOverridableInitializerTypeInfo(
-                    session,
-                    index,
-                    &raw mut info
-                )),
+                Side::Overridable => {
+                    call!(SessionGetOverridableInitializerTypeInfo(session, index, &raw mut info))
+                }
                 Side::Output => call!(SessionGetOutputTypeInfo(session, index, &raw mut info)),
             }?;
         }
@@ -186,11 +178,7 @@ impl TypeInfo {
             let mut names = vec![ptr::null(); rank];
             call!(GetSymbolicDimensions(tensor, names.as_mut_ptr(), rank))?;
             let names = names.into_iter().map(|name| owned_text(name)).collect();
-            Ok(Ok(TensorType {
-                element,
-                dimensions,
-                names,
-            }))
+            Ok(Ok(TensorType { element, dimensions, names }))
         }
     }
 }

@@ -132,10 +132,7 @@ impl SessionOptions {
         unsafe {
             if own_pool {
                 call!(SetIntraOpNumThreads(options, count(settings.intra_op_threads)))?;
-                call!(SetInterOpNumThreads(
-                    options,
-                    count(settings.inter_op_threads.max(1))
-                ))?;
+                call!(SetInterOpNumThreads(options, count(settings.inter_op_threads.max(1))))?;
             } else {
                 call!(DisablePerSessionThreads(options))?;
             }
@@ -178,10 +175,7 @@ mod tests {
 
     fn options(parameters: &[(&str, &str)]) -> EngineOptions {
         EngineOptions {
-            parameters: parameters
-                .iter()
-                .map(|&(key, value)| (key.to_owned(), value.to_owned()))
-                .collect(),
+            parameters: parameters.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
             ..EngineOptions::default()
         }
     }
@@ -196,10 +190,7 @@ mod tests {
         ]))
         .unwrap();
         assert_eq!((settings.intra_op_threads, settings.arena), (3, false));
-        assert_eq!(
-            settings.config,
-            [("session.set_denormal_as_zero".to_owned(), "1".to_owned())]
-        );
+        assert_eq!(settings.config, [("session.set_denormal_as_zero".to_owned(), "1".to_owned())]);
     }
 
     #[test]

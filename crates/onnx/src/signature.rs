@@ -42,11 +42,7 @@ pub(crate) fn read(session: &Session) -> Result<ModelSignature, SignatureError> 
     let outputs = declared(session, Side::Output)?;
     let batching = batching(inputs.iter().chain(&outputs).map(|declared| &declared.leading));
     let specs = |declared: Vec<Declared>| declared.into_iter().map(|declared| declared.spec).collect();
-    Ok(ModelSignature {
-        inputs: specs(inputs),
-        outputs: specs(outputs),
-        batching,
-    })
+    Ok(ModelSignature { inputs: specs(inputs), outputs: specs(outputs), batching })
 }
 
 fn declared(session: &Session, side: Side) -> Result<Vec<Declared>, SignatureError> {

@@ -18,10 +18,7 @@ fn the_error_names_the_places_and_the_remedy() {
         });
         for _ in 0..2 {
             let error = backend.available().unwrap_err().to_string();
-            assert!(
-                error.starts_with("backend onnxruntime is not available: "),
-                "{error}"
-            );
+            assert!(error.starts_with("backend onnxruntime is not available: "), "{error}");
             assert!(error.contains(&library.display().to_string()), "{error}");
             assert!(error.contains("cargo xtask setup"), "{error}");
         }

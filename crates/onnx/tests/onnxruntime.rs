@@ -34,10 +34,7 @@ fn adds_and_subtracts() {
 
 #[test]
 fn hands_every_datatype_through() {
-    let fixed: Vec<_> = DataType::ALL
-        .into_iter()
-        .filter(|&datatype| datatype != DataType::Bytes)
-        .collect();
+    let fixed: Vec<_> = DataType::ALL.into_iter().filter(|&datatype| datatype != DataType::Bytes).collect();
     suite::hands_datatypes_through(&backend(), &fixed);
 }
 
@@ -90,11 +87,7 @@ fn truncated_files_never_crash() {
 fn inputs_with_an_initialiser_may_be_left_out() {
     let model = load(&backend(), "optional");
     let signature = model.signature();
-    let optional: Vec<_> = signature
-        .inputs
-        .iter()
-        .map(|spec| (&*spec.name, spec.optional))
-        .collect();
+    let optional: Vec<_> = signature.inputs.iter().map(|spec| (&*spec.name, spec.optional)).collect();
     assert_eq!(optional, [("INPUT0", false), ("INPUT1", true)]);
     assert_eq!(signature.batching, Batching::No);
     let one = floats(&[1, 2], &[1.0, 2.0]);
@@ -108,10 +101,7 @@ fn inputs_with_an_initialiser_may_be_left_out() {
 fn flags_other_than_0_and_1_become_1() {
     let model = load(&backend(), "identity_bool");
     let flags = tensor(DataType::Bool, &[1, 4], vec![0, 1, 2, 255]);
-    assert_eq!(
-        run(&*model, &[flags]).unwrap().outputs[0].data()[..],
-        [0, 1, 1, 1]
-    );
+    assert_eq!(run(&*model, &[flags]).unwrap().outputs[0].data()[..], [0, 1, 1, 1]);
 }
 
 #[test]
@@ -122,10 +112,7 @@ fn inputs_that_are_no_tensors_are_named() {
         "not supported: input \"INPUT0\" is a sequence; supported are tensors of the protocol's datatypes"
     );
     let float8 = load_error(&backend(), &path_of("float8"));
-    assert!(
-        float8.to_string().contains("\"INPUT0\" is of float8e4m3fn"),
-        "{float8}"
-    );
+    assert!(float8.to_string().contains("\"INPUT0\" is of float8e4m3fn"), "{float8}");
 }
 
 #[test]
@@ -142,10 +129,7 @@ fn an_interrupt_stops_the_run_and_not_the_next() {
     };
     // Between runs it does nothing.
     interrupt.interrupt();
-    assert_eq!(
-        instance.execute(&steps(3)).unwrap().outputs[0].shape(),
-        &Shape::from([64, 64])
-    );
+    assert_eq!(instance.execute(&steps(3)).unwrap().outputs[0].shape(), &Shape::from([64, 64]));
     for _ in 0..3 {
         let stopper = thread::spawn({
             let interrupt = interrupt.clone();
@@ -157,11 +141,7 @@ fn an_interrupt_stops_the_run_and_not_the_next() {
         let started = Instant::now();
         let error = instance.execute(&steps(1_000_000_000)).unwrap_err();
         assert!(matches!(error, BackendError::Interrupted), "{error:?}");
-        assert!(
-            started.elapsed() < Duration::from_secs(20),
-            "{:?}",
-            started.elapsed()
-        );
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
         stopper.join().unwrap();
         instance.execute(&steps(3)).unwrap();
     }
@@ -190,9 +170,7 @@ fn a_file_that_changed_makes_no_second_instance() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
     fs::copy(path_of("identity_fp32"), &path).unwrap();
-    let model = backend()
-        .load(&request(folder.path().to_path_buf(), EngineOptions::default()))
-        .unwrap();
+    let model = backend().load(&request(folder.path().to_path_buf(), EngineOptions::default())).unwrap();
     let _first = model.instance().unwrap();
     let _second = model.instance().unwrap();
     fs::copy(path_of("mlp"), &path).unwrap();
@@ -204,10 +182,7 @@ fn with(provider: &str, options: &[(&str, &str)], provider_fallback: bool) -> En
     EngineOptions {
         providers: vec![ExecutionProvider {
             name: provider.to_owned(),
-            options: options
-                .iter()
-                .map(|&(key, value)| (key.to_owned(), value.to_owned()))
-                .collect(),
+            options: options.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
         }],
         provider_fallback,
         ..EngineOptions::default()
@@ -223,19 +198,10 @@ fn providers_that_cannot_run_fail_the_load_or_are_skipped() {
     ] {
         let strict = backend.load(&request(path_of("mlp"), with(provider, &[], false)));
         let error = strict.err().unwrap_or_else(|| panic!("{provider} was taken"));
-        assert!(
-            matches!(error, BackendError::Option { .. }),
-            "{provider}: {error:?}"
-        );
+        assert!(matches!(error, BackendError::Option { .. }), "{provider}: {error:?}");
         assert!(error.to_string().contains(provider), "{error}");
-        let lenient = backend
-            .load(&request(path_of("mlp"), with(provider, &[], true)))
-            .unwrap();
-        assert!(
-            lenient.placement().starts_with("CPUExecutionProvider"),
-            "{}",
-            lenient.placement()
-        );
+        let lenient = backend.load(&request(path_of("mlp"), with(provider, &[], true))).unwrap();
+        assert!(lenient.placement().starts_with("CPUExecutionProvider"), "{}", lenient.placement());
         run(&*lenient, &[floats(&[1, 64], &[0.0; 64])]).unwrap();
     }
 }
@@ -246,18 +212,9 @@ fn a_provider_that_runs_no_node_is_no_provider() {
     let backend = backend();
     let strict = backend.load(&request(path_of("mlp"), with("azure", &[], false)));
     let error = strict.err().expect("no node can run there");
-    assert!(
-        error.to_string().contains("it runs none of the model's"),
-        "{error}"
-    );
-    let lenient = backend
-        .load(&request(path_of("mlp"), with("azure", &[], true)))
-        .unwrap();
-    assert!(
-        lenient.placement().contains("CPUExecutionProvider"),
-        "{}",
-        lenient.placement()
-    );
+    assert!(error.to_string().contains("it runs none of the model's"), "{error}");
+    let lenient = backend.load(&request(path_of("mlp"), with("azure", &[], true))).unwrap();
+    assert!(lenient.placement().contains("CPUExecutionProvider"), "{}", lenient.placement());
 }
 
 #[test]
@@ -265,10 +222,7 @@ fn a_bad_file_is_a_load_error_with_fallback_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
     fs::write(&path, "nothing").unwrap();
-    let error = backend()
-        .load(&request(path, with("cuda", &[], true)))
-        .err()
-        .expect("not a model");
+    let error = backend().load(&request(path, with("cuda", &[], true))).err().expect("not a model");
     assert!(matches!(error, BackendError::Load { .. }), "{error:?}");
 }
 
@@ -280,10 +234,8 @@ fn entries(folder: &tempfile::TempDir) -> Vec<PathBuf> {
 #[test]
 fn optimised_models_are_kept_and_damaged_ones_made_again() {
     let folder = tempfile::tempdir().unwrap();
-    let options = EngineOptions {
-        optimized_cache: Some(folder.path().to_path_buf()),
-        ..EngineOptions::default()
-    };
+    let options =
+        EngineOptions { optimized_cache: Some(folder.path().to_path_buf()), ..EngineOptions::default() };
     let row = floats(&[1, 64], &[0.5; 64]);
     let answer = || {
         let model = backend().load(&request(path_of("mlp"), options.clone())).unwrap();
@@ -311,10 +263,7 @@ fn a_cache_folder_that_cannot_be_used_is_no_trouble() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
-    let options = EngineOptions {
-        optimized_cache: Some(file.join("below")),
-        ..EngineOptions::default()
-    };
+    let options = EngineOptions { optimized_cache: Some(file.join("below")), ..EngineOptions::default() };
     let model = backend().load(&request(path_of("mlp"), options)).unwrap();
     run(&*model, &[floats(&[1, 64], &[0.5; 64])]).unwrap();
 }
@@ -336,9 +285,7 @@ fn settings_are_taken() {
             parameters: parameters.clone(),
             ..EngineOptions::default()
         };
-        let model = backend()
-            .load(&request(path_of("add_sub_fp32"), options))
-            .unwrap();
+        let model = backend().load(&request(path_of("add_sub_fp32"), options)).unwrap();
         assert_eq!(model.placement(), "CPUExecutionProvider (1 thread)");
         let execution = run(&*model, &[floats(&[1, 4], &[1.0; 4]), floats(&[1, 4], &[2.0; 4])]).unwrap();
         assert_eq!(floats_of(&execution.outputs[0]), [3.0; 4]);
@@ -348,16 +295,7 @@ fn settings_are_taken() {
 #[test]
 fn the_library_tells_what_it_is() {
     let backend = backend();
-    assert!(
-        backend.version().unwrap().starts_with("1."),
-        "{}",
-        backend.version().unwrap()
-    );
+    assert!(backend.version().unwrap().starts_with("1."), "{}", backend.version().unwrap());
     let providers = backend.execution_providers().unwrap();
-    assert!(
-        providers
-            .iter()
-            .any(|provider| provider == "CPUExecutionProvider"),
-        "{providers:?}"
-    );
+    assert!(providers.iter().any(|provider| provider == "CPUExecutionProvider"), "{providers:?}");
 }

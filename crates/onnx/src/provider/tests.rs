@@ -6,10 +6,7 @@ fn options(providers: &[(&str, &[(&str, &str)])]) -> EngineOptions {
             .iter()
             .map(|(name, options)| ExecutionProvider {
                 name: (*name).to_owned(),
-                options: options
-                    .iter()
-                    .map(|&(key, value)| (key.to_owned(), value.to_owned()))
-                    .collect(),
+                options: options.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
             })
             .collect(),
         device_id: Some(1),
@@ -29,27 +26,18 @@ fn names_are_found_in_both_forms() {
 fn device_and_limit_are_defaults() {
     let providers = Provider::read(&options(&[("cuda", &[("device_id", "3")]), ("xnnpack", &[])])).unwrap();
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-    assert_eq!(
-        providers[0].options,
-        [pair("device_id", "3"), pair("gpu_mem_limit", "64")]
-    );
+    assert_eq!(providers[0].options, [pair("device_id", "3"), pair("gpu_mem_limit", "64")]);
     assert!(providers[1].options.is_empty());
 }
 
 #[test]
 fn nothing_comes_after_the_cpu() {
-    assert!(
-        Provider::read(&options(&[("cpu", &[]), ("cuda", &[])]))
-            .unwrap()
-            .is_empty()
-    );
+    assert!(Provider::read(&options(&[("cpu", &[]), ("cuda", &[])])).unwrap().is_empty());
 }
 
 #[test]
 fn unknown_names_and_options_of_the_cpu_are_refused() {
-    let unknown = Provider::read(&options(&[("warp", &[])]))
-        .unwrap_err()
-        .to_string();
+    let unknown = Provider::read(&options(&[("warp", &[])])).unwrap_err().to_string();
     assert!(
         unknown.starts_with(
             "engine option execution provider \"warp\": not known; known are cpu, cuda, tensorrt"
@@ -61,4 +49,12 @@ fn unknown_names_and_options_of_the_cpu_are_refused() {
         cpu.to_string(),
         "engine option execution provider \"cpu\": the CPU has no option \"speed\""
     );
+}
+
+#[test]
+fn cuda_comes_behind_tensorrt() {
+    let providers = Provider::read(&options(&[("tensorrt", &[]), ("openvino", &[])])).unwrap();
+    let names: Vec<_> = providers.iter().map(|provider| provider.name.as_str()).collect();
+    assert_eq!(names, ["tensorrt", "cuda", "openvino"]);
+    assert!(providers[1].options.contains(&("device_id".to_owned(), "1".to_owned())));
 }

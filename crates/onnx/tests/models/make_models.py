@@ -127,12 +127,12 @@ def optional():
 
 
 def failing():
-    """Reshapes to what the second input says, which may not be possible."""
+    """Takes the elements that the second input names, which may not be there."""
     write(
-        "reshape",
-        [node("Reshape", ["INPUT0", "INPUT1"], ["OUTPUT0"])],
-        [value("INPUT0", T.FLOAT, ["n"]), value("INPUT1", T.INT64, [2])],
-        [value("OUTPUT0", T.FLOAT, [None, None])],
+        "gather",
+        [node("Gather", ["INPUT0", "INPUT1"], ["OUTPUT0"])],
+        [value("INPUT0", T.FLOAT, ["n"]), value("INPUT1", T.INT64, ["k"])],
+        [value("OUTPUT0", T.FLOAT, ["k"])],
     )
 
 
