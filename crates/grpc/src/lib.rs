@@ -1,1 +1,20 @@
-//! gRPC frontend.
+//! gRPC frontend: the Open Inference Protocol's `inference.GRPCInferenceService` over any
+//! [`InferenceService`](adulis_types::InferenceService).
+//!
+//! [`service`] is the tonic service, [`routes`] the same as routes that turn into an Axum router and so share a listener, or
+//! a port, with REST. Handlers are thin: `adulis-protocol` decodes and encodes, the service answers. Invariants:
+//!
+//! - messages, requests in progress per stream and waits are bounded by [`GrpcOptions`];
+//! - every error becomes a status in one place (`boundary`), by the table that REST uses too, and is logged there once;
+//! - a client that cancels drops the handler's future, which cancels the request.
+//!
+//! RPCs of Triton's service that are not here answer `UNIMPLEMENTED`.
+
+mod boundary;
+mod frontend;
+mod options;
+mod stream;
+mod timeout;
+
+pub use frontend::{Frontend, routes, service};
+pub use options::GrpcOptions;

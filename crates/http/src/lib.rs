@@ -1,1 +1,35 @@
 //! REST frontend and HTTP listeners.
+//!
+//! [`router`] is the Open Inference Protocol's REST side as a plain [`axum::Router`] over any
+//! [`InferenceService`](adulis_types::InferenceService); it can be nested under a prefix of, or merged into, a larger
+//! application. [`Listener`] is the one accept loop of the server: REST, gRPC, metrics and the shared port all go
+//! through it, so that limits, timeouts and draining are the same everywhere.
+//!
+//! Handlers are thin: they read the body, have `adulis-protocol` decode it, call the service, and write what the codec
+//! returns. Invariants:
+//!
+//! - every body and wait is bounded by [`HttpOptions`] or [`ListenerOptions`];
+//! - a body is copied at most once, and its binary tensors then begin on a 64-byte boundary;
+//! - every status but 200 carries `{"error": "…"}`, made and logged in one place (`boundary`);
+//! - a client that goes away drops the handler's future, which cancels the request.
+//!
+//! There is no scheduling, no authentication and no TLS here.
+
+mod body;
+mod boundary;
+mod chunks;
+mod coding;
+mod error;
+mod infer;
+mod listener;
+mod metrics;
+mod models;
+mod options;
+mod router;
+mod server;
+mod timeouts;
+
+pub use listener::{Drained, Listener, ListenerOptions, Protocols};
+pub use metrics::{RenderMetrics, metrics_router};
+pub use options::{HttpOptions, ResponseCompression};
+pub use router::{not_found, router};

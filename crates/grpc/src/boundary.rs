@@ -1,0 +1,147 @@
+//! The one place where outcomes become statuses: codes, metadata, logs, caught panics.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use adulis_protocol::status::grpc_code;
+use adulis_telemetry::{is_request_id, next_request_id};
+use adulis_types::{ErrorKind, Failure, Fault, Retry};
+use futures_util::FutureExt;
+use tonic::metadata::{AsciiMetadataValue, MetadataMap};
+use tonic::{Code, Response, Status};
+use tracing::{Instrument, Level, Span};
+
+/// Target of the access log: one line per call at level `debug`, off unless asked for.
+const ACCESS: &str = "adulis::access";
+const REQUEST_ID: &str = "x-request-id";
+/// gRPC's own way to say when to try again, which its clients' retry policies obey.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+const RETRY_AFTER: &str = "retry-after";
+
+/// What the boundary keeps of a call while it is answered.
+#[derive(Clone)]
+pub(crate) struct Call {
+    /// The name of the RPC, for the access log.
+    rpc: &'static str,
+    /// The id that the client gave.
+    id: Option<AsciiMetadataValue>,
+    /// Only where the access log is on.
+    started: Option<Instant>,
+}
+
+impl Call {
+    /// Takes note of a call. Costs one metadata look-up where the access log is off.
+    pub(crate) fn begin(rpc: &'static str, metadata: &MetadataMap) -> Self {
+        let id = metadata.get(REQUEST_ID).filter(|id| is_request_id(id.as_bytes())).cloned();
+        let mut call = Self { rpc, id, started: None };
+        if tracing::enabled!(target: ACCESS, Level::DEBUG) {
+            call.started = Some(Instant::now());
+            call.name();
+        }
+        call
+    }
+
+    /// Gives the call an id if it has none.
+    fn name(&mut self) {
+        if self.id.is_none() {
+            self.id = AsciiMetadataValue::try_from(next_request_id()).ok();
+        }
+    }
+
+    fn id(&self) -> &str {
+        self.id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or("")
+    }
+
+    fn span(&self) -> Span {
+        match self.started {
+            Some(_) => tracing::debug_span!(target: ACCESS, "request", request_id = self.id()),
+            None => Span::none(),
+        }
+    }
+
+    fn log(&self, code: Code) {
+        if let Some(started) = self.started {
+            tracing::debug!(
+                target: ACCESS,
+                request_id = self.id(),
+                rpc = self.rpc,
+                code = ?code,
+                seconds = started.elapsed().as_secs_f64(),
+                "request"
+            );
+        }
+    }
+}
+
+/// Runs a handler's work, catching a panic as an internal error.
+pub(crate) async fn guarded<T>(
+    call: &Call,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    let outcome = AssertUnwindSafe(work).catch_unwind().instrument(call.span()).await;
+    outcome.unwrap_or_else(|panic| Err(panicked(&*panic)))
+}
+
+/// Runs a unary handler's work and makes its outcome a response or a status.
+pub(crate) async fn answer<T>(
+    mut call: Call,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<Response<T>, Status> {
+    match guarded(&call, work).await {
+        Ok(message) => {
+            call.log(Code::Ok);
+            let mut response = Response::new(message);
+            if let Some(id) = call.id {
+                response.metadata_mut().insert(REQUEST_ID, id);
+            }
+            Ok(response)
+        }
+        Err(fault) => Err(refuse(&mut call, &fault)),
+    }
+}
+
+/// The status of an error, and its one log line.
+pub(crate) fn refuse(call: &mut Call, fault: &Fault) -> Status {
+    call.name();
+    let kind = fault.kind();
+    let (request_id, error) = (call.id(), causes(fault.error()));
+    if kind == ErrorKind::Internal {
+        tracing::error!(request_id, kind = kind.as_str(), error, "request failed");
+    } else {
+        tracing::debug!(request_id, kind = kind.as_str(), error, "request refused");
+    }
+    let mut status = Status::new(grpc_code(kind), fault.client_message());
+    let metadata = status.metadata_mut();
+    if let Retry::After(delay) = fault.retry() {
+        let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
+        metadata.insert(RETRY_AFTER, seconds.into());
+        let millis = u64::try_from(delay.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+        metadata.insert(PUSHBACK, millis.into());
+    }
+    if let Some(id) = call.id.clone() {
+        metadata.insert(REQUEST_ID, id);
+    }
+    call.log(status.code());
+    status
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Fault {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(message = text.unwrap_or("not text"), "a handler panicked");
+    Failure::new(ErrorKind::Internal, "internal error").into()
+}
+
+/// An error and its sources in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

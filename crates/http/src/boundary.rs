@@ -1,0 +1,142 @@
+//! The one place where outcomes become responses: statuses, headers, logs, caught panics.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use adulis_telemetry::{is_request_id, next_request_id};
+use adulis_types::{ErrorKind, Retry};
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use futures_util::FutureExt;
+use http::{HeaderName, HeaderValue, header};
+use tracing::{Instrument, Level, Span};
+
+use crate::error::{HttpError, Refusal};
+
+/// Target of the access log: one line per request at level `debug`, off unless asked for.
+const ACCESS: &str = "adulis::access";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// What the boundary keeps of a request while it is answered.
+pub(crate) struct Call {
+    /// The id that the client gave.
+    id: Option<HeaderValue>,
+    /// Only where the access log is on.
+    trace: Option<Box<Trace>>,
+}
+
+struct Trace {
+    started: Instant,
+    method: http::Method,
+    path: String,
+}
+
+impl Call {
+    /// Takes note of a request. Costs one header look-up where the access log is off.
+    pub(crate) fn begin(request: &Request) -> Self {
+        let id = request.headers().get(REQUEST_ID).filter(|id| is_request_id(id.as_bytes())).cloned();
+        if !tracing::enabled!(target: ACCESS, Level::DEBUG) {
+            return Self { id, trace: None };
+        }
+        Self {
+            id: id.or_else(new_id),
+            trace: Some(Box::new(Trace {
+                started: Instant::now(),
+                method: request.method().clone(),
+                path: request.uri().path().to_owned(),
+            })),
+        }
+    }
+
+    fn id(&self) -> &str {
+        self.id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or("")
+    }
+
+    fn span(&self) -> Span {
+        match self.trace {
+            Some(_) => tracing::debug_span!(target: ACCESS, "request", request_id = self.id()),
+            None => Span::none(),
+        }
+    }
+
+    fn log(&self, response: &Response) {
+        if let Some(trace) = &self.trace {
+            tracing::debug!(
+                target: ACCESS,
+                request_id = self.id(),
+                method = %trace.method,
+                path = trace.path,
+                status = response.status().as_u16(),
+                seconds = trace.started.elapsed().as_secs_f64(),
+                "request"
+            );
+        }
+    }
+}
+
+fn new_id() -> Option<HeaderValue> {
+    HeaderValue::try_from(next_request_id()).ok()
+}
+
+/// Runs a handler's work and makes its outcome a response. A panic is answered as an internal error.
+pub(crate) async fn answer<F>(mut call: Call, work: F) -> Response
+where
+    F: Future<Output = Result<Response, Refusal>>,
+{
+    let outcome = AssertUnwindSafe(work).catch_unwind().instrument(call.span()).await;
+    let result =
+        outcome.unwrap_or_else(|panic| Err(HttpError::Panicked { message: panic_message(&*panic) }.into()));
+    let mut response = match result {
+        Ok(response) => response,
+        Err(refusal) => {
+            call.id = call.id.take().or_else(new_id);
+            refuse(&refusal, call.id())
+        }
+    };
+    if let Some(id) = &call.id {
+        response.headers_mut().insert(REQUEST_ID, id.clone());
+    }
+    call.log(&response);
+    response
+}
+
+fn refuse(refusal: &Refusal, request_id: &str) -> Response {
+    let fault = &refusal.fault;
+    let (kind, status) = (fault.kind(), refusal.status);
+    if kind == ErrorKind::Internal {
+        tracing::error!(request_id, kind = kind.as_str(), error = causes(fault.error()), "request failed");
+    } else {
+        tracing::debug!(request_id, kind = kind.as_str(), error = causes(fault.error()), "request refused");
+    }
+    let body = adulis_protocol::rest::error_body(&fault.client_message());
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    if let Retry::After(delay) = fault.retry() {
+        let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+/// An error and its sources in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("not text").to_owned()
+}

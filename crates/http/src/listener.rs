@@ -1,0 +1,113 @@
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use socket2::{Domain, Protocol as Transport, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use self::accept::accept;
+use self::connections::{Connections, Order};
+
+mod accept;
+mod activity;
+mod connection;
+mod connections;
+mod idle;
+mod io_count;
+mod options;
+
+pub use options::{ListenerOptions, Protocols};
+
+/// Connections that the kernel keeps waiting for the accept loop.
+const BACKLOG: i32 = 4096;
+/// How long connections get to end after they were told to close at once.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Sockets that accept HTTP/1.1 and HTTP/2 connections and serve a router on them.
+///
+/// One accept loop per socket; each connection is one task. Nothing is armed per request: idle and slow connections are
+/// found by one task that looks at all of them every so often, so that serving is as quick as `axum::serve`.
+#[derive(Debug)]
+pub struct Listener {
+    sockets: Vec<TcpListener>,
+    options: ListenerOptions,
+}
+
+/// How serving ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that were still busy at the end of the drain time and were cut off.
+    pub forced: usize,
+}
+
+impl Listener {
+    /// A listener on sockets that are bound already.
+    #[must_use]
+    pub fn new(sockets: Vec<TcpListener>, options: ListenerOptions) -> Self {
+        Self { sockets, options }
+    }
+
+    /// Binds `address` with a long backlog and without waiting for old connections to be forgotten.
+    ///
+    /// # Errors
+    /// As the system says, such as `AddrInUse`.
+    pub fn bind(address: SocketAddr, options: ListenerOptions) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Transport::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(Self::new(vec![TcpListener::from_std(socket.into())?], options))
+    }
+
+    /// The addresses that it listens on.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn local_addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.sockets.iter().map(TcpListener::local_addr).collect()
+    }
+
+    /// Serves `router` until `shutdown` resolves, then drains.
+    ///
+    /// Draining: no connection is accepted any more; HTTP/1.1 connections close after the response in progress, idle ones
+    /// at once; HTTP/2 connections send GOAWAY and end with their last stream. What is still there after
+    /// [`ListenerOptions::drain_timeout`] is cut off, which cancels its requests.
+    ///
+    /// Dropping the future closes the sockets and leaves the connections to themselves.
+    pub async fn serve(self, router: Router, shutdown: impl Future<Output = ()>) -> Drained {
+        let options = Arc::new(self.options);
+        // Once here rather than at each request: `with_state` turns handlers into services.
+        let router = router.with_state(());
+        let connections = Connections::new(&options);
+        let mut tasks = JoinSet::new();
+        for socket in self.sockets {
+            tasks.spawn(accept(socket, router.clone(), Arc::clone(&connections), Arc::clone(&options)));
+        }
+        let mut watching = JoinSet::new();
+        watching.spawn(connections::watch(Arc::clone(&connections), options.limits()));
+
+        shutdown.await;
+        // Waits until the loops are gone, and their sockets with them.
+        tasks.shutdown().await;
+        drain(&connections, options.drain_timeout).await
+    }
+}
+
+async fn drain(connections: &Connections, patience: Duration) -> Drained {
+    connections.order_all(Order::Drain);
+    if tokio::time::timeout(patience, connections.emptied()).await.is_ok() {
+        return Drained { forced: 0 };
+    }
+    let forced = connections.count();
+    tracing::warn!(connections = forced, "drain time is over: closing what is left");
+    connections.order_all(Order::Close);
+    if tokio::time::timeout(CLOSE_PATIENCE, connections.emptied()).await.is_err() {
+        tracing::warn!(connections = connections.count(), "connections did not close");
+    }
+    Drained { forced }
+}

@@ -1,0 +1,79 @@
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::task::{Context, Waker};
+
+use super::connections::Order;
+use super::idle::Observation;
+
+/// What one connection is doing, written by its task and read by the watch.
+///
+/// Counters wrap; only their changes are looked at. Ordering is relaxed throughout: a look that is late by one update is
+/// made good by the next look.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    reads: AtomicU32,
+    writes: AtomicU32,
+    /// Requests whose handler has not answered yet.
+    in_flight: AtomicU32,
+    /// `reads` when the last handler ended: more since then means that the next request's head has begun.
+    settled: AtomicU32,
+    multiplexed: AtomicU8,
+    order: AtomicU8,
+    waker: OnceLock<Waker>,
+}
+
+impl Activity {
+    pub(super) fn read(&self) {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn wrote(&self) {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn began(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn ended(&self) {
+        self.settled.store(self.reads.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// On HTTP/2 bytes that come between requests are not the beginning of one: pings, window updates.
+    pub(super) fn multiplex(&self) {
+        self.multiplexed.store(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn observe(&self) -> Observation {
+        let reads = self.reads.load(Ordering::Relaxed);
+        let busy = self.in_flight.load(Ordering::Relaxed) > 0;
+        let between = self.multiplexed.load(Ordering::Relaxed) == 1;
+        Observation {
+            busy,
+            head_begun: !busy && !between && reads != self.settled.load(Ordering::Relaxed),
+            progress: reads.wrapping_add(self.writes.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Gives an order and has the connection's task look at it.
+    pub(super) fn order(&self, order: Order) {
+        self.order.fetch_max(order as u8, Ordering::AcqRel);
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    pub(super) fn ordered(&self) -> Order {
+        match self.order.load(Ordering::Acquire) {
+            0 => Order::GoOn,
+            1 => Order::Drain,
+            _ => Order::Close,
+        }
+    }
+
+    /// Keeps the task's waker. Once is enough: a connection stays in the task it was spawned in.
+    pub(super) fn attend(&self, cx: &Context<'_>) {
+        self.waker.get_or_init(|| cx.waker().clone());
+    }
+}

@@ -1,0 +1,59 @@
+use std::sync::Arc;
+
+use adulis_protocol::{model_ref, rest};
+use adulis_types::ModelRef;
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{FromRequestParts, RawPathParams, Request, State};
+use axum::response::Response;
+use http::request::Parts;
+
+use crate::boundary::{Call, answer};
+use crate::error::{HttpError, Refusal};
+use crate::router::{Rest, json};
+
+/// The model that the path names, percent-decoded.
+///
+/// # Errors
+/// [`HttpError::Path`] for what does not decode to UTF-8, and a decode error for a version that is no number.
+pub(crate) async fn model_of(parts: &mut Parts) -> Result<ModelRef, Refusal> {
+    let parameters = RawPathParams::from_request_parts(parts, &())
+        .await
+        .map_err(|_: RawPathParamsRejection| HttpError::Path)?;
+    let (mut model, mut version) = ("", None);
+    for (key, value) in &parameters {
+        match key {
+            "model" => model = value,
+            "version" => version = Some(value),
+            // A parameter of the application that this router is nested in.
+            _ => {}
+        }
+    }
+    Ok(model_ref(model, version)?)
+}
+
+/// `GET /v2/models/{model}[/versions/{version}]`
+pub(crate) async fn metadata(State(rest): State<Arc<Rest>>, request: Request) -> Response {
+    let call = Call::begin(&request);
+    answer(call, async move {
+        let model = model_of(&mut request.into_parts().0).await?;
+        let metadata = rest.service.model_metadata(&model)?;
+        Ok(json(rest::model_metadata(&metadata)))
+    })
+    .await
+}
+
+/// `GET /v2/models/{model}[/versions/{version}]/ready`
+///
+/// 200 with a body that the KServe client can parse, or 503.
+pub(crate) async fn ready(State(rest): State<Arc<Rest>>, request: Request) -> Response {
+    let call = Call::begin(&request);
+    answer(call, async move {
+        let model = model_of(&mut request.into_parts().0).await?;
+        if !rest.service.model_ready(&model)? {
+            return Err(Refusal::from(HttpError::ModelNotReady { model: model.name }));
+        }
+        let body = serde_json::json!({ "name": model.name.as_str(), "ready": true });
+        Ok(json(body.to_string()))
+    })
+    .await
+}

@@ -1,0 +1,43 @@
+use std::time::Duration;
+
+/// Limits and habits of the REST frontend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpOptions {
+    /// Longest request body in bytes, as sent and after decompression. Triton's default.
+    pub max_body_bytes: usize,
+    /// How long a whole request body may take to arrive.
+    pub body_timeout: Duration,
+    /// The longest that any request may take from its head to its answer; a client can only ask for less.
+    pub request_timeout: Option<Duration>,
+    /// Which responses are compressed.
+    pub compression: ResponseCompression,
+    /// Responses shorter than this many bytes are never compressed.
+    pub min_compress_bytes: usize,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 64 << 20,
+            body_timeout: Duration::from_secs(60),
+            request_timeout: None,
+            compression: ResponseCompression::default(),
+            min_compress_bytes: 1024,
+        }
+    }
+}
+
+/// Which responses are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ResponseCompression {
+    /// None.
+    Never,
+    /// Those to a request whose `Accept-Encoding` names one coding and nothing else, as Triton's clients write it.
+    ///
+    /// Most HTTP libraries send a list (`gzip, deflate, br`) without being asked; compressing numbers for them costs far
+    /// more time than it saves on any network but the slowest.
+    #[default]
+    Explicit,
+    /// Those to any request that accepts gzip or deflate.
+    Accepted,
+}

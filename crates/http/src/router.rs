@@ -1,0 +1,92 @@
+use std::sync::Arc;
+
+use adulis_types::InferenceService;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use axum::routing::{any, get, post};
+use http::{HeaderValue, header};
+
+use crate::boundary::{Call, JSON, answer};
+use crate::coding::Codec;
+use crate::error::HttpError;
+use crate::{HttpOptions, infer, models, server};
+
+/// What the handlers share.
+pub(crate) struct Rest {
+    pub(crate) service: Arc<dyn InferenceService>,
+    pub(crate) options: HttpOptions,
+    pub(crate) codec: Codec,
+}
+
+/// The Open Inference Protocol's REST routes over `service`.
+///
+/// All of them are below `/v2`, and the router answers for all of `/v2`: unknown routes there are 404 with a JSON error. It
+/// sets no fallback for other paths, so that it merges into any application; a server of its own adds [`not_found`].
+pub fn router(service: Arc<dyn InferenceService>, options: HttpOptions) -> Router {
+    let rest = Rest { service, options, codec: Codec::new() };
+    // No layer stands around these routes: what every request needs is in `boundary::answer`, where it costs no boxed
+    // body and no further future.
+    Router::new()
+        .merge(server_routes())
+        .merge(model_routes("/v2/models/{model}"))
+        .merge(model_routes("/v2/models/{model}/versions/{version}"))
+        .route("/v2/{*rest}", any(not_found))
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(Arc::new(rest))
+}
+
+fn server_routes() -> Router<Arc<Rest>> {
+    Router::new()
+        .route("/v2", get(server::metadata))
+        .route("/v2/", get(server::metadata))
+        .route("/v2/health/live", get(server::live))
+        .route("/v2/health/ready", get(server::ready))
+    // Triton's further server-wide routes (repository, statistics, shared memory, trace, logging) belong here.
+}
+
+fn model_routes(base: &str) -> Router<Arc<Rest>> {
+    Router::new()
+        .route(base, get(models::metadata))
+        .route(&format!("{base}/ready"), get(models::ready))
+        .route(&format!("{base}/infer"), post(infer::infer))
+    // Triton's further routes of a model (config, stats, generate) belong here.
+}
+
+/// Answers 404 with a JSON error, or gRPC's `UNIMPLEMENTED` to a gRPC request on the shared port. For use as a fallback.
+pub async fn not_found(request: Request) -> Response {
+    if is_grpc(&request) {
+        return unimplemented_grpc();
+    }
+    let call = Call::begin(&request);
+    let path = request.uri().path().to_owned();
+    answer(call, async move { Err(HttpError::NoRoute { path }.into()) }).await
+}
+
+async fn method_not_allowed(request: Request) -> Response {
+    let call = Call::begin(&request);
+    let method = request.method().clone();
+    answer(call, async move { Err(HttpError::Method { method }.into()) }).await
+}
+
+fn is_grpc(request: &Request) -> bool {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// gRPC tells errors in headers of a response whose status is 200. 12 is `UNIMPLEMENTED`.
+fn unimplemented_grpc() -> Response {
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-status", HeaderValue::from_static("12"));
+    response
+}
+
+/// A 200 of JSON.
+pub(crate) fn json(body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    response
+}
