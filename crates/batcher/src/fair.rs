@@ -168,10 +168,9 @@ impl<K: Copy + Eq + Hash> FairQueue<K> {
         self.accounts.len()
     }
 
-    /// Opens an account at `priority`, or moves it there with the debt that it had.
+    /// Opens an account at `priority`, or moves it there with the debt that it had. It is not ready then.
     fn move_to(&mut self, key: K, priority: u32, weight: u32) {
         let debt = self.debt(key);
-        let ready = self.accounts.get(&key).is_some_and(|account| account.stamp.is_some());
         self.remove(key);
         let turns = self.turns;
         let level = self.levels.entry(priority).or_insert_with(|| Level {
@@ -183,9 +182,6 @@ impl<K: Copy + Eq + Hash> FairQueue<K> {
         level.accounts += 1;
         let account = Account { priority, weight, tag: level.now.saturating_add(debt), stamp: None };
         self.accounts.insert(key, account);
-        if ready {
-            self.enter(key);
-        }
     }
 
     /// How far the key is ahead of its level's virtual time.

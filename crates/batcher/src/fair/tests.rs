@@ -56,6 +56,31 @@ fn a_priority_may_change_and_a_removed_key_is_gone() {
 }
 
 #[test]
+fn a_key_that_changes_its_priority_takes_its_debt_along() {
+    let mut queue = FairQueue::new();
+    queue.activate('a', 2, 1);
+    assert_eq!(queue.next(), Some('a'));
+    queue.charge('a', 3 * MS);
+    queue.activate('b', 1, 1);
+    for _ in 0..10 {
+        assert_eq!(queue.next(), Some('b'));
+        queue.charge('b', MS);
+        queue.activate('b', 1, 1);
+    }
+    queue.activate('a', 1, 1);
+    let order: Vec<char> = (0..4)
+        .map(|_| {
+            let key = queue.next().unwrap();
+            queue.charge(key, MS);
+            queue.activate(key, 1, 1);
+            key
+        })
+        .collect();
+    // b's last start is the virtual time; a starts three milliseconds after it, b one.
+    assert_eq!(order, ['b', 'b', 'a', 'b']);
+}
+
+#[test]
 fn patience_bounds_how_long_a_priority_is_passed_over() {
     let mut queue = FairQueue::with_patience(NonZeroU64::new(3).unwrap());
     queue.activate('l', 2, 1);

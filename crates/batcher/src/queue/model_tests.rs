@@ -38,6 +38,10 @@ impl Waiting {
     }
 }
 
+fn lane_and_age(one: &Waiting) -> (bool, u32, usize) {
+    (one.delayed.is_some(), one.level, one.id)
+}
+
 /// What a request is offered with.
 #[derive(Debug, Clone)]
 struct Request {
@@ -240,6 +244,9 @@ impl Checked {
                 let oldest = &self.waiting[0];
                 let late = self.is_due(oldest);
                 assert!(!late || class == oldest.class, "the oldest was late and was passed over");
+                let ahead = self.waiting.iter().filter(|one| lane_and_age(one) < lane_and_age(first));
+                let ready = ahead.map(|one| one.class).find(|class| self.batch(*class).1);
+                assert!(late || ready.is_none(), "class {ready:?} was ready and further ahead");
             }
         }
         let mut rows = 0;
