@@ -72,6 +72,10 @@ fn inheritance(file: &SourceFile) -> Vec<Fault> {
     let inherits = |value: Option<&toml::Value>| {
         value.and_then(|v| v.get("workspace")).and_then(toml::Value::as_bool).unwrap_or(false)
     };
+    if table.contains_key("workspace") {
+        // A workspace of its own has nothing to inherit.
+        return Vec::new();
+    }
     let mut faults = Vec::new();
     if !inherits(table.get("lints")) {
         faults.push(Fault::in_file(&file.path, "does not inherit the workspace's lints"));
@@ -110,6 +114,7 @@ mod tests {
         let good =
             "[lints]\nworkspace = true\n[dependencies]\na.workspace = true\nb = { workspace = true }\n";
         assert_eq!(messages("crates/a/Cargo.toml", good).len(), 0);
+        assert_eq!(messages("fuzz/Cargo.toml", "[workspace]\n[dependencies]\nb = \"1\"\n").len(), 0);
         let lints = messages("crates/a/Cargo.toml", "[dependencies]\na.workspace = true\n");
         assert_eq!(lints, ["crates/a/Cargo.toml: does not inherit the workspace's lints"]);
         let version =
