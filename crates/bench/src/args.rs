@@ -194,6 +194,10 @@ pub(crate) struct OutputArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) csv: Option<PathBuf>,
 
+    /// Write no table
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+
     /// Fail if more than this share of requests failed (0 to 1)
     #[arg(long, value_name = "SHARE", value_parser = parse_share)]
     pub(crate) max_error_rate: Option<f64>,

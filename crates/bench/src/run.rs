@@ -222,7 +222,7 @@ fn write_results(args: &BenchArgs, report: &Report) -> anyhow::Result<()> {
     if let Some(path) = &args.output.csv {
         write_csv(report, open(path)?)?;
     }
-    if is_stdout(&args.output.json) || is_stdout(&args.output.csv) {
+    if args.output.quiet || is_stdout(&args.output.json) || is_stdout(&args.output.csv) {
         return Ok(());
     }
     let mut out = io::stdout();
