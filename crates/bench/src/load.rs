@@ -147,4 +147,14 @@ mod tests {
         }
         assert_eq!("1:1000000".parse::<Sweep>(), Err(SweepError::TooMany));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn every_text_is_read_or_refused(text in "[0-9.,:x -]{0,30}") {
+            if let Ok(sweep) = text.parse::<Sweep>() {
+                proptest::prop_assert!(!sweep.0.is_empty() && sweep.0.len() <= SWEEP_LIMIT);
+                proptest::prop_assert!(sweep.0.iter().all(|value| value.is_finite() && *value > 0.0));
+            }
+        }
+    }
 }

@@ -46,6 +46,8 @@ impl Pacer {
             let due = self.due(epoch, lane)?;
             if due <= Instant::now() {
                 self.due = None;
+                // Drawn at once, so that whoever asks how far the lane is behind hears of the next one.
+                self.due(epoch, lane);
                 return Some(due);
             }
             tokio::select! {
@@ -87,19 +89,18 @@ mod tests {
         gate.open();
         let first = pacer.next(&gate, &lane).await.unwrap();
         std::thread::sleep(Duration::from_millis(50));
-        assert!(lane.behind(Instant::now()) < Duration::from_millis(60));
-        let began = Instant::now();
+        let behind = lane.behind(Instant::now());
+        assert!(behind >= Duration::from_millis(49), "nobody asked for 50 ms: {behind:?}");
         for index in 1_u32..=50 {
             let due = pacer.next(&gate, &lane).await.unwrap();
             assert_eq!((due - first).as_micros(), u128::from(index) * 1000);
         }
-        assert!(began.elapsed() < Duration::from_millis(40), "late times are not waited for");
         gate.close();
         std::thread::sleep(Duration::from_millis(50));
         gate.open();
         let opened = Instant::now();
         let after = pacer.next(&gate, &lane).await.unwrap();
-        assert!(after >= opened - Duration::from_millis(1));
+        assert!(after >= opened);
         gate.stop();
         assert_eq!(pacer.next(&gate, &lane).await, None);
     }

@@ -226,4 +226,12 @@ broken{ 1
         assert_eq!(delta.stages["queue"], (4.0, 200.0));
         assert_eq!(delta.cpu_seconds, Some(4.0));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_does_harm(text in "(adulis_inference_stage_duration_seconds_sum|[a-z\\{\\}\"=,\\\\# 0-9\n]){0,12}") {
+            let _any = Snapshot::parse(&text, Some("m"));
+            let _any = Snapshot::parse(&text, None);
+        }
+    }
 }

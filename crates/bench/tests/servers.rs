@@ -1,5 +1,7 @@
 //! The load generator against servers of this process.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::time::Duration;

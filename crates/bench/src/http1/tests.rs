@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use tokio::net::TcpListener;
 
 use super::*;
@@ -62,4 +63,26 @@ async fn silence_is_a_timeout_and_nobody_a_failed_connect() {
     drop(listener);
     let failure = silent.call(b"x", Keep::Nothing).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Connect, "{failure}");
+}
+
+proptest! {
+    /// Whatever a server sends, cut wherever, reading it ends without a panic and never takes more than there is.
+    #[test]
+    fn hostile_answers_do_no_harm(
+        noise in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'0'), Just(b':'), any::<u8>()], 0..200),
+        chunked in any::<bool>(),
+        cut in 0_usize..200,
+    ) {
+        let fields: &[u8] = if chunked { b"Transfer-Encoding: chunked" } else { b"Content-Length: 50" };
+        let text = [b"HTTP/1.1 200 OK\r\n", fields, b"\r\n\r\n", &noise[..]].concat();
+        let _whole_noise = parse_head(&noise);
+        let head = parse_head(&text).unwrap().unwrap();
+        let body = &text[head.bytes..];
+        let mut reader = BodyReader::new(head.length, 10);
+        let first = reader.feed(&body[..cut.min(body.len())]).unwrap_or(0);
+        let second = reader.feed(&body[first..]).unwrap_or(0);
+        prop_assert!(first + second <= body.len());
+        let (kept, bytes) = reader.into_kept();
+        prop_assert!(kept.len() <= 10 && kept.len() <= bytes && bytes <= body.len());
+    }
 }

@@ -184,12 +184,7 @@ impl GrpcInferenceService for Echo {
     async fn model_metadata(&self, request: Request<ModelMetadataRequest>) -> Answer<ModelMetadataResponse> {
         let name = request.into_inner().name;
         known(&name)?;
-        let input = TensorMetadata {
-            name: "X".to_owned(),
-            datatype: "FP32".to_owned(),
-            shape: vec![-1, 16],
-            ..TensorMetadata::default()
-        };
+        let input = TensorMetadata { name: "X".to_owned(), datatype: "FP32".to_owned(), shape: vec![-1, 16] };
         Ok(tonic::Response::new(ModelMetadataResponse {
             name,
             inputs: vec![input],
