@@ -10,7 +10,7 @@ use crate::setup::{self, SetupArgs};
 use crate::{process, workspace};
 
 /// Where REST listens when no flag says otherwise.
-const DEFAULT_PORT: &str = "8000";
+const DEFAULT_PORT: u16 = 8000;
 
 /// Flags of `serve`.
 #[derive(Args)]
@@ -33,24 +33,25 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode> {
 
 fn print_first_request(flags: &[String]) {
     let request = Path::new("examples/models/digits/request.json");
-    if !workspace::root().join(request).is_file() {
+    let Some(port) = rest_port(flags).filter(|_| workspace::root().join(request).is_file()) else {
         return;
-    }
-    let port = rest_port(flags);
+    };
     eprintln!("\nwhen it is ready, classify a handwritten digit:\n");
     eprintln!("  curl -s localhost:{port}/v2/models/digits/infer -d @{}\n", request.display());
 }
 
-/// The port in `--http ADDR:PORT` or `--http=ADDR:PORT`, the last one given.
-fn rest_port(flags: &[String]) -> &str {
+/// The port in `--http ADDR:PORT` or `--http=ADDR:PORT`, the last one given; none when REST is off.
+fn rest_port(flags: &[String]) -> Option<u16> {
     let after = flags
         .windows(2)
         .filter(|pair| pair[0] == "--http")
         .map(|pair| pair[1].as_str())
         .next_back();
     let inline = flags.iter().filter_map(|flag| flag.strip_prefix("--http=")).next_back();
-    let port = after.or(inline).and_then(|address| address.rsplit(':').next());
-    port.unwrap_or(DEFAULT_PORT)
+    let Some(address) = after.or(inline) else {
+        return Some(DEFAULT_PORT);
+    };
+    address.rsplit(':').next()?.parse().ok()
 }
 
 /// Becomes the server, so that signals reach it and its exit code is ours.
@@ -69,15 +70,16 @@ fn replace_by(server: &mut Command) -> Result<ExitCode> {
 mod tests {
     use super::*;
 
-    fn port(flags: &[&str]) -> String {
-        rest_port(&flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>()).to_owned()
+    fn port(flags: &[&str]) -> Option<u16> {
+        rest_port(&flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>())
     }
 
     #[test]
     fn the_curl_line_names_the_port_that_the_flags_name() {
-        assert_eq!(port(&[]), "8000");
-        assert_eq!(port(&["--grpc", "0.0.0.0:9001"]), "8000");
-        assert_eq!(port(&["--http", "127.0.0.1:9000"]), "9000");
-        assert_eq!(port(&["--http=[::1]:9001", "--log", "json"]), "9001");
+        assert_eq!(port(&[]), Some(8000));
+        assert_eq!(port(&["--grpc", "0.0.0.0:9001"]), Some(8000));
+        assert_eq!(port(&["--http", "127.0.0.1:9000"]), Some(9000));
+        assert_eq!(port(&["--http=[::1]:9001", "--log", "json"]), Some(9001));
+        assert_eq!(port(&["--http", "off"]), None);
     }
 }
