@@ -15,12 +15,24 @@ const PAIRWISE: usize = 16;
 /// A tensor of binary data. BOOL bytes are checked, since engines take any but 0 and 1 for undefined behaviour.
 pub(crate) fn binary_tensor(datatype: DataType, shape: Shape, data: Bytes) -> Result<Tensor, TensorProblem> {
     let tensor = Tensor::new(datatype, shape, data)?;
-    if datatype == DataType::Bool
-        && let Some(index) = tensor.data().iter().position(|&byte| byte > 1)
-    {
-        return Err(TensorProblem::Bool { index, got: tensor.data()[index] });
+    if datatype == DataType::Bool {
+        check_flags(tensor.data())?;
     }
     Ok(tensor)
+}
+
+fn check_flags(flags: &[u8]) -> Result<(), TensorProblem> {
+    // All bits of all bytes first: without an early exit this runs many bytes at a time.
+    if flags.iter().fold(0, |bits, &flag| bits | flag) <= 1 {
+        return Ok(());
+    }
+    match flags.iter().position(|&flag| flag > 1) {
+        Some(index) => Err(TensorProblem::Bool {
+            index,
+            got: flags[index],
+        }),
+        None => Ok(()),
+    }
 }
 
 /// A shape of signed dimensions, none of which may be negative.
