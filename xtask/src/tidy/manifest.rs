@@ -6,7 +6,9 @@ use super::{Fault, SourceFile};
 pub(super) fn check(files: &[SourceFile]) -> Vec<Fault> {
     let manifests = files
         .iter()
-        .filter(|file| file.path == "Cargo.toml" || file.path.ends_with("/Cargo.toml"));
+        .filter(|file| file.path == "Cargo.toml" || file.path.ends_with("/Cargo.toml"))
+        // The fuzz targets are a workspace of their own, with nothing to inherit from.
+        .filter(|file| file.path == "Cargo.toml" || !file.text.lines().any(|line| line == "[workspace]"));
     let rule = |file: &SourceFile| {
         if file.path == "Cargo.toml" { reasons(file) } else { inheritance(file) }
     };
@@ -119,6 +121,7 @@ mod tests {
         assert_eq!(lints, ["crates/a/Cargo.toml: does not inherit the workspace's lints"]);
         let version =
             messages("crates/a/Cargo.toml", "[lints]\nworkspace = true\n[dev-dependencies]\nb = \"1\"\n");
+        assert_eq!(messages("fuzz/Cargo.toml", "[workspace]\n[dependencies]\nb = \"1\"\n").len(), 0);
         assert_eq!(version, ["crates/a/Cargo.toml: b is not declared with `workspace = true`"]);
     }
 }
