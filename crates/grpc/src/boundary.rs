@@ -7,11 +7,13 @@ use std::time::Instant;
 
 use adulis_protocol::status::grpc_code;
 use adulis_telemetry::{is_request_id, next_request_id};
-use adulis_types::{ErrorKind, Failure, Fault, Retry};
+use adulis_types::{ErrorKind, Fault, Retry};
 use futures_util::FutureExt;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Code, Response, Status};
 use tracing::{Instrument, Level, Span};
+
+use crate::error::GrpcError;
 
 /// Target of the access log: one line per call at level `debug`, off unless asked for.
 const ACCESS: &str = "adulis::access";
@@ -106,11 +108,11 @@ pub(crate) async fn answer<T>(
 pub(crate) fn refuse(call: &mut Call, fault: &Fault) -> Status {
     call.name();
     let kind = fault.kind();
-    let (request_id, error) = (call.id(), causes(fault.error()));
+    let request_id = call.id();
     if kind == ErrorKind::Internal {
-        tracing::error!(request_id, kind = kind.as_str(), error, "request failed");
+        tracing::error!(request_id, kind = kind.as_str(), error = causes(fault.error()), "request failed");
     } else {
-        tracing::debug!(request_id, kind = kind.as_str(), error, "request refused");
+        tracing::debug!(request_id, kind = kind.as_str(), error = causes(fault.error()), "request refused");
     }
     let mut status = Status::new(grpc_code(kind), fault.client_message());
     let metadata = status.metadata_mut();
@@ -130,8 +132,8 @@ pub(crate) fn refuse(call: &mut Call, fault: &Fault) -> Status {
 fn panicked(panic: &(dyn Any + Send)) -> Fault {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(message = text.unwrap_or("not text"), "a handler panicked");
-    Failure::new(ErrorKind::Internal, "internal error").into()
+    let message = text.unwrap_or("not text").to_owned();
+    GrpcError::Panicked { message }.into()
 }
 
 /// An error and its sources in one line.

@@ -8,13 +8,14 @@ use adulis_protocol::grpc::{
     ServerReadyResponse,
 };
 use adulis_protocol::model_ref;
-use adulis_types::{ErrorKind, Failure, Fault, InferRequest, InferResponse, InferenceService};
+use adulis_types::{Fault, InferRequest, InferResponse, InferenceService};
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::GrpcOptions;
 use crate::boundary::{Call, answer};
+use crate::error::GrpcError;
 use crate::stream::InferStream;
 use crate::timeout;
 
@@ -79,11 +80,7 @@ impl Shared {
         let left = timeout.saturating_sub(request.arrived.elapsed()) + DEADLINE_GRACE;
         match tokio::time::timeout(left, self.service.infer(request)).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(Failure::new(
-                ErrorKind::DeadlineExceeded,
-                format!("model '{model}' did not answer within {timeout:?}"),
-            )
-            .into()),
+            Err(_) => Err(GrpcError::Deadline { model, waited: timeout }.into()),
         }
     }
 }

@@ -11,6 +11,7 @@
 //! RPCs of Triton's service that are not here answer `UNIMPLEMENTED`.
 
 mod boundary;
+mod error;
 mod frontend;
 mod options;
 mod stream;

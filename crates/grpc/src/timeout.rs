@@ -1,7 +1,8 @@
 use std::time::Duration;
 
-use adulis_types::{ErrorKind, Failure};
 use tonic::metadata::MetadataMap;
+
+use crate::error::GrpcError;
 
 const HEADER: &str = "grpc-timeout";
 /// The specification's limit.
@@ -10,22 +11,16 @@ const MAX_DIGITS: usize = 8;
 /// The timeout that the client set on the call.
 ///
 /// # Errors
-/// `InvalidArgument` for what is not 1 to 8 digits and a unit.
+/// [`GrpcError::Timeout`] for what is not 1 to 8 digits and a unit.
 ///
 /// Source: gRPC over HTTP/2, "Timeout".
-pub(crate) fn from_metadata(metadata: &MetadataMap) -> Result<Option<Duration>, Failure> {
+pub(crate) fn from_metadata(metadata: &MetadataMap) -> Result<Option<Duration>, GrpcError> {
     let Some(value) = metadata.get(HEADER) else {
         return Ok(None);
     };
-    match value.to_str().ok().and_then(parse) {
-        Some(timeout) => Ok(Some(timeout)),
-        None => Err(Failure::new(
-            ErrorKind::InvalidArgument,
-            format!(
-                "metadata {HEADER} is {value:?}: expected 1 to 8 digits and a unit of H, M, S, m, u or n"
-            ),
-        )),
-    }
+    let timeout = value.to_str().ok().and_then(parse);
+    let unreadable = || GrpcError::Timeout { given: format!("{value:?}") };
+    timeout.map(Some).ok_or_else(unreadable)
 }
 
 fn parse(text: &str) -> Option<Duration> {

@@ -38,18 +38,22 @@ pub(crate) async fn read(mut body: Body, plan: BodyPlan) -> Result<Bytes, HttpEr
     let Some(first) = next_data(&mut body).await? else {
         return whole(Bytes::new(), plan);
     };
-    let complete = match plan.declared {
-        Some(declared) => first.len() == declared,
-        None => body.is_end_stream(),
-    };
-    if complete {
+    if body.is_end_stream() {
         return whole(first, plan);
     }
+    // HTTP/2 may tell the end apart from the last data.
+    let Some(mut frame) = next_data(&mut body).await? else {
+        return whole(first, plan);
+    };
     let mut buffer = BodyBuffer::new(plan);
     buffer.append(&first)?;
     drop(first);
-    while let Some(frame) = next_data(&mut body).await? {
+    loop {
         buffer.append(&frame)?;
+        let Some(next) = next_data(&mut body).await? else {
+            break;
+        };
+        frame = next;
     }
     whole(buffer.freeze(), plan)
 }

@@ -150,6 +150,17 @@ async fn a_head_that_comes_too_slowly_is_cut_off() {
 }
 
 #[tokio::test]
+async fn a_silent_client_is_cut_off_without_version_detection_too() {
+    let server = with(ListenerOptions {
+        protocols: Protocols::Http1,
+        header_read_timeout: MOMENT,
+        ..ListenerOptions::default()
+    })
+    .await;
+    assert!(server.connect().await.closed_within(LONG).await);
+}
+
+#[tokio::test]
 async fn idle_connections_are_closed_and_busy_ones_are_not() {
     let server =
         with(ListenerOptions { keep_alive_timeout: Duration::from_millis(40), ..ListenerOptions::default() })

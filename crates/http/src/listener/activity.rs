@@ -9,10 +9,12 @@ use super::idle::Observation;
 ///
 /// Counters wrap; only their changes are looked at. Ordering is relaxed throughout: a look that is late by one update is
 /// made good by the next look.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Activity {
     reads: AtomicU32,
     writes: AtomicU32,
+    /// Requests that have begun.
+    requests: AtomicU32,
     /// Requests whose handler has not answered yet.
     in_flight: AtomicU32,
     /// `reads` when the last handler ended: more since then means that the next request's head has begun.
@@ -20,6 +22,22 @@ pub(super) struct Activity {
     multiplexed: AtomicU8,
     order: AtomicU8,
     waker: OnceLock<Waker>,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self {
+            reads: AtomicU32::new(0),
+            writes: AtomicU32::new(0),
+            requests: AtomicU32::new(0),
+            in_flight: AtomicU32::new(0),
+            // No number of reads yet: the first head is waited for from the beginning.
+            settled: AtomicU32::new(u32::MAX),
+            multiplexed: AtomicU8::new(0),
+            order: AtomicU8::new(0),
+            waker: OnceLock::new(),
+        }
+    }
 }
 
 impl Activity {
@@ -32,6 +50,7 @@ impl Activity {
     }
 
     pub(super) fn began(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -40,7 +59,8 @@ impl Activity {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// On HTTP/2 bytes that come between requests are not the beginning of one: pings, window updates.
+    /// On HTTP/2 bytes that come between requests are neither the beginning of one nor a use of the connection: pings,
+    /// window updates.
     pub(super) fn multiplex(&self) {
         self.multiplexed.store(1, Ordering::Relaxed);
     }
@@ -49,10 +69,12 @@ impl Activity {
         let reads = self.reads.load(Ordering::Relaxed);
         let busy = self.in_flight.load(Ordering::Relaxed) > 0;
         let between = self.multiplexed.load(Ordering::Relaxed) == 1;
+        let moved = reads.wrapping_add(self.writes.load(Ordering::Relaxed));
         Observation {
             busy,
             head_begun: !busy && !between && reads != self.settled.load(Ordering::Relaxed),
-            progress: reads.wrapping_add(self.writes.load(Ordering::Relaxed)),
+            used: if between { self.requests.load(Ordering::Relaxed) } else { moved },
+            moved,
         }
     }
 

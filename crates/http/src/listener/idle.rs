@@ -26,8 +26,10 @@ pub(super) struct Observation {
     pub(super) busy: bool,
     /// Bytes have come that are not a whole head yet.
     pub(super) head_begun: bool,
+    /// Changes with every use: bytes of a request or response on HTTP/1.1, requests on HTTP/2.
+    pub(super) used: u32,
     /// Changes with every read and write that moved bytes.
-    pub(super) progress: u32,
+    pub(super) moved: u32,
 }
 
 /// Decides when a connection has been of no use for too long, from looks at it at intervals. No clock inside.
@@ -35,7 +37,8 @@ pub(super) struct Observation {
 pub(super) struct IdleWatch {
     last: Option<Observation>,
     head: Duration,
-    quiet: Duration,
+    unused: Duration,
+    still: Duration,
 }
 
 impl IdleWatch {
@@ -44,17 +47,16 @@ impl IdleWatch {
     pub(super) fn look(&mut self, seen: Observation, elapsed: Duration, limits: IdleLimits) -> Order {
         let last = self.last.replace(seen);
         let before = last.filter(|before| !seen.busy && !before.busy);
-        self.head = match before {
-            Some(before) if before.head_begun && seen.head_begun => self.head + elapsed,
+        let count = |time: Duration, same: fn(&Observation, &Observation) -> bool| match &before {
+            Some(before) if same(before, &seen) => time + elapsed,
             _ => Duration::ZERO,
         };
-        self.quiet = match before {
-            Some(before) if before.progress == seen.progress => self.quiet + elapsed,
-            _ => Duration::ZERO,
-        };
-        if self.head >= limits.header_read || self.quiet >= limits.keep_alive * 2 {
+        self.head = count(self.head, |before, seen| before.head_begun && seen.head_begun);
+        self.unused = count(self.unused, |before, seen| before.used == seen.used);
+        self.still = count(self.still, |before, seen| before.moved == seen.moved);
+        if self.head >= limits.header_read || self.still >= limits.keep_alive * 2 {
             Order::Close
-        } else if self.quiet >= limits.keep_alive {
+        } else if self.unused >= limits.keep_alive {
             // Gracefully: a request that is on its way just now is still answered.
             Order::Drain
         } else {
@@ -82,28 +84,40 @@ mod tests {
 
     #[test]
     fn a_busy_connection_is_left_alone() {
-        let busy = Observation { busy: true, head_begun: false, progress: 1 };
+        let busy = Observation { busy: true, head_begun: false, used: 1, moved: 1 };
         assert!(run(|_| busy, 100).iter().all(|&order| order == Order::GoOn));
     }
 
     #[test]
     fn an_idle_connection_is_drained_then_closed() {
-        let idle = Observation { busy: false, head_begun: false, progress: 1 };
+        let idle = Observation { busy: false, head_begun: false, used: 1, moved: 1 };
         let orders = run(|_| idle, 30);
         assert_eq!(first(&orders, Order::Drain), Some(10));
         assert_eq!(first(&orders, Order::Close), Some(20));
     }
 
     #[test]
+    fn pings_do_not_keep_a_connection_in_use() {
+        let pinging = |index| Observation { busy: false, head_begun: false, used: 1, moved: index };
+        let orders = run(pinging, 100);
+        assert_eq!(first(&orders, Order::Drain), Some(10));
+        assert_eq!(first(&orders, Order::Close), None, "a response may still be on its way");
+    }
+
+    #[test]
     fn a_head_sent_byte_by_byte_is_cut_off() {
-        let slow = |index| Observation { busy: false, head_begun: true, progress: index };
+        let slow = |index| Observation { busy: false, head_begun: true, used: index, moved: index };
         assert_eq!(first(&run(slow, 30), Order::Close), Some(4));
     }
 
     #[test]
     fn requests_in_between_start_the_count_anew() {
-        let now_and_then =
-            |index: u32| Observation { busy: index % 4 == 3, head_begun: index % 4 != 3, progress: index };
+        let now_and_then = |index: u32| Observation {
+            busy: index % 4 == 3,
+            head_begun: index % 4 != 3,
+            used: index,
+            moved: index,
+        };
         assert!(run(now_and_then, 100).iter().all(|&order| order == Order::GoOn));
     }
 }
