@@ -293,9 +293,14 @@ async fn a_stream_is_bounded_and_cancelled_as_a_whole() {
 async fn draining_waits_for_calls() {
     let server = default_server();
     let mut client = server.client().await;
-    let call = tokio::spawn(async move { client.model_infer(message("late", "", &[1.0])).await });
+    let call = tokio::spawn(async move { client.model_infer(message("held", "", &[1.0])).await });
     server.service.calls.wait_started(1).await;
     drop(server.stop);
+    // Draining has begun once the port is closed.
+    while tokio::net::TcpStream::connect(server.address).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    server.service.release.add_permits(1);
     assert!(call.await.unwrap().is_ok());
     assert_eq!(server.task.await.unwrap(), Drained { forced: 0 });
 }

@@ -232,19 +232,21 @@ async fn heads_over_the_limit_are_refused() {
 async fn draining_lets_requests_end() {
     let mut server = Server::default().await;
     let address = server.address;
+    let service = std::sync::Arc::clone(&server.service);
     let mut idle = server.connect().await;
     assert_eq!(idle.request("GET /v2", &[], b"").await.unwrap().status, 200);
     let mut silent = server.connect().await;
     let (mut sender, connection) = http2(&server).await;
-    let multiplexed = tokio::spawn(async move { sender.send_request(infer("late")).await });
+    let multiplexed = tokio::spawn(async move { sender.send_request(infer("held")).await });
     let mut busy = server.connect().await;
     let one =
-        tokio::spawn(async move { busy.request("POST /v2/models/late/infer", &[], &json_body(1)).await });
+        tokio::spawn(async move { busy.request("POST /v2/models/held/infer", &[], &json_body(1)).await });
     server.service.calls.wait_started(2).await;
 
     server.begin_shutdown();
     assert!(idle.closed_within(LONG).await, "an idle connection closes");
     assert!(silent.closed_within(LONG).await, "and one that has said nothing");
+    service.release.add_permits(2);
     let response = one.await.unwrap().unwrap();
     assert_eq!((response.status, response.header("connection")), (200, Some("close")));
     assert_eq!(multiplexed.await.unwrap().unwrap().status(), 200);

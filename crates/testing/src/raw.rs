@@ -52,10 +52,7 @@ impl RawConnection {
     pub async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
-            received: Vec::new(),
-        })
+        Ok(Self { stream, received: Vec::new() })
     }
 
     /// Sends bytes as they are.
@@ -71,10 +68,7 @@ impl RawConnection {
     /// # Errors
     /// As [`RawConnection::receive`].
     pub async fn request(&mut self, line: &str, headers: &[&str], body: &[u8]) -> io::Result<RawResponse> {
-        let mut message = format!(
-            "{line} HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n",
-            body.len()
-        );
+        let mut message = format!("{line} HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n", body.len());
         for header in headers {
             message.push_str(header);
             message.push_str("\r\n");
@@ -99,16 +93,8 @@ impl RawConnection {
         };
         let head = String::from_utf8_lossy(&self.received[..end]).into_owned();
         let invalid = || io::Error::new(io::ErrorKind::InvalidData, head.clone());
-        let status = head
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok())
-            .ok_or_else(invalid)?;
-        let mut response = RawResponse {
-            status,
-            head: head.clone(),
-            body: Vec::new(),
-        };
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(invalid)?;
+        let mut response = RawResponse { status, head: head.clone(), body: Vec::new() };
         let length = match response.header("content-length") {
             Some(length) => length.parse().map_err(|_| invalid())?,
             None => 0,

@@ -8,6 +8,7 @@ use adulis_types::{
     ModelRef, OutputTensor, Parameters, Retry, ServerMetadata, StageTimings, TensorMetadata,
 };
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 /// How many calls of [`ScriptedService::infer`](InferenceService::infer) began, ended, and were dropped before their end.
 #[derive(Debug, Default)]
@@ -54,10 +55,11 @@ async fn wait_for(counter: &AtomicUsize, count: usize, what: &str) {
 
 /// A service whose models do what their names say.
 ///
-/// `echo` answers each input as the output of the same name; `slow` never answers; `late` echoes after 100 ms; `panic`
+/// `echo` answers each input as the output of the same name; `slow` never answers; `late` echoes after 100 ms; `held` echoes when
+/// [`ScriptedService::release`] lets it; `panic`
 /// panics; `fail-<kind>`, as `fail-overloaded`, fails with that [`ErrorKind`], `overloaded` with a retry after 1.2 s;
 /// `loading` is not ready. All other names are unknown, and so is every version but 1.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ScriptedService {
     /// What happened so far.
     pub calls: Arc<Calls>,
@@ -65,14 +67,26 @@ pub struct ScriptedService {
     pub unready: AtomicBool,
     /// The last request that came in, for tests of what a frontend puts into it.
     pub last: Mutex<Option<InferRequest>>,
+    /// Permits for `held`: each lets one call go on.
+    pub release: Semaphore,
+}
+
+impl Default for ScriptedService {
+    fn default() -> Self {
+        Self {
+            calls: Arc::default(),
+            unready: AtomicBool::new(false),
+            last: Mutex::new(None),
+            release: Semaphore::new(0),
+        }
+    }
 }
 
 impl ScriptedService {
     fn find(model: &ModelRef) -> Result<(), Fault> {
-        let known = matches!(
-            &*model.name,
-            "echo" | "slow" | "late" | "panic" | "loading" | "a name/with é"
-        ) || model.name.starts_with("fail-");
+        let known =
+            matches!(&*model.name, "echo" | "slow" | "late" | "held" | "panic" | "loading" | "a name/with é")
+                || model.name.starts_with("fail-");
         if !known {
             return Err(Failure::new(
                 ErrorKind::NotFound,
@@ -98,11 +112,7 @@ struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let counter = if self.done {
-            &self.calls.finished
-        } else {
-            &self.calls.cancelled
-        };
+        let counter = if self.done { &self.calls.finished } else { &self.calls.cancelled };
         counter.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -111,11 +121,12 @@ impl InferenceService for ScriptedService {
     fn infer(&self, request: InferRequest) -> BoxFuture<'_, Result<InferResponse, Fault>> {
         *self.last.lock() = Some(request.clone());
         Box::pin(async move {
-            let mut running = Running {
-                calls: Arc::clone(&self.calls),
-                done: false,
-            };
+            let mut running = Running { calls: Arc::clone(&self.calls), done: false };
             self.calls.started.fetch_add(1, Ordering::SeqCst);
+            if request.model.name == "held" {
+                let permit = self.release.acquire().await.expect("invariant: never closed");
+                permit.forget();
+            }
             let answer = act(request).await;
             running.done = true;
             answer
@@ -195,10 +206,7 @@ fn echo(request: InferRequest) -> InferResponse {
         outputs: request
             .inputs
             .into_iter()
-            .map(|input| OutputTensor {
-                name: input.name.as_str().into(),
-                tensor: input.tensor,
-            })
+            .map(|input| OutputTensor { name: input.name.as_str().into(), tensor: input.tensor })
             .collect(),
         timings: StageTimings::default(),
     }
