@@ -60,10 +60,6 @@ pub(crate) struct Bound {
 }
 
 /// What an execution thread finds when it looks at a lane.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it lives on the stack of the thread that asked"
-)]
 pub(crate) enum Next {
     Nothing,
     Later(Instant),
@@ -102,10 +98,6 @@ impl Lane {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
-    #[expect(
-        clippy::result_large_err,
-        reason = "a refused job goes back to its caller whole"
-    )]
     /// Queues a job. The flag says whether the executor has to be told.
     pub(crate) fn push(&self, offer: Offer<Job>, now: Instant) -> Result<(Place, bool), Refused<Job>> {
         let id = offer.payload.id;
@@ -223,7 +215,7 @@ impl State {
     /// Whether the run that has just ended is to be observed by the cost model.
     fn samples(&mut self) -> bool {
         self.runs += 1;
-        self.runs <= OBSERVE_ALL || self.runs % SAMPLE_EVERY == 0
+        self.runs <= OBSERVE_ALL || self.runs.is_multiple_of(SAMPLE_EVERY)
     }
 
     /// Marks the lane as scheduled if there is something to do for it and it is not marked yet.
