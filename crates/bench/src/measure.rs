@@ -100,9 +100,13 @@ impl Site {
         Ok(Window { tally, elapsed, server, server_cpu, own_cpu, in_flight, behind })
     }
 
-    /// A server that stops telling its metrics is measured on without them.
+    /// A server that stops telling its metrics is measured on without them, and not asked again.
     async fn snapshot(&mut self) -> Option<Snapshot> {
-        self.metrics.as_mut()?.snapshot().await.ok()
+        let snapshot = self.metrics.as_mut()?.snapshot().await.ok();
+        if snapshot.is_none() {
+            self.metrics = None;
+        }
+        snapshot
     }
 }
 
