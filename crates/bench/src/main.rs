@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use adulis_bench::BenchArgs;
+use adulis_bench::{BenchArgs, Outcome};
 use clap::Parser;
 
 /// Measures throughput and latency of a model on an inference server.
@@ -13,14 +13,22 @@ struct Cli {
     bench: BenchArgs,
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    let failure = match bench(Cli::parse()) {
+        Ok(outcome) => outcome.failure,
+        Err(error) => Some(format!("error: {error:#}")),
+    };
+    match failure {
+        None => ExitCode::SUCCESS,
+        Some(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(cli: Cli) -> anyhow::Result<Outcome> {
     // The sending threads have runtimes of their own; this one only keeps time.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(adulis_bench::run(cli.bench))?;
-    if let Some(failure) = &outcome.failure {
-        eprintln!("{failure}");
-        return Ok(ExitCode::FAILURE);
-    }
-    Ok(ExitCode::SUCCESS)
+    runtime.block_on(adulis_bench::run(cli.bench))
 }

@@ -32,7 +32,11 @@ pub(crate) fn write_table(report: &Report, style: Style, out: &mut impl Write) -
     }
     write_rows(&rows, style, out)?;
     for result in &report.results {
-        write_remarks(result, report.threads, out)?;
+        let load = match several {
+            true => format!("{} {}", result.url, result.load()),
+            false => result.load(),
+        };
+        write_remarks(result, &load, report.threads, out)?;
     }
     for comparison in &report.comparisons {
         write_comparison(comparison, out)?;
@@ -112,9 +116,8 @@ fn write_rows(rows: &[Vec<String>], style: Style, out: &mut impl Write) -> io::R
 const BUSY: f64 = 0.9;
 
 #[expect(clippy::cast_precision_loss, reason = "a number of threads")]
-fn write_remarks(result: &LevelReport, threads: usize, out: &mut impl Write) -> io::Result<()> {
-    let load = result.load();
-    if !result.stable {
+fn write_remarks(result: &LevelReport, load: &str, threads: usize, out: &mut impl Write) -> io::Result<()> {
+    if !result.stable && result.requests > 0 {
         writeln!(out, "load {load}: the windows do not agree with each other ({} measured)", result.windows)?;
     }
     if result.generator_cores > BUSY * threads as f64 {
