@@ -28,7 +28,8 @@ const DEADLINE_GRACE: Duration = Duration::from_millis(2);
 /// `POST /v2/models/{model}[/versions/{version}]/infer`
 pub(crate) async fn infer(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
-    answer(call, run(&rest, request)).await
+    // Boxed, so that what wraps it moves a pointer and not the kilobytes of the whole future.
+    answer(call, Box::pin(run(&rest, request))).await
 }
 
 async fn run(rest: &Rest, request: Request) -> Result<Response, Refusal> {
