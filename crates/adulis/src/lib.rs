@@ -1,1 +1,5 @@
 //! Adulis as a library.
+
+pub mod check;
+pub mod cli;
+pub mod config;

@@ -1,0 +1,170 @@
+//! The command line: what it looks like, and how flags become settings. The subcommands themselves are elsewhere.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use toml::Value;
+
+use crate::config::{ConfigErrors, Layers, Loaded};
+
+/// Everything went well.
+pub const EXIT_OK: u8 = 0;
+/// Something failed while running.
+pub const EXIT_FAILURE: u8 = 1;
+/// The command line, the configuration or a model repository is at fault. clap's own code for usage errors.
+pub const EXIT_CONFIGURATION: u8 = 2;
+
+const EXIT_CODES: &str = "Exit codes: 0 all went well, 1 something failed while running, 2 the command line, the \
+                          configuration or a model repository is at fault.";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  adulis serve model.onnx                     one model, everything derived from it
+  adulis serve models/                        a repository in Triton's layout
+  adulis serve models/ --http :9000 --grpc :9000   REST and gRPC on one port
+  adulis serve --config adulis.toml           all from a file
+  adulis serve models/ --set engine.onnxruntime.intra_op_threads=4
+  adulis serve models/ --print-config > adulis.toml
+
+Settings come from, weakest first: the defaults, adulis.toml, the environment (ADULIS_HTTP, ADULIS_LOG_FORMAT …), flags.
+docs/configuration.md lists them all.
+Exit codes: 0 stopped as asked, 1 something failed while running, 2 the command line or the configuration is at fault.";
+
+/// An AI inference server on Axum: a folder of models becomes a microservice.
+#[derive(Debug, Parser)]
+#[command(name = "adulis", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve models over REST and gRPC
+    Serve(ServeArgs),
+    /// Check models and repositories without loading them, and tell every problem
+    Check(CheckArgs),
+}
+
+/// `adulis serve`.
+#[derive(Debug, Default, Args)]
+#[command(after_help = SERVE_EXAMPLES)]
+pub struct ServeArgs {
+    /// Model files, model folders and repositories; they take the place of `repositories` in the configuration
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Configuration file [default: adulis.toml, if it is there]
+    #[arg(long, value_name = "FILE", env = "ADULIS_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Address of REST, or off [default: 0.0.0.0:8000]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub http: Option<String>,
+    /// Address of gRPC, or off; the same as --http shares its port [default: 0.0.0.0:8001]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub grpc: Option<String>,
+    /// Address of metrics, or off [default: 0.0.0.0:8002]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics: Option<String>,
+    /// Engines to try, in order, for models that name none [default: onnxruntime,tract]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub engine: Vec<String>,
+    /// Threads that run models [default: one per core]
+    #[arg(long, value_name = "COUNT")]
+    pub execution_threads: Option<u32>,
+    /// Format of the log: auto, text or json
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// Level of the log, or directives as info,adulis_engine=debug [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Any setting by its key; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_setting)]
+    pub set: Vec<(String, String)>,
+    /// Check the configuration, say OK or every problem, and exit
+    #[arg(long)]
+    pub check_config: bool,
+    /// Print the configuration that results, as TOML, and exit
+    #[arg(long, conflicts_with = "check_config")]
+    pub print_config: bool,
+}
+
+/// `adulis check`.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct CheckArgs {
+    /// Model files, model folders and repositories
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+}
+
+fn parse_setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        _ => Err("expected KEY=VALUE, for example engine.load_threads=2".to_owned()),
+    }
+}
+
+impl ServeArgs {
+    /// The configuration of this command line, in this process's environment and folder.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(&self) -> Result<Loaded, ConfigErrors> {
+        self.layers(std::env::vars_os().collect()).load()
+    }
+
+    /// The layers of this command line over an environment.
+    #[must_use]
+    pub fn layers(&self, environment: Vec<(std::ffi::OsString, std::ffi::OsString)>) -> Layers {
+        Layers {
+            file: self.config.clone(),
+            folder: PathBuf::new(),
+            environment,
+            flags: self.flags(),
+        }
+    }
+
+    fn flags(&self) -> Vec<(String, Value, String)> {
+        let mut flags = Vec::new();
+        let mut add = |path: &str, value: Option<Value>, flag: &str| {
+            flags.extend(value.map(|value| (path.to_owned(), value, flag.to_owned())));
+        };
+        for (key, value) in &self.set {
+            add(key, Some(parse_value(value)), "--set");
+        }
+        let text = |value: &Option<String>| value.clone().map(Value::String);
+        add("server.http", text(&self.http), "--http");
+        add("server.grpc", text(&self.grpc), "--grpc");
+        add("server.metrics", text(&self.metrics), "--metrics");
+        add("log.format", text(&self.log_format), "--log-format");
+        add("log.filter", text(&self.log_level), "--log-level");
+        let threads = self.execution_threads.map(|threads| Value::Integer(i64::from(threads)));
+        add("engine.execution_threads", threads, "--execution-threads");
+        let list = |items: Vec<String>| {
+            let items: Vec<Value> = items.into_iter().map(Value::String).collect();
+            Some(Value::Array(items))
+        };
+        if !self.engine.is_empty() {
+            add("engine.backends", list(self.engine.clone()), "--engine");
+        }
+        if !self.paths.is_empty() {
+            let paths = self.paths.iter().map(|path| path.to_string_lossy().into_owned());
+            add("repositories", list(paths.collect()), "PATH");
+        }
+        flags
+    }
+}
+
+/// A value as TOML writes it; what is not TOML is text.
+fn parse_value(text: &str) -> Value {
+    let document = format!("value = {text}");
+    let parsed = toml::from_str::<toml::Table>(&document).ok();
+    // More than one key means that the text had a line break in it.
+    let parsed = parsed.filter(|table| table.len() == 1).and_then(|mut table| table.remove("value"));
+    parsed.unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! The server's configuration: what can be set, its defaults, and how defaults, `adulis.toml`, the environment and flags
+//! become one checked [`Config`].
+
+mod check;
+mod keys;
+mod layers;
+mod print;
+mod raw;
+mod units;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use adulis_backend::{EngineOptions, ExecutionProvider, GraphOptimization};
+use adulis_engine::Settings;
+use adulis_telemetry::{LogFormat, LogOptions};
+
+pub use layers::{ConfigErrors, ConfigFault, Layers, Loaded, Source};
+
+/// Everything that can be set, checked. [`Config::default`] is what holds where nothing is set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Model files, model folders and repositories.
+    pub repositories: Vec<PathBuf>,
+    /// Whether one model that failed to load makes the server not ready.
+    pub strict_readiness: bool,
+    /// Addresses and limits of connections and requests.
+    pub server: ServerConfig,
+    /// Scheduling and engines.
+    pub engine: EngineConfig,
+    /// Logs.
+    pub log: LogConfig,
+}
+
+/// Addresses and limits of connections and requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// REST; `None` where it is off.
+    pub http: Option<SocketAddr>,
+    /// gRPC; `None` where it is off. The same address as `http` is one port for both.
+    pub grpc: Option<SocketAddr>,
+    /// Metrics; `None` where they are off.
+    pub metrics: Option<SocketAddr>,
+    /// Connections at a time, for each listener.
+    pub max_connections: usize,
+    /// How long the head of a request may take to arrive.
+    pub header_timeout: Duration,
+    /// How long the body of a request may take to arrive.
+    pub body_timeout: Duration,
+    /// How long a connection may lie idle.
+    pub idle_timeout: Duration,
+    /// The longest that any request may take; `None`: as long as the client waits.
+    pub request_timeout: Option<Duration>,
+    /// Longest REST body in bytes, as sent and decompressed.
+    pub max_body_bytes: usize,
+    /// Longest gRPC message from a client in bytes, decompressed.
+    pub max_grpc_message_bytes: usize,
+    /// How long connections are still accepted after a signal to stop, while readiness is red already.
+    pub lame_duck: Duration,
+    /// How long requests in progress have to end after that.
+    pub drain_timeout: Duration,
+}
+
+/// Scheduling and engines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineConfig {
+    /// Execution threads; 0: one per core that this process may use.
+    pub execution_threads: usize,
+    /// Models loaded at a time; 0: one per core.
+    pub load_threads: usize,
+    /// Runs known to be shorter than this are done on the I/O thread; zero: none.
+    pub inline_threshold: Duration,
+    /// Batch limit in rows for models that can batch and do not say.
+    pub default_max_batch_size: usize,
+    /// Rows that may wait per model; 0: no bound.
+    pub max_queued_rows: usize,
+    /// Backends to try, in order, for models that name none.
+    pub backends: Vec<String>,
+    /// How hard the engine works on a graph before the first run.
+    pub graph_optimization: GraphOptimization,
+    /// Execution providers for models that name none, first choice first; empty: the CPU.
+    pub providers: Vec<ExecutionProvider>,
+    /// Whether a provider that cannot run here is skipped with a warning instead of failing the load.
+    pub provider_fallback: bool,
+    /// Whether the engine's CPU memory arena is used.
+    pub arena: bool,
+    /// Folder for optimised models; `None` keeps none.
+    pub optimized_cache: Option<PathBuf>,
+    /// ONNX Runtime's own settings.
+    pub onnxruntime: OnnxRuntimeConfig,
+}
+
+/// ONNX Runtime's own settings.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OnnxRuntimeConfig {
+    /// The library file; `None` searches for it.
+    pub library: Option<PathBuf>,
+    /// Threads of the pool that runs the parts of one operator; 0: one per core that this process may use.
+    pub intra_op_threads: usize,
+    /// Threads of the pool that runs independent branches of a graph; 0 and 1: none beside the caller.
+    pub inter_op_threads: usize,
+    /// Whether threads of the pool spin when they have nothing to do.
+    pub spinning: bool,
+}
+
+/// Logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Format of the lines.
+    pub format: LogFormat,
+    /// Level or directives.
+    pub filter: String,
+    /// Whether each request has a line.
+    pub access: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            repositories: Vec::new(),
+            strict_readiness: true,
+            server: ServerConfig::default(),
+            engine: EngineConfig::default(),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        let at = |port| Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
+        Self {
+            http: at(8000),
+            grpc: at(8001),
+            metrics: at(8002),
+            max_connections: 16_384,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(75),
+            request_timeout: None,
+            max_body_bytes: 64 << 20,
+            max_grpc_message_bytes: 256 << 20,
+            lame_duck: Duration::ZERO,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        let settings = Settings::default();
+        let engine = settings.engine;
+        Self {
+            execution_threads: settings.execution_threads,
+            load_threads: settings.load_threads,
+            inline_threshold: settings.inline_threshold,
+            default_max_batch_size: settings.default_max_batch_size,
+            max_queued_rows: settings.max_queued_rows,
+            backends: settings.backend_order,
+            graph_optimization: engine.graph_optimization,
+            providers: engine.providers,
+            provider_fallback: engine.provider_fallback,
+            arena: engine.arena,
+            optimized_cache: engine.optimized_cache,
+            onnxruntime: OnnxRuntimeConfig::default(),
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        let LogOptions { format, filter } = LogOptions::default();
+        Self { format, filter, access: false }
+    }
+}
+
+impl Config {
+    /// What the engine is told.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let engine = self.engine.clone();
+        Settings {
+            execution_threads: engine.execution_threads,
+            load_threads: engine.load_threads,
+            inline_threshold: engine.inline_threshold,
+            default_max_batch_size: engine.default_max_batch_size,
+            max_queued_rows: engine.max_queued_rows,
+            strict_readiness: self.strict_readiness,
+            backend_order: engine.backends,
+            engine: EngineOptions {
+                graph_optimization: engine.graph_optimization,
+                providers: engine.providers,
+                provider_fallback: engine.provider_fallback,
+                arena: engine.arena,
+                optimized_cache: engine.optimized_cache,
+                ..EngineOptions::default()
+            },
+        }
+    }
+
+    /// What ONNX Runtime is told.
+    #[cfg(feature = "onnxruntime")]
+    #[must_use]
+    pub fn onnxruntime(&self) -> adulis_onnx::OnnxRuntimeOptions {
+        let OnnxRuntimeConfig { library, intra_op_threads, inter_op_threads, spinning } =
+            self.engine.onnxruntime.clone();
+        adulis_onnx::OnnxRuntimeOptions { library, intra_op_threads, inter_op_threads, spinning }
+    }
+
+    /// What the log is told.
+    #[must_use]
+    pub fn log_options(&self) -> LogOptions {
+        LogOptions { format: self.log.format, filter: self.log.filter.clone() }
+    }
+
+    /// The whole configuration as an `adulis.toml` that reads back to the same, secrets masked.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        print::to_toml(self)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,325 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use adulis_backend::{ExecutionProvider, GraphOptimization};
+use adulis_repository::strict::{Faults, near_miss, read_table};
+use adulis_telemetry::LogFormat;
+use toml::Value;
+
+use super::raw::{RawConfig, RawEngine, RawLog, RawOnnxRuntime, RawProvider, RawServer};
+use super::units::{OFF, parse_address, parse_bytes, parse_duration};
+use super::{Config, EngineConfig, LogConfig, OnnxRuntimeConfig, ServerConfig};
+
+const MAX_THREADS: i64 = 4096;
+/// A day: beyond it a limit is none, or a slip of the unit.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Checks everything; what is at fault keeps its default.
+pub(super) fn check(raw: &RawConfig, faults: &mut Faults) -> Config {
+    let default = Config::default();
+    let mut check = Check { faults };
+    Config {
+        repositories: raw.repositories.clone().unwrap_or_default(),
+        strict_readiness: raw.strict_readiness.unwrap_or(default.strict_readiness),
+        server: check.server(&raw.server, &default.server),
+        engine: check.engine(&raw.engine, &default.engine),
+        log: check.log(&raw.log, &default.log),
+    }
+}
+
+struct Check<'a> {
+    faults: &'a mut Faults,
+}
+
+impl Check<'_> {
+    fn server(&mut self, raw: &RawServer, default: &ServerConfig) -> ServerConfig {
+        let at_least_a_moment = Duration::from_millis(1)..=MAX_TIMEOUT;
+        let from_zero = Duration::ZERO..=MAX_TIMEOUT;
+        let server = ServerConfig {
+            http: self.address("server.http", raw.http.as_deref(), default.http),
+            grpc: self.address("server.grpc", raw.grpc.as_deref(), default.grpc),
+            metrics: self.address("server.metrics", raw.metrics.as_deref(), default.metrics),
+            max_connections: self
+                .whole("server.max_connections", raw.max_connections, 1..=1 << 24)
+                .unwrap_or(default.max_connections),
+            header_timeout: self
+                .duration("server.header_timeout", raw.header_timeout.as_deref(), &at_least_a_moment)
+                .unwrap_or(default.header_timeout),
+            body_timeout: self
+                .duration("server.body_timeout", raw.body_timeout.as_deref(), &at_least_a_moment)
+                .unwrap_or(default.body_timeout),
+            idle_timeout: self
+                .duration("server.idle_timeout", raw.idle_timeout.as_deref(), &at_least_a_moment)
+                .unwrap_or(default.idle_timeout),
+            request_timeout: self.duration(
+                "server.request_timeout",
+                raw.request_timeout.as_deref().filter(|text| *text != OFF),
+                &at_least_a_moment,
+            ),
+            max_body_bytes: self
+                .bytes("server.max_body_bytes", raw.max_body_bytes.as_ref())
+                .unwrap_or(default.max_body_bytes),
+            max_grpc_message_bytes: self
+                .bytes("server.max_grpc_message_bytes", raw.max_grpc_message_bytes.as_ref())
+                .unwrap_or(default.max_grpc_message_bytes),
+            lame_duck: self
+                .duration("server.lame_duck", raw.lame_duck.as_deref(), &from_zero)
+                .unwrap_or(default.lame_duck),
+            drain_timeout: self
+                .duration("server.drain_timeout", raw.drain_timeout.as_deref(), &from_zero)
+                .unwrap_or(default.drain_timeout),
+        };
+        self.addresses(&server);
+        server
+    }
+
+    /// Ports that cannot be together, and nothing served at all.
+    fn addresses(&mut self, server: &ServerConfig) {
+        if server.http.is_none() && server.grpc.is_none() {
+            let message = "REST and gRPC are both off: nothing would be served";
+            self.faults.push_with_remedy("server.http", message, "give one of them an address");
+        }
+        if let Some(metrics) = server.metrics
+            && metrics.port() != 0
+        {
+            for (name, other) in [("http", server.http), ("grpc", server.grpc)] {
+                if other == Some(metrics) {
+                    let message = format!("{metrics} is server.{name}'s address too");
+                    self.faults.push_with_remedy("server.metrics", message, "give it a port of its own");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn engine(&mut self, raw: &RawEngine, default: &EngineConfig) -> EngineConfig {
+        EngineConfig {
+            execution_threads: self
+                .whole("engine.execution_threads", raw.execution_threads, 0..=MAX_THREADS)
+                .unwrap_or(default.execution_threads),
+            load_threads: self
+                .whole("engine.load_threads", raw.load_threads, 0..=MAX_THREADS)
+                .unwrap_or(default.load_threads),
+            inline_threshold: self
+                .duration(
+                    "engine.inline_threshold",
+                    raw.inline_threshold.as_deref(),
+                    &(Duration::ZERO..=Duration::from_millis(10)),
+                )
+                .unwrap_or(default.inline_threshold),
+            default_max_batch_size: self
+                .whole("engine.default_max_batch_size", raw.default_max_batch_size, 1..=1 << 20)
+                .unwrap_or(default.default_max_batch_size),
+            max_queued_rows: self
+                .whole("engine.max_queued_rows", raw.max_queued_rows, 0..=i64::from(u32::MAX))
+                .unwrap_or(default.max_queued_rows),
+            backends: self.backends(raw.backends.as_deref()).unwrap_or_else(|| default.backends.clone()),
+            graph_optimization: self
+                .graph_optimization(raw.graph_optimization.as_deref())
+                .unwrap_or(default.graph_optimization),
+            providers: raw.providers.as_deref().map_or_else(Vec::new, |providers| self.providers(providers)),
+            provider_fallback: raw.provider_fallback.unwrap_or(default.provider_fallback),
+            arena: raw.arena.unwrap_or(default.arena),
+            optimized_cache: raw.optimized_cache.clone().filter(|path| !path.as_os_str().is_empty()),
+            onnxruntime: self.onnxruntime(&raw.onnxruntime, &default.onnxruntime),
+        }
+    }
+
+    fn onnxruntime(&mut self, raw: &RawOnnxRuntime, default: &OnnxRuntimeConfig) -> OnnxRuntimeConfig {
+        let threads = |check: &mut Self, name: &str, value| {
+            check.whole(format!("engine.onnxruntime.{name}"), value, 0..=MAX_THREADS)
+        };
+        OnnxRuntimeConfig {
+            library: raw.library.clone().filter(|path| !path.as_os_str().is_empty()),
+            intra_op_threads: threads(self, "intra_op_threads", raw.intra_op_threads)
+                .unwrap_or(default.intra_op_threads),
+            inter_op_threads: threads(self, "inter_op_threads", raw.inter_op_threads)
+                .unwrap_or(default.inter_op_threads),
+            spinning: raw.spinning.unwrap_or(default.spinning),
+        }
+    }
+
+    fn backends(&mut self, raw: Option<&[String]>) -> Option<Vec<String>> {
+        let raw = raw?;
+        for (index, name) in raw.iter().enumerate() {
+            let key = format!("engine.backends[{index}]");
+            if name.is_empty() {
+                self.faults.push(key, "is empty");
+            } else if raw[..index].contains(name) {
+                self.faults.push(key, format!("{name:?} is there twice"));
+            }
+        }
+        if raw.is_empty() {
+            self.faults.push_with_remedy(
+                "engine.backends",
+                "names no backend",
+                "for example [\"onnxruntime\"]",
+            );
+        }
+        Some(raw.to_vec())
+    }
+
+    fn graph_optimization(&mut self, raw: Option<&str>) -> Option<GraphOptimization> {
+        let levels = [
+            ("disabled", GraphOptimization::Disabled),
+            ("basic", GraphOptimization::Basic),
+            ("extended", GraphOptimization::Extended),
+            ("all", GraphOptimization::All),
+        ];
+        self.word("engine.graph_optimization", raw?, &levels)
+    }
+
+    /// Providers by name, or as tables with name and options.
+    fn providers(&mut self, raw: &[Value]) -> Vec<ExecutionProvider> {
+        let mut providers: Vec<ExecutionProvider> = Vec::with_capacity(raw.len());
+        for (index, value) in raw.iter().enumerate() {
+            let key = format!("engine.providers[{index}]");
+            let provider = match value {
+                Value::String(name) => RawProvider { name: Some(name.clone()), ..RawProvider::default() },
+                Value::Table(table) => self.provider_table(&key, table),
+                _ => {
+                    self.faults.push(key, "expected a name, or a table with name and options");
+                    continue;
+                }
+            };
+            let name = provider.name.unwrap_or_default().trim().to_ascii_lowercase();
+            if name.is_empty() {
+                self.faults.push(format!("{key}.name"), "is missing");
+            } else if providers.iter().any(|earlier| earlier.name == name) {
+                self.faults.push(key.clone(), format!("{name:?} is there twice"));
+            }
+            let options = self.options(&key, &provider.options);
+            providers.push(ExecutionProvider { name, options });
+        }
+        providers
+    }
+
+    fn provider_table(&mut self, key: &str, table: &toml::Table) -> RawProvider {
+        let mut inner = Faults::default();
+        let provider = read_table(table.clone(), &mut inner);
+        for fault in inner.into_vec() {
+            self.faults.push_with_hint(format!("{key}.{}", fault.key), fault.message, fault.remedy);
+        }
+        provider
+    }
+
+    fn options(&mut self, key: &str, table: &toml::Table) -> BTreeMap<String, String> {
+        let mut options = BTreeMap::new();
+        for (option, value) in table {
+            let text = match value {
+                Value::String(text) => text.clone(),
+                Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => value.to_string(),
+                Value::Datetime(_) | Value::Array(_) | Value::Table(_) => {
+                    let message = "expected text, a number or true or false";
+                    self.faults.push(format!("{key}.options.{option}"), message);
+                    continue;
+                }
+            };
+            options.insert(option.clone(), text);
+        }
+        options
+    }
+
+    fn log(&mut self, raw: &RawLog, default: &LogConfig) -> LogConfig {
+        let formats = [
+            ("auto", LogFormat::Auto),
+            ("text", LogFormat::Text),
+            ("json", LogFormat::Json),
+        ];
+        let format = raw.format.as_deref().and_then(|word| self.word("log.format", word, &formats));
+        let filter = raw.filter.clone().unwrap_or_else(|| default.filter.clone());
+        if filter.trim().is_empty() {
+            self.faults.push_with_remedy("log.filter", "is empty", "for example \"info\"");
+        }
+        LogConfig {
+            format: format.unwrap_or(default.format),
+            filter,
+            access: raw.access.unwrap_or(default.access),
+        }
+    }
+
+    /// One of some words.
+    fn word<T: Copy>(&mut self, key: &str, word: &str, known: &[(&str, T)]) -> Option<T> {
+        if let Some((_, value)) = known.iter().find(|(name, _)| *name == word) {
+            return Some(*value);
+        }
+        let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+        let message = format!("expected one of {}, got {word:?}", names.join(", "));
+        self.faults.push_with_hint(key, message, near_miss(word, names));
+        None
+    }
+
+    fn whole(
+        &mut self,
+        key: impl Into<String>,
+        value: Option<i64>,
+        limits: RangeInclusive<i64>,
+    ) -> Option<usize> {
+        let value = value?;
+        if limits.contains(&value) {
+            return usize::try_from(value).ok();
+        }
+        let message = format!("expected {} to {}, got {value}", limits.start(), limits.end());
+        self.faults.push(key, message);
+        None
+    }
+
+    fn duration(
+        &mut self,
+        key: &str,
+        text: Option<&str>,
+        limits: &RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        let text = text?;
+        let Some(duration) = parse_duration(text) else {
+            let message = format!("{text:?} is not a duration");
+            self.faults.push_with_remedy(key, message, "for example \"500ms\", \"30s\" or \"2m\"");
+            return None;
+        };
+        if limits.contains(&duration) {
+            return Some(duration);
+        }
+        let message = format!("expected {:?} to {:?}, got {duration:?}", limits.start(), limits.end());
+        self.faults.push(key, message);
+        None
+    }
+
+    fn bytes(&mut self, key: &str, value: Option<&Value>) -> Option<usize> {
+        let value = value?;
+        let bytes = match value {
+            Value::Integer(bytes) => usize::try_from(*bytes).ok(),
+            Value::String(text) => parse_bytes(text),
+            _ => None,
+        };
+        match bytes {
+            Some(0) => {
+                self.faults.push(key, "expected at least 1 byte");
+                None
+            }
+            Some(bytes) => Some(bytes),
+            None => {
+                let message = format!("{value} is not a size");
+                self.faults.push_with_remedy(key, message, "for example \"64MiB\"");
+                None
+            }
+        }
+    }
+
+    fn address(&mut self, key: &str, text: Option<&str>, default: Option<SocketAddr>) -> Option<SocketAddr> {
+        let Some(text) = text else { return default };
+        if text == OFF {
+            return None;
+        }
+        parse_address(text).or_else(|| {
+            let message = format!("{text:?} is not an address with a port");
+            self.faults.push_with_remedy(
+                key,
+                message,
+                "for example \"0.0.0.0:8000\", \":8000\", \"[::1]:8000\" or \"off\"",
+            );
+            default
+        })
+    }
+}

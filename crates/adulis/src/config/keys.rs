@@ -1,0 +1,70 @@
+/// How a value is written outside of TOML.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Text, durations and sizes.
+    Text,
+    /// A whole number.
+    Number,
+    /// `true` or `false`.
+    Flag,
+    /// Texts, with commas between them.
+    List,
+    /// Paths, with the system's separator between them.
+    Paths,
+}
+
+/// A key of the configuration.
+pub(super) struct Key {
+    /// Its path in `adulis.toml`.
+    pub(super) path: &'static str,
+    /// Its variable in the environment.
+    pub(super) variable: &'static str,
+    /// How its variable is written.
+    pub(super) kind: Kind,
+    /// Whether its value must never be shown.
+    pub(super) secret: bool,
+}
+
+const fn key(path: &'static str, variable: &'static str, kind: Kind) -> Key {
+    Key { path, variable, kind, secret: false }
+}
+
+/// Every key. Variables are `ADULIS_` and the path in upper case, without the section `server`, and ONNX Runtime's without
+/// `engine`.
+pub(super) const KEYS: &[Key] = &[
+    key("repositories", "ADULIS_REPOSITORIES", Kind::Paths),
+    key("strict_readiness", "ADULIS_STRICT_READINESS", Kind::Flag),
+    key("server.http", "ADULIS_HTTP", Kind::Text),
+    key("server.grpc", "ADULIS_GRPC", Kind::Text),
+    key("server.metrics", "ADULIS_METRICS", Kind::Text),
+    key("server.max_connections", "ADULIS_MAX_CONNECTIONS", Kind::Number),
+    key("server.header_timeout", "ADULIS_HEADER_TIMEOUT", Kind::Text),
+    key("server.body_timeout", "ADULIS_BODY_TIMEOUT", Kind::Text),
+    key("server.idle_timeout", "ADULIS_IDLE_TIMEOUT", Kind::Text),
+    key("server.request_timeout", "ADULIS_REQUEST_TIMEOUT", Kind::Text),
+    key("server.max_body_bytes", "ADULIS_MAX_BODY_BYTES", Kind::Text),
+    key("server.max_grpc_message_bytes", "ADULIS_MAX_GRPC_MESSAGE_BYTES", Kind::Text),
+    key("server.lame_duck", "ADULIS_LAME_DUCK", Kind::Text),
+    key("server.drain_timeout", "ADULIS_DRAIN_TIMEOUT", Kind::Text),
+    key("engine.execution_threads", "ADULIS_ENGINE_EXECUTION_THREADS", Kind::Number),
+    key("engine.load_threads", "ADULIS_ENGINE_LOAD_THREADS", Kind::Number),
+    key("engine.inline_threshold", "ADULIS_ENGINE_INLINE_THRESHOLD", Kind::Text),
+    key("engine.default_max_batch_size", "ADULIS_ENGINE_DEFAULT_MAX_BATCH_SIZE", Kind::Number),
+    key("engine.max_queued_rows", "ADULIS_ENGINE_MAX_QUEUED_ROWS", Kind::Number),
+    key("engine.backends", "ADULIS_ENGINE_BACKENDS", Kind::List),
+    key("engine.graph_optimization", "ADULIS_ENGINE_GRAPH_OPTIMIZATION", Kind::Text),
+    key("engine.providers", "ADULIS_ENGINE_PROVIDERS", Kind::List),
+    key("engine.provider_fallback", "ADULIS_ENGINE_PROVIDER_FALLBACK", Kind::Flag),
+    key("engine.arena", "ADULIS_ENGINE_ARENA", Kind::Flag),
+    key("engine.optimized_cache", "ADULIS_ENGINE_OPTIMIZED_CACHE", Kind::Text),
+    key("engine.onnxruntime.library", "ADULIS_ONNXRUNTIME_LIBRARY", Kind::Text),
+    key("engine.onnxruntime.intra_op_threads", "ADULIS_ONNXRUNTIME_INTRA_OP_THREADS", Kind::Number),
+    key("engine.onnxruntime.inter_op_threads", "ADULIS_ONNXRUNTIME_INTER_OP_THREADS", Kind::Number),
+    key("engine.onnxruntime.spinning", "ADULIS_ONNXRUNTIME_SPINNING", Kind::Flag),
+    key("log.format", "ADULIS_LOG_FORMAT", Kind::Text),
+    key("log.filter", "ADULIS_LOG_FILTER", Kind::Text),
+    key("log.access", "ADULIS_LOG_ACCESS", Kind::Flag),
+];
+
+/// Variables that are read elsewhere.
+pub(super) const OTHER_VARIABLES: &[&str] = &["ADULIS_CONFIG", "ADULIS_CACHE_DIR"];

@@ -1,0 +1,131 @@
+use adulis_backend::{ExecutionProvider, GraphOptimization};
+use adulis_telemetry::LogFormat;
+use toml::{Table, Value};
+
+use super::keys::KEYS;
+use super::raw::{RawConfig, RawEngine, RawLog, RawOnnxRuntime, RawServer};
+use super::units::{OFF, format_address, format_bytes, format_duration};
+use super::{Config, EngineConfig, ServerConfig};
+
+/// What is shown in a secret's place.
+const MASK: &str = "********";
+
+/// The text of an `adulis.toml` with every value that is set or has a default.
+pub(super) fn to_toml(config: &Config) -> String {
+    let raw = RawConfig {
+        repositories: Some(config.repositories.clone()),
+        strict_readiness: Some(config.strict_readiness),
+        server: server(&config.server),
+        engine: engine(&config.engine),
+        log: RawLog {
+            format: Some(log_format(config.log.format).to_owned()),
+            filter: Some(config.log.filter.clone()),
+            access: Some(config.log.access),
+        },
+    };
+    let table = Table::try_from(raw).expect("invariant: the raw form has string keys and TOML values only");
+    let secrets = KEYS.iter().filter(|key| key.secret).map(|key| key.path);
+    toml::to_string(&masked(table, secrets)).expect("invariant: a table is always writable")
+}
+
+/// The table with a mask in place of each secret that is set.
+fn masked<'a>(mut table: Table, secrets: impl IntoIterator<Item = &'a str>) -> Table {
+    for path in secrets {
+        let (sections, name) = path.rsplit_once('.').unwrap_or(("", path));
+        let sections = sections.split('.').filter(|section| !section.is_empty());
+        let section = sections
+            .into_iter()
+            .try_fold(&mut table, |table, section| table.get_mut(section).and_then(Value::as_table_mut));
+        if let Some(value) = section.and_then(|section| section.get_mut(name)) {
+            *value = Value::String(MASK.to_owned());
+        }
+    }
+    table
+}
+
+fn server(server: &ServerConfig) -> RawServer {
+    let time = |duration| Some(format_duration(duration));
+    let bytes = |bytes| Some(Value::String(format_bytes(bytes)));
+    RawServer {
+        http: Some(format_address(server.http)),
+        grpc: Some(format_address(server.grpc)),
+        metrics: Some(format_address(server.metrics)),
+        max_connections: Some(signed(server.max_connections)),
+        header_timeout: time(server.header_timeout),
+        body_timeout: time(server.body_timeout),
+        idle_timeout: time(server.idle_timeout),
+        request_timeout: Some(server.request_timeout.map_or_else(|| OFF.to_owned(), format_duration)),
+        max_body_bytes: bytes(server.max_body_bytes),
+        max_grpc_message_bytes: bytes(server.max_grpc_message_bytes),
+        lame_duck: time(server.lame_duck),
+        drain_timeout: time(server.drain_timeout),
+    }
+}
+
+fn engine(engine: &EngineConfig) -> RawEngine {
+    let level = match engine.graph_optimization {
+        GraphOptimization::Disabled => "disabled",
+        GraphOptimization::Basic => "basic",
+        GraphOptimization::Extended => "extended",
+        GraphOptimization::All => "all",
+    };
+    RawEngine {
+        execution_threads: Some(signed(engine.execution_threads)),
+        load_threads: Some(signed(engine.load_threads)),
+        inline_threshold: Some(format_duration(engine.inline_threshold)),
+        default_max_batch_size: Some(signed(engine.default_max_batch_size)),
+        max_queued_rows: Some(signed(engine.max_queued_rows)),
+        backends: Some(engine.backends.clone()),
+        graph_optimization: Some(level.to_owned()),
+        providers: Some(engine.providers.iter().map(provider).collect()),
+        provider_fallback: Some(engine.provider_fallback),
+        arena: Some(engine.arena),
+        optimized_cache: Some(engine.optimized_cache.clone().unwrap_or_default()),
+        onnxruntime: RawOnnxRuntime {
+            library: Some(engine.onnxruntime.library.clone().unwrap_or_default()),
+            intra_op_threads: Some(signed(engine.onnxruntime.intra_op_threads)),
+            inter_op_threads: Some(signed(engine.onnxruntime.inter_op_threads)),
+            spinning: Some(engine.onnxruntime.spinning),
+        },
+    }
+}
+
+fn provider(provider: &ExecutionProvider) -> Value {
+    let name = Value::String(provider.name.clone());
+    if provider.options.is_empty() {
+        return name;
+    }
+    let options = provider.options.iter();
+    let options: Table = options.map(|(key, value)| (key.clone(), Value::String(value.clone()))).collect();
+    Value::Table(Table::from_iter([
+        ("name".to_owned(), name),
+        ("options".to_owned(), Value::Table(options)),
+    ]))
+}
+
+fn log_format(format: LogFormat) -> &'static str {
+    match format {
+        LogFormat::Auto => "auto",
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    }
+}
+
+/// Counts come from `i64`s; what does not fit any more says "very many".
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_masked() {
+        let table: Table =
+            toml::from_str("token = 'x'\n[a]\nkey = 'y'\nother = 1\n[a.b]\nkey = 'z'").unwrap();
+        let masked = masked(table, ["token", "a.key", "a.b.key", "a.gone", "gone.key"]);
+        let expected = "token = '********'\n[a]\nkey = '********'\nother = 1\n[a.b]\nkey = '********'";
+        assert_eq!(masked, toml::from_str(expected).unwrap());
+    }
+}

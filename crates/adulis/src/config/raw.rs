@@ -1,0 +1,74 @@
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+/// `adulis.toml` as it is written. What is absent keeps its default.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawConfig {
+    pub(super) repositories: Option<Vec<PathBuf>>,
+    pub(super) strict_readiness: Option<bool>,
+    pub(super) server: RawServer,
+    pub(super) engine: RawEngine,
+    pub(super) log: RawLog,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawServer {
+    pub(super) http: Option<String>,
+    pub(super) grpc: Option<String>,
+    pub(super) metrics: Option<String>,
+    pub(super) max_connections: Option<i64>,
+    pub(super) header_timeout: Option<String>,
+    pub(super) body_timeout: Option<String>,
+    pub(super) idle_timeout: Option<String>,
+    pub(super) request_timeout: Option<String>,
+    pub(super) max_body_bytes: Option<Value>,
+    pub(super) max_grpc_message_bytes: Option<Value>,
+    pub(super) lame_duck: Option<String>,
+    pub(super) drain_timeout: Option<String>,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawEngine {
+    pub(super) execution_threads: Option<i64>,
+    pub(super) load_threads: Option<i64>,
+    pub(super) inline_threshold: Option<String>,
+    pub(super) default_max_batch_size: Option<i64>,
+    pub(super) max_queued_rows: Option<i64>,
+    pub(super) backends: Option<Vec<String>>,
+    pub(super) graph_optimization: Option<String>,
+    /// Names, or tables with name and options.
+    pub(super) providers: Option<Vec<Value>>,
+    pub(super) provider_fallback: Option<bool>,
+    pub(super) arena: Option<bool>,
+    pub(super) optimized_cache: Option<PathBuf>,
+    pub(super) onnxruntime: RawOnnxRuntime,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawProvider {
+    pub(super) name: Option<String>,
+    pub(super) options: Table,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawOnnxRuntime {
+    pub(super) library: Option<PathBuf>,
+    pub(super) intra_op_threads: Option<i64>,
+    pub(super) inter_op_threads: Option<i64>,
+    pub(super) spinning: Option<bool>,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawLog {
+    pub(super) format: Option<String>,
+    pub(super) filter: Option<String>,
+    pub(super) access: Option<bool>,
+}

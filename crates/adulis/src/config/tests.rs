@@ -1,0 +1,253 @@
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use super::keys::KEYS;
+use super::*;
+
+fn layers(file: &str, environment: &[(&str, &str)]) -> (tempfile::TempDir, Layers) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("adulis.toml"), file).unwrap();
+    let variable = |(name, value): &(&str, &str)| (OsString::from(name), OsString::from(value));
+    let layers = Layers {
+        folder: folder.path().to_owned(),
+        environment: environment.iter().map(variable).collect(),
+        ..Layers::default()
+    };
+    (folder, layers)
+}
+
+fn load(file: &str, environment: &[(&str, &str)]) -> Loaded {
+    let (_folder, layers) = layers(file, environment);
+    layers.load().unwrap()
+}
+
+fn told(file: &str, environment: &[(&str, &str)]) -> String {
+    let (folder, layers) = layers(file, environment);
+    let errors = layers.load().unwrap_err().to_string();
+    errors.replace(&format!("{}/", folder.path().display()), "")
+}
+
+/// The key paths of a table, without those in arrays.
+fn paths(prefix: &str, table: &Table) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for (key, value) in table {
+        let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            Value::Table(inner) => all.extend(paths(&path, inner)),
+            _ => drop(all.insert(path)),
+        }
+    }
+    all
+}
+
+#[test]
+fn defaults() {
+    assert_eq!(load("", &[]).config, Config::default());
+    insta::assert_snapshot!(Config::default().to_toml());
+}
+
+#[test]
+fn keys_are_all_there_is() {
+    let printed: Table = toml::from_str(&Config::default().to_toml()).unwrap();
+    let keys: BTreeSet<String> = KEYS.iter().map(|key| key.path.to_owned()).collect();
+    assert_eq!(paths("", &printed), keys);
+    for key in KEYS {
+        let name = key.path.trim_start_matches("server.").trim_start_matches("engine.onnxruntime");
+        let name = name.trim_start_matches('.').replace('.', "_").to_ascii_uppercase();
+        let middle = if key.path.starts_with("engine.onnxruntime") { "ONNXRUNTIME_" } else { "" };
+        assert_eq!(key.variable, format!("ADULIS_{middle}{name}"));
+    }
+}
+
+#[test]
+fn the_example_has_every_key_and_the_defaults() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../adulis.example.toml");
+    let text = fs::read_to_string(path).unwrap();
+    let table: Table = toml::from_str(&text).unwrap();
+    let keys: BTreeSet<String> = KEYS.iter().map(|key| key.path.to_owned()).collect();
+    assert_eq!(paths("", &table), keys);
+    assert_eq!(load(&text, &[]).config, Config::default());
+    let explained = text.lines().collect::<Vec<_>>();
+    for (index, line) in explained.iter().enumerate() {
+        if line.contains(" = ") && !line.starts_with('#') {
+            assert!(explained[index - 1].starts_with("# "), "{line}: no explanation above it");
+        }
+    }
+    for key in KEYS {
+        assert!(text.contains(key.variable), "{} is not named", key.variable);
+    }
+}
+
+#[test]
+fn the_document_has_every_key() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    let text = fs::read_to_string(path).unwrap();
+    for key in KEYS {
+        assert!(text.contains(&format!("`{}`", key.path)), "{} is missing", key.path);
+        assert!(text.contains(&format!("`{}`", key.variable)), "{} is missing", key.variable);
+    }
+}
+
+#[test]
+fn what_is_printed_reads_back_the_same() {
+    let file = r#"
+        repositories = ["a", "b c"]
+        strict_readiness = false
+        [server]
+        http = "[::1]:80"
+        grpc = "[::1]:80"
+        metrics = "off"
+        request_timeout = "1m 30s"
+        max_body_bytes = 1025
+        lame_duck = "5s"
+        [engine]
+        backends = ["identity"]
+        graph_optimization = "basic"
+        providers = ["tensorrt", { name = "CUDA", options = { device_id = 1, fast = true } }]
+        optimized_cache = "/tmp/cache"
+        onnxruntime = { library = "/lib/x.so", spinning = true }
+        log.filter = "debug,hyper=info"
+    "#;
+    let file = file.replace("        log.filter", "        [log]\n        filter");
+    let config = load(&file, &[]).config;
+    assert_eq!(config.server.http, config.server.grpc);
+    assert_eq!(config.engine.providers[1].name, "cuda");
+    assert_eq!(config.engine.providers[1].options["device_id"], "1");
+    assert_eq!(load(&config.to_toml(), &[]).config, config);
+}
+
+#[test]
+fn environment_over_file_and_flags_over_environment() {
+    let file = "strict_readiness = false\n[server]\nhttp = ':1'\ngrpc = ':2'\nmetrics = ':3'\n";
+    let (_folder, mut layers) = layers(
+        file,
+        &[
+            ("ADULIS_GRPC", ":20"),
+            ("ADULIS_METRICS", ":30"),
+            ("ADULIS_HTTP", ""),
+        ],
+    );
+    layers.flags =
+        vec![("server.metrics".to_owned(), Value::String(":300".to_owned()), "--metrics".to_owned())];
+    let loaded = layers.load().unwrap();
+    let server = loaded.config.server;
+    let ports = [server.http, server.grpc, server.metrics].map(|address| address.unwrap().port());
+    assert_eq!(ports, [1, 20, 300]);
+    assert!(!loaded.config.strict_readiness);
+    assert!(loaded.file.unwrap().ends_with("adulis.toml"));
+}
+
+#[test]
+fn every_kind_of_variable() {
+    let config = load(
+        "",
+        &[
+            ("ADULIS_REPOSITORIES", "/a:/b"),
+            ("ADULIS_STRICT_READINESS", "off"),
+            ("ADULIS_ENGINE_BACKENDS", "tract, onnxruntime"),
+            ("ADULIS_ENGINE_LOAD_THREADS", " 3 "),
+            ("ADULIS_MAX_BODY_BYTES", "2GiB"),
+        ],
+    )
+    .config;
+    assert_eq!(config.repositories, ["/a", "/b"].map(PathBuf::from));
+    assert!(!config.strict_readiness);
+    assert_eq!(config.engine.backends, ["tract", "onnxruntime"]);
+    assert_eq!(config.engine.load_threads, 3);
+    assert_eq!(config.server.max_body_bytes, 2 << 30);
+}
+
+#[test]
+fn variables_of_kubernetes_are_left_alone_and_misspelt_ones_noted() {
+    let loaded = load(
+        "",
+        &[
+            ("ADULIS_PORT", "tcp://10.0.0.1:8000"),
+            ("ADULIS_SERVICE_HOST", "10.0.0.1"),
+            ("ADULIS_PORT_8000_TCP_ADDR", "10.0.0.1"),
+            ("ADULIS_CACHE_DIR", "/tmp"),
+            ("ADULIS_HTPP", ":1"),
+            ("HOME", "/root"),
+        ],
+    );
+    assert_eq!(loaded.config, Config::default());
+    assert_eq!(loaded.notes, ["environment ADULIS_HTPP: is not known; did you mean ADULIS_HTTP?"]);
+}
+
+#[test]
+fn tells_every_fault_of_every_layer_at_once() {
+    let file = r#"repositorys = ["x"]
+strict_readiness = "yes"
+[server]
+http = "8000"
+max_connections = 0
+header_timeout = "10"
+body_timeout = "2 days"
+idle_timeout = 75
+max_body_bytes = "64 parsecs"
+max_grpc_message_bytes = 0
+lame_duck = "-1s"
+[engine]
+execution_threads = 100000
+default_max_batch_size = 0
+backends = ["tract", "tract", ""]
+graph_optimization = "everything"
+providers = ["cuda", "CUDA", 3, { nam = "x" }]
+[engine.onnxruntime]
+spining = true
+[log]
+format = "yaml"
+filter = ""
+"#;
+    let environment = [
+        ("ADULIS_GRPC", "nowhere"),
+        ("ADULIS_ENGINE_LOAD_THREADS", "many"),
+        ("ADULIS_LOG_ACCESS", "2"),
+    ];
+    insta::assert_snapshot!(told(file, &environment));
+}
+
+#[test]
+fn addresses_that_cannot_be_together() {
+    assert_eq!(
+        told("[server]\nhttp = ':1'\nmetrics = ':1'", &[]),
+        "adulis.toml: line 3: server.metrics: 0.0.0.0:1 is server.http's address too; give it a port of its own"
+    );
+    assert_eq!(
+        told("", &[("ADULIS_HTTP", "off"), ("ADULIS_GRPC", "off")]),
+        "environment ADULIS_HTTP: server.http: REST and gRPC are both off: nothing would be served; give one of them an \
+         address"
+    );
+    let any_port = load("[server]\nhttp = ':0'\ngrpc = ':0'\nmetrics = ':0'", &[]);
+    assert_eq!(any_port.config.server.metrics.unwrap().port(), 0);
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    let (folder, mut layers) = layers("[server]\nhttp = ", &[]);
+    assert!(layers.load().unwrap_err().to_string().contains("line 2: "));
+    layers.file = Some("gone.toml".into());
+    assert!(layers.load().unwrap_err().to_string().contains("gone.toml: cannot be read"));
+    fs::write(folder.path().join("big.toml"), "#".repeat((1 << 20) + 1)).unwrap();
+    layers.file = Some("big.toml".into());
+    assert!(layers.load().unwrap_err().to_string().contains("larger than 1 MiB"));
+    fs::remove_file(folder.path().join("adulis.toml")).unwrap();
+    layers.file = None;
+    assert_eq!(layers.load().unwrap().file, None);
+}
+
+#[test]
+fn settings_follow_the_configuration() {
+    let config =
+        load("strict_readiness = false\n[engine]\nbackends = ['tract']\narena = false\n", &[]).config;
+    let settings = config.settings();
+    assert!(!settings.strict_readiness);
+    assert!(!settings.engine.arena);
+    assert_eq!(settings.backend_order, ["tract"]);
+    let defaults = Config::default().settings();
+    assert_eq!(format!("{defaults:?}"), format!("{:?}", Settings::default()));
+}
