@@ -21,7 +21,8 @@ const SERVE_EXAMPLES: &str = "\
 Examples:
   adulis serve model.onnx                     one model, everything derived from it
   adulis serve models/                        a repository in Triton's layout
-  adulis serve models/ --http :9000 --grpc :9000   REST and gRPC on one port
+  adulis serve models/ --http :9000 --grpc :9000
+                                              REST and gRPC on one port
   adulis serve --config adulis.toml           all from a file
   adulis serve models/ --set engine.onnxruntime.intra_op_threads=4
   adulis serve models/ --print-config > adulis.toml
@@ -43,7 +44,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve models over REST and gRPC
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Check models and repositories without loading them, and tell every problem
     Check(CheckArgs),
 }
@@ -56,7 +57,7 @@ pub struct ServeArgs {
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// Configuration file [default: adulis.toml, if it is there]
-    #[arg(long, value_name = "FILE", env = "ADULIS_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "ADULIS_CONFIG", hide_env_values = true)]
     pub config: Option<PathBuf>,
     /// Address of REST, or off [default: 0.0.0.0:8000]
     #[arg(long, value_name = "ADDRESS:PORT")]

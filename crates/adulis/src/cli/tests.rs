@@ -14,7 +14,7 @@ fn help(path: &[&str]) -> String {
 
 fn serve(arguments: &[&str]) -> ServeArgs {
     match Cli::try_parse_from([&["adulis", "serve"], arguments].concat()).unwrap().command {
-        Command::Serve(args) => args,
+        Command::Serve(args) => *args,
         other => panic!("{other:?}"),
     }
 }
