@@ -75,8 +75,7 @@ impl Check<'_> {
             && name != self.model
         {
             let message = format!("is {name:?}, but the model's folder is {:?}", self.model);
-            self.faults
-                .push_with_remedy("name", message, "leave it out, or rename the folder");
+            self.faults.push_with_remedy("name", message, "leave it out, or rename the folder");
         }
     }
 
@@ -97,17 +96,12 @@ impl Check<'_> {
             (Some(backend), Some(platform), Some(of_platform)) if backend != of_platform => {
                 let message =
                     format!("{platform:?} is of backend {of_platform:?}, but backend is {backend:?}");
-                self.faults
-                    .push_with_remedy("platform", message, "leave one of them out");
+                self.faults.push_with_remedy("platform", message, "leave one of them out");
             }
             (None, Some(platform), None) if platform != "ensemble" => {
                 let known = PLATFORMS.map(|(name, _)| name);
-                let message = format!(
-                    "{platform:?} is not supported: expected one of {}",
-                    known.join(", ")
-                );
-                self.faults
-                    .push_with_hint("platform", message, near_miss(platform, known));
+                let message = format!("{platform:?} is not supported: expected one of {}", known.join(", "));
+                self.faults.push_with_hint("platform", message, near_miss(platform, known));
             }
             _ => {}
         }
@@ -134,11 +128,13 @@ impl Check<'_> {
                 value => scalar_text(value),
             };
             match text {
-                Some(text) => drop(parameters.insert(key.clone(), text)),
-                None => self.faults.push(
-                    format!("parameters.{key}"),
-                    "expected text, a number or true or false",
-                ),
+                Some(text) => {
+                    parameters.insert(key.clone(), text);
+                }
+                None => {
+                    let message = "expected text, a number or true or false";
+                    self.faults.push(format!("parameters.{key}"), message);
+                }
             }
         }
         parameters

@@ -76,18 +76,10 @@ fn field_value(field: &FieldDescriptor, value: &ProtoValue) -> Value {
         (kind, _) => kind,
     };
     match value {
-        ProtoValue::List(list) => list
-            .iter()
-            .map(|item| single(&kind, item))
-            .collect::<Vec<_>>()
-            .into(),
+        ProtoValue::List(list) => list.iter().map(|item| single(&kind, item)).collect::<Vec<_>>().into(),
         ProtoValue::Map(map) => {
             let entries = map.iter();
-            Value::Table(
-                entries
-                    .map(|(key, item)| (map_key(key), single(&kind, item)))
-                    .collect(),
-            )
+            Value::Table(entries.map(|(key, item)| (map_key(key), single(&kind, item))).collect())
         }
         value => single(&kind, value),
     }

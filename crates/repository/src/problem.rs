@@ -49,13 +49,7 @@ impl std::error::Error for Problem {}
 impl Problem {
     /// A problem of a file or folder.
     pub(crate) fn of_path(path: impl Into<PathBuf>, message: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            model: None,
-            key: None,
-            message: message.into(),
-            remedy: None,
-        }
+        Self { path: path.into(), model: None, key: None, message: message.into(), remedy: None }
     }
 
     /// A problem of a key in a configuration file.

@@ -57,12 +57,7 @@ impl ModelConfig {
                 (read_table::<RawModel>(table, &mut faults), faults)
             }
         };
-        let mut check = Check {
-            model: name,
-            directory,
-            notes: faults.same_file(),
-            faults,
-        };
+        let mut check = Check { model: name, directory, notes: faults.same_file(), faults };
         let config = check.model(&raw);
         if check.faults.is_empty() {
             let notes = check.notes.into_vec();

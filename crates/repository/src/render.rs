@@ -36,9 +36,7 @@ fn raw(config: &ModelConfig) -> RawModel {
         default_model_filename: config.default_model_filename.clone(),
         max_batch_size: config.max_batch_size.map(signed),
         version_policy: Some(version_policy(&config.version_policy)),
-        parameters: parameters
-            .map(|(key, value)| (key.clone(), Value::String(value.clone())))
-            .collect(),
+        parameters: parameters.map(|(key, value)| (key.clone(), Value::String(value.clone()))).collect(),
         optimization: optimization(&config.optimization),
         dynamic_batching: config.dynamic_batching.as_ref().map(batching),
         instance_group,
@@ -59,13 +57,8 @@ fn version_policy(policy: &VersionPolicy) -> Value {
         VersionPolicy::All => return Value::String("all".to_owned()),
         VersionPolicy::Latest(count) => ("latest", Value::Integer(signed(*count))),
         VersionPolicy::Specific(versions) => {
-            let versions = versions
-                .iter()
-                .map(|version| i64::try_from(*version).unwrap_or(i64::MAX));
-            (
-                "specific",
-                versions.map(Value::Integer).collect::<Vec<_>>().into(),
-            )
+            let versions = versions.iter().map(|version| i64::try_from(*version).unwrap_or(i64::MAX));
+            ("specific", versions.map(Value::Integer).collect::<Vec<_>>().into())
         }
     };
     Value::Table(Table::from_iter([(key.to_owned(), value)]))
@@ -103,12 +96,7 @@ fn microseconds(duration: std::time::Duration) -> i64 {
 fn batching(batching: &DynamicBatching) -> RawDynamicBatching {
     let policies = batching.priority_queue_policy.iter();
     RawDynamicBatching {
-        preferred_batch_size: batching
-            .preferred_batch_size
-            .iter()
-            .copied()
-            .map(signed)
-            .collect(),
+        preferred_batch_size: batching.preferred_batch_size.iter().copied().map(signed).collect(),
         max_queue_delay_microseconds: Some(microseconds(batching.max_queue_delay)),
         preserve_ordering: batching.preserve_ordering,
         priority_levels: Some(i64::from(batching.priority_levels)),
@@ -149,9 +137,7 @@ fn optimization(optimization: &Optimization) -> RawOptimization {
     };
     let any = !(optimization.gpu_accelerators.is_empty() && optimization.cpu_accelerators.is_empty());
     RawOptimization {
-        graph: level.map(|level| RawGraph {
-            level: Some(Value::String(level.to_owned())),
-        }),
+        graph: level.map(|level| RawGraph { level: Some(Value::String(level.to_owned())) }),
         execution_accelerators: any.then_some(accelerators),
         ..RawOptimization::default()
     }
@@ -161,9 +147,7 @@ fn accelerator(accelerator: &Accelerator) -> RawAccelerator {
     let parameters = accelerator.parameters.iter();
     RawAccelerator {
         name: Some(accelerator.name.clone()),
-        parameters: parameters
-            .map(|(key, value)| (key.clone(), Value::String(value.clone())))
-            .collect(),
+        parameters: parameters.map(|(key, value)| (key.clone(), Value::String(value.clone()))).collect(),
     }
 }
 
@@ -173,9 +157,7 @@ fn warmup(warmup: &Warmup) -> RawWarmup {
         name: Some(warmup.name.clone()),
         batch_size: Some(signed(warmup.batch_size)),
         count: Some(signed(warmup.count)),
-        inputs: inputs
-            .map(|input| (input.name.clone(), warmup_input(input)))
-            .collect(),
+        inputs: inputs.map(|input| (input.name.clone(), warmup_input(input))).collect(),
     }
 }
 

@@ -79,9 +79,7 @@ impl Search {
             }
         };
         if folder.is_model() {
-            let name = canonical
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned());
+            let name = canonical.file_name().map(|name| name.to_string_lossy().into_owned());
             self.model(name.unwrap_or_default(), path, canonical);
             return;
         }
@@ -93,8 +91,7 @@ impl Search {
         for entry in &folder.entries {
             let inner = path.join(&entry.name);
             let Some(name) = entry.name.to_str() else {
-                self.problems
-                    .push(Problem::of_path(inner, "the name is not valid UTF-8"));
+                self.problems.push(Problem::of_path(inner, "the name is not valid UTF-8"));
                 continue;
             };
             match entry.kind {
@@ -110,8 +107,7 @@ impl Search {
             }
         }
         if self.found.len() + self.problems.len() == before {
-            self.notes
-                .push(Problem::of_path(path, "the repository holds no models"));
+            self.notes.push(Problem::of_path(path, "the repository holds no models"));
         }
     }
 
@@ -145,35 +141,23 @@ impl Search {
             self.put(name.clone(), path, Ok(single_file(&name, path)));
             return;
         };
-        let name = directory
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
+        let name = directory.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = name.unwrap_or_default();
         // Named directly: the file may be a link to anywhere, so nothing is checked against a root.
         let root = canonical.ancestors().last().unwrap_or(canonical);
         let mut model = model::ModelFolder::new(&name, directory, root);
-        let outcome = model.read(Some(ModelVersion {
-            version,
-            path: path.to_owned(),
-        }));
+        let outcome = model.read(Some(ModelVersion { version, path: path.to_owned() }));
         self.notes.append(&mut model.notes);
         self.put(name, path, outcome);
     }
 
     fn put(&mut self, name: String, path: &Path, outcome: Result<ModelEntry, Vec<Problem>>) {
-        let found = Found {
-            path: path.to_owned(),
-            outcome: model::checked_name(&name, path).and(outcome),
-        };
+        let found = Found { path: path.to_owned(), outcome: model::checked_name(&name, path).and(outcome) };
         self.found.entry(name).or_default().push(found);
     }
 
     fn finish(self) -> Scan {
-        let mut scan = Scan {
-            problems: self.problems,
-            notes: self.notes,
-            ..Scan::default()
-        };
+        let mut scan = Scan { problems: self.problems, notes: self.notes, ..Scan::default() };
         for (name, mut found) in self.found {
             if found.len() > 1 {
                 let problems = duplicates(&name, found);
@@ -209,10 +193,7 @@ fn single_file(name: &str, path: &Path) -> ModelEntry {
     ModelEntry {
         name: name.to_owned(),
         config: ModelConfig::derived(name),
-        versions: vec![ModelVersion {
-            version: 1,
-            path: path.to_owned(),
-        }],
+        versions: vec![ModelVersion { version: 1, path: path.to_owned() }],
         directory: None,
     }
 }

@@ -79,12 +79,7 @@ impl Faults {
 
     /// Adds a fault of the file itself, at a line.
     pub fn push_at_line(&mut self, line: Option<usize>, message: impl Into<String>, remedy: Option<String>) {
-        self.list.push(KeyFault {
-            key: String::new(),
-            line,
-            message: message.into(),
-            remedy,
-        });
+        self.list.push(KeyFault { key: String::new(), line, message: message.into(), remedy });
     }
 
     /// A key that is at fault already is not blamed again: what follows is a consequence.
@@ -94,12 +89,7 @@ impl Faults {
             return;
         }
         let line = self.line_of(&key);
-        self.list.push(KeyFault {
-            key,
-            line,
-            message,
-            remedy,
-        });
+        self.list.push(KeyFault { key, line, message, remedy });
     }
 
     /// The line of a key, or of the nearest table around it.
@@ -116,10 +106,7 @@ impl Faults {
     /// Another collection, empty, that knows the lines of the same file.
     #[must_use]
     pub fn same_file(&self) -> Self {
-        Self {
-            list: Vec::new(),
-            lines: self.lines.clone(),
-        }
+        Self { list: Vec::new(), lines: self.lines.clone() }
     }
 
     /// Whether nothing is wrong.
@@ -147,10 +134,7 @@ fn covers(fault: &str, key: &str) -> bool {
 /// Never fails: what cannot be read is a fault and keeps its default, so that the rest can be checked too.
 pub fn read_toml<T: DeserializeOwned + Default>(text: &str) -> (T, Faults) {
     let (lines, syntax) = lines::of_keys(text);
-    let mut faults = Faults {
-        list: Vec::new(),
-        lines,
-    };
+    let mut faults = Faults { list: Vec::new(), lines };
     for (line, message) in syntax.into_iter().take(MAX_FAULTS) {
         faults.push_at_line(line, message, None);
     }
@@ -210,11 +194,7 @@ pub fn near_miss<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Op
     let score = |candidate: &str| {
         let candidate = candidate.to_ascii_lowercase();
         let part = word.len() >= 3 && candidate.contains(&word);
-        if part {
-            1.0
-        } else {
-            strsim::jaro_winkler(&word, &candidate)
-        }
+        if part { 1.0 } else { strsim::jaro_winkler(&word, &candidate) }
     };
     let best = known
         .into_iter()

@@ -21,16 +21,10 @@ impl Check<'_> {
         Optimization {
             graph_level: self.graph_level(raw),
             gpu_accelerators: accelerators.map_or_else(Vec::new, |raw| {
-                self.accelerators(
-                    &format!("{key}.gpu_execution_accelerator"),
-                    &raw.gpu_execution_accelerator,
-                )
+                self.accelerators(&format!("{key}.gpu_execution_accelerator"), &raw.gpu_execution_accelerator)
             }),
             cpu_accelerators: accelerators.map_or_else(Vec::new, |raw| {
-                self.accelerators(
-                    &format!("{key}.cpu_execution_accelerator"),
-                    &raw.cpu_execution_accelerator,
-                )
+                self.accelerators(&format!("{key}.cpu_execution_accelerator"), &raw.cpu_execution_accelerator)
             }),
             provider_fallback: self.flag(parameters, "provider_fallback"),
             intra_op_threads: self
@@ -68,16 +62,11 @@ impl Check<'_> {
         let mut accelerators: Vec<Accelerator> = Vec::with_capacity(raw.len());
         for (index, accelerator) in raw.iter().enumerate() {
             let key = format!("{key}[{index}]");
-            let name = accelerator
-                .name
-                .as_deref()
-                .unwrap_or_default()
-                .to_ascii_lowercase();
+            let name = accelerator.name.as_deref().unwrap_or_default().to_ascii_lowercase();
             if name.is_empty() {
                 self.faults.push(format!("{key}.name"), "is missing");
             } else if accelerators.iter().any(|earlier| earlier.name == name) {
-                self.faults
-                    .push(format!("{key}.name"), format!("{name:?} is there twice"));
+                self.faults.push(format!("{key}.name"), format!("{name:?} is there twice"));
             }
             let mut parameters = BTreeMap::new();
             for (option, value) in &accelerator.parameters {
@@ -113,8 +102,7 @@ impl Check<'_> {
         match text.trim().parse::<i64>() {
             Ok(count) => self.whole(key, count, 0..=most),
             Err(_) => {
-                self.faults
-                    .push(key, format!("expected a whole number, got {text:?}"));
+                self.faults.push(key, format!("expected a whole number, got {text:?}"));
                 None
             }
         }

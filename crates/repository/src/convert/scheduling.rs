@@ -50,8 +50,7 @@ impl Check<'_> {
                 // `latest {}` in the text format: Triton serves one.
                 None => VersionPolicy::default(),
                 Some(_) => {
-                    self.faults
-                        .push("version_policy.latest", "expected a whole number");
+                    self.faults.push("version_policy.latest", "expected a whole number");
                     VersionPolicy::default()
                 }
             };
@@ -96,8 +95,7 @@ impl Check<'_> {
             Some(other) => {
                 let known = ["KIND_AUTO", "KIND_CPU", "KIND_GPU", "KIND_MODEL"];
                 let message = format!("unknown kind {other:?}: expected one of {}", known.join(", "));
-                self.faults
-                    .push_with_hint(format!("{key}.kind"), message, near_miss(other, known));
+                self.faults.push_with_hint(format!("{key}.kind"), message, near_miss(other, known));
                 InstanceKind::Auto
             }
         };
@@ -120,14 +118,8 @@ impl Check<'_> {
                 "leave gpus out, or set kind to KIND_GPU",
             );
         }
-        let count = raw
-            .count
-            .and_then(|count| self.whole(format!("{key}.count"), count, 1..=MAX_INSTANCES));
-        InstanceGroup {
-            count: count.unwrap_or(1),
-            kind,
-            gpus,
-        }
+        let count = raw.count.and_then(|count| self.whole(format!("{key}.count"), count, 1..=MAX_INSTANCES));
+        InstanceGroup { count: count.unwrap_or(1), kind, gpus }
     }
 
     /// The model's priority: the best of its groups', 1 where none is given.
@@ -172,8 +164,7 @@ impl Check<'_> {
         };
         self.ordering(&batching);
         if max_batch_size == Some(0) {
-            self.notes
-                .push("dynamic_batching", "has no effect: max_batch_size is 0");
+            self.notes.push("dynamic_batching", "has no effect: max_batch_size is 0");
             return None;
         }
         Some(batching)
@@ -201,16 +192,11 @@ impl Check<'_> {
         let default = raw.default_priority_level.unwrap_or(0);
         let key = "dynamic_batching.default_priority_level";
         let levels = self
-            .whole::<u32>(
-                "dynamic_batching.priority_levels",
-                levels,
-                0..=MAX_PRIORITY_LEVELS,
-            )
+            .whole::<u32>("dynamic_batching.priority_levels", levels, 0..=MAX_PRIORITY_LEVELS)
             .unwrap_or(0);
         if levels == 0 {
             if default != 0 {
-                self.faults
-                    .push_with_remedy(key, "there are no priority levels", "set priority_levels");
+                self.faults.push_with_remedy(key, "there are no priority levels", "set priority_levels");
             }
             return (0, 0);
         }
@@ -272,19 +258,15 @@ impl Check<'_> {
         let key = "dynamic_batching.preserve_ordering";
         if batching.priority_levels > 1 {
             let message = "does not go together with priority levels";
-            self.faults
-                .push_with_remedy(key, message, "leave one of them out");
+            self.faults.push_with_remedy(key, message, "leave one of them out");
         }
-        let mut policies = batching
-            .default_queue_policy
-            .iter()
-            .chain(batching.priority_queue_policy.values());
+        let mut policies =
+            batching.default_queue_policy.iter().chain(batching.priority_queue_policy.values());
         if policies
             .any(|policy| policy.timeout_action == TimeoutAction::Delay && policy.default_timeout.is_some())
         {
             let message = "does not go together with timeout_action DELAY";
-            self.faults
-                .push_with_remedy(key, message, "leave one of them out");
+            self.faults.push_with_remedy(key, message, "leave one of them out");
         }
     }
 
@@ -294,8 +276,7 @@ impl Check<'_> {
             (None, None) => None,
             (Some(_), Some(_)) => {
                 let message = "is given twice, once in microseconds";
-                self.faults
-                    .push_with_remedy(key, message, "leave one of them out");
+                self.faults.push_with_remedy(key, message, "leave one of them out");
                 None
             }
             (None, Some(microseconds)) => self
@@ -304,8 +285,7 @@ impl Check<'_> {
             (Some(text), None) => humantime::parse_duration(text)
                 .map_err(|error| {
                     let message = format!("{text:?} is not a duration: {error}");
-                    self.faults
-                        .push_with_remedy(key, message, "for example \"500us\" or \"2ms\"");
+                    self.faults.push_with_remedy(key, message, "for example \"500us\" or \"2ms\"");
                 })
                 .ok(),
         }

@@ -65,8 +65,7 @@ impl Check<'_> {
     /// A datatype by name; FP32 where that is at fault.
     pub(super) fn datatype(&mut self, key: &str, name: Option<&str>) -> DataType {
         let Some(name) = name else {
-            self.faults
-                .push_with_remedy(key, "is missing", "for example TYPE_FP32");
+            self.faults.push_with_remedy(key, "is missing", "for example TYPE_FP32");
             return DataType::Fp32;
         };
         parse_datatype(name).unwrap_or_else(|| {
@@ -99,8 +98,7 @@ impl Check<'_> {
             self.faults.push(key, message);
         } else if !self.directory.join(file).is_file() {
             let message = format!("{file:?} is not there");
-            self.faults
-                .push_with_remedy(key, message, "put it into the model's folder");
+            self.faults.push_with_remedy(key, message, "put it into the model's folder");
         }
     }
 }

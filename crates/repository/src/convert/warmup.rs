@@ -26,8 +26,7 @@ impl Check<'_> {
                 self.faults.push(size_key.clone(), message);
             }
             Some(most) if most > 0 && size == 0 => {
-                self.faults
-                    .push(size_key.clone(), "expected at least 1: the model batches");
+                self.faults.push(size_key.clone(), "expected at least 1: the model batches");
             }
             _ => {}
         }
@@ -36,9 +35,7 @@ impl Check<'_> {
         Warmup {
             name: raw.name.clone().unwrap_or_else(|| key.to_owned()),
             batch_size: self.whole(size_key, size, 0..=MAX_BATCH_SIZE).unwrap_or(0),
-            count: self
-                .whole(format!("{key}.count"), count, 1..=MAX_RUNS)
-                .unwrap_or(1),
+            count: self.whole(format!("{key}.count"), count, 1..=MAX_RUNS).unwrap_or(1),
             inputs: inputs
                 .map(|(name, input)| self.warmup_input(&format!("{key}.inputs.{name}"), name, input))
                 .collect(),
@@ -48,10 +45,7 @@ impl Check<'_> {
     fn warmup_input(&mut self, key: &str, name: &str, raw: &RawWarmupInput) -> WarmupInput {
         let dims_key = format!("{key}.dims");
         self.dims(&dims_key, &raw.dims, 0);
-        let elements = raw
-            .dims
-            .iter()
-            .try_fold(1_i64, |product, dim| product.checked_mul(*dim));
+        let elements = raw.dims.iter().try_fold(1_i64, |product, dim| product.checked_mul(*dim));
         if elements.is_none_or(|elements| elements > MAX_ELEMENTS) {
             let message = format!("expected at most {MAX_ELEMENTS} elements");
             self.faults.push(dims_key, message);
@@ -72,11 +66,7 @@ impl Check<'_> {
             self.faults.push(key, message);
         }
         let Some(file) = &raw.input_data_file else {
-            return if random {
-                WarmupData::Random
-            } else {
-                WarmupData::Zero
-            };
+            return if random { WarmupData::Random } else { WarmupData::Zero };
         };
         let path = self.directory.join("warmup").join(file);
         let key = format!("{key}.input_data_file");

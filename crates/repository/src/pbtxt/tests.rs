@@ -24,10 +24,7 @@ fn descriptor_is_that_of_the_schema() {
     let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
     let proto = crate_dir.join("../../proto");
     let mut compiler = protox::Compiler::new([proto]).unwrap();
-    compiler
-        .include_source_info(false)
-        .open_file("model_config.proto")
-        .unwrap();
+    compiler.include_source_info(false).open_file("model_config.proto").unwrap();
     let set = compiler.file_descriptor_set();
     let file = crate_dir.join("src/pbtxt/model_config.bin");
     if std::env::var_os("ADULIS_UPDATE").is_some() {
@@ -93,9 +90,6 @@ fn faults_have_line_and_near_miss() {
         fault("max_batch_size: 99999999999"),
         "line 1: expected value to be a signed 32-bit integer, but the value 99999999999 is out of range"
     );
-    assert_eq!(
-        fault("name: 'x"),
-        "expected string terminator, but reached end of input"
-    );
+    assert_eq!(fault("name: 'x"), "expected string terminator, but reached end of input");
     assert!(fault("input { name: 'x'").contains("end of input"));
 }

@@ -39,10 +39,7 @@ impl Folder {
                 match fs::metadata(entry.path()) {
                     Ok(target) => kind = target.file_type(),
                     Err(_) => {
-                        entries.push(Entry {
-                            name,
-                            kind: Kind::File,
-                        });
+                        entries.push(Entry { name, kind: Kind::File });
                         continue;
                     }
                 }
@@ -61,9 +58,7 @@ impl Folder {
     /// The versions that have a folder, ascending.
     pub(super) fn versions(&self) -> Vec<u64> {
         let folders = self.entries.iter().filter(|entry| entry.kind == Kind::Folder);
-        let mut versions: Vec<u64> = folders
-            .filter_map(|entry| version_of(entry.name.to_str()?))
-            .collect();
+        let mut versions: Vec<u64> = folders.filter_map(|entry| version_of(entry.name.to_str()?)).collect();
         versions.sort_unstable();
         versions
     }
@@ -76,9 +71,7 @@ impl Folder {
 
     /// Whether this folder is one model's.
     pub(super) fn is_model(&self) -> bool {
-        let configured = ConfigFormat::ALL
-            .into_iter()
-            .any(|format| self.has(format.file_name()));
+        let configured = ConfigFormat::ALL.into_iter().any(|format| self.has(format.file_name()));
         configured || self.has(MODEL_FILE) || !self.versions().is_empty()
     }
 
@@ -90,10 +83,7 @@ impl Folder {
 
     /// The only model file, where there is one.
     pub(super) fn only_model_file(&self) -> Option<&str> {
-        let mut files = self
-            .entries
-            .iter()
-            .filter(|entry| model::is_model_file(Path::new(&entry.name)));
+        let mut files = self.entries.iter().filter(|entry| model::is_model_file(Path::new(&entry.name)));
         let only = files.next()?;
         files.next().is_none().then(|| only.name.to_str()).flatten()
     }
@@ -121,9 +111,6 @@ pub(super) fn link_fault(path: &Path, root: &Path) -> Option<Problem> {
             Problem::of_path(path, "is a link that leads out of the repository")
                 .remedy("copy what it leads to into the repository, or name the model on the command line"),
         ),
-        Err(error) => Some(Problem::of_path(
-            path,
-            format!("is a link that cannot be followed: {error}"),
-        )),
+        Err(error) => Some(Problem::of_path(path, format!("is a link that cannot be followed: {error}"))),
     }
 }

@@ -54,13 +54,7 @@ pub(super) struct ModelFolder<'a> {
 impl<'a> ModelFolder<'a> {
     /// Links in `path` must not lead out of `root`.
     pub(super) fn new(name: &'a str, path: &'a Path, root: &'a Path) -> Self {
-        Self {
-            name,
-            path,
-            root,
-            problems: Vec::new(),
-            notes: Vec::new(),
-        }
+        Self { name, path, root, problems: Vec::new(), notes: Vec::new() }
     }
 
     /// The model, or all that is wrong with it. `only` is a version whose file was named directly.
@@ -107,9 +101,7 @@ impl<'a> ModelFolder<'a> {
     /// The configuration, or what is derived where there is none or it is at fault.
     fn config(&mut self, folder: &Folder) -> ModelConfig {
         let derived = ModelConfig::derived(self.name);
-        let mut present = ConfigFormat::ALL
-            .into_iter()
-            .filter(|format| folder.has(format.file_name()));
+        let mut present = ConfigFormat::ALL.into_iter().filter(|format| folder.has(format.file_name()));
         let Some(format) = present.next() else {
             return derived;
         };
@@ -132,8 +124,7 @@ impl<'a> ModelFolder<'a> {
         match ModelConfig::read(format, &text, self.name, self.path) {
             Ok(read) => {
                 let notes = read.notes.into_iter();
-                self.notes
-                    .extend(notes.map(|note| Problem::of_key(&path, note).of_model(self.name)));
+                self.notes.extend(notes.map(|note| Problem::of_key(&path, note).of_model(self.name)));
                 read.config
             }
             Err(faults) => {
@@ -179,9 +170,7 @@ impl<'a> ModelFolder<'a> {
             return Vec::new();
         }
         let path = self.model_file(self.path.to_owned(), config, file);
-        path.into_iter()
-            .map(|path| ModelVersion { version: 1, path })
-            .collect()
+        path.into_iter().map(|path| ModelVersion { version: 1, path }).collect()
     }
 
     fn chosen(&mut self, policy: &VersionPolicy, present: &[u64]) -> Vec<u64> {
@@ -189,10 +178,8 @@ impl<'a> ModelFolder<'a> {
             VersionPolicy::All => present.to_vec(),
             VersionPolicy::Latest(count) => present[present.len().saturating_sub(*count)..].to_vec(),
             VersionPolicy::Specific(wanted) => {
-                let (there, missing): (Vec<u64>, Vec<u64>) = wanted
-                    .iter()
-                    .copied()
-                    .partition(|version| present.contains(version));
+                let (there, missing): (Vec<u64>, Vec<u64>) =
+                    wanted.iter().copied().partition(|version| present.contains(version));
                 for version in missing {
                     let mut problem = Problem::of_path(
                         self.path,
@@ -233,10 +220,7 @@ impl<'a> ModelFolder<'a> {
 }
 
 fn needs_file(config: &ModelConfig) -> bool {
-    let by_backend = config
-        .backend
-        .as_deref()
-        .is_none_or(|backend| FILE_BACKENDS.contains(&backend));
+    let by_backend = config.backend.as_deref().is_none_or(|backend| FILE_BACKENDS.contains(&backend));
     by_backend || config.default_model_filename.is_some()
 }
 
@@ -247,9 +231,7 @@ fn list(versions: &[u64]) -> String {
 
 fn read_bounded(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    let read = File::open(path)?
-        .take(MAX_CONFIG_BYTES + 1)
-        .read_to_string(&mut text)?;
+    let read = File::open(path)?.take(MAX_CONFIG_BYTES + 1).read_to_string(&mut text)?;
     if u64::try_from(read).is_ok_and(|read| read > MAX_CONFIG_BYTES) {
         return Err(io::Error::other("it is larger than 1 MiB"));
     }

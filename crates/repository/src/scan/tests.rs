@@ -83,14 +83,8 @@ fn a_bare_model_file_stands_for_itself() {
     assert_eq!(model::home_of(Path::new("1/model.onnx")), None);
     assert_eq!(model::home_of(Path::new("/model.onnx")), None);
     assert_eq!(model::home_of(Path::new("a/b.onnx")), None);
-    assert_eq!(
-        model::home_of(Path::new("a/model.onnx")),
-        Some((Path::new("a"), 1))
-    );
-    assert_eq!(
-        model::home_of(Path::new("/a/12/b.onnx")),
-        Some((Path::new("/a"), 12))
-    );
+    assert_eq!(model::home_of(Path::new("a/model.onnx")), Some((Path::new("a"), 1)));
+    assert_eq!(model::home_of(Path::new("/a/12/b.onnx")), Some((Path::new("/a"), 12)));
 }
 
 #[test]
@@ -242,8 +236,5 @@ fn a_thousand_models_are_scanned_quickly() {
     let took = started.elapsed();
     assert_eq!(found.models.len(), 1381);
     println!("scanned 1381 models in {took:?}");
-    assert!(
-        took < Duration::from_secs(2),
-        "{took:?}: far too slow, even for a debug build"
-    );
+    assert!(took < Duration::from_secs(2), "{took:?}: far too slow, even for a debug build");
 }

@@ -8,9 +8,8 @@ type KeysAndErrors = (BTreeMap<String, usize>, Vec<(Option<usize>, String)>);
 
 /// Where each key of a TOML document is.
 pub(super) fn of_keys(text: &str) -> KeysAndErrors {
-    let starts: Vec<usize> = std::iter::once(0)
-        .chain(text.match_indices('\n').map(|(offset, _)| offset + 1))
-        .collect();
+    let starts: Vec<usize> =
+        std::iter::once(0).chain(text.match_indices('\n').map(|(offset, _)| offset + 1)).collect();
     let line = |offset: usize| starts.partition_point(|start| *start <= offset);
     let (document, errors) = DeTable::parse_recoverable(text);
     let errors = errors

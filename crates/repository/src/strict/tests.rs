@@ -80,22 +80,12 @@ fn is_bounded() {
         writeln!(text, "unknown_{index} = 1").unwrap();
     }
     assert_eq!(faults(&text).len(), MAX_FAULTS);
-    assert!(
-        !faults(&format!(
-            "inner = {}1{}",
-            "[".repeat(100_000),
-            "]".repeat(100_000)
-        ))
-        .is_empty()
-    );
+    assert!(!faults(&format!("inner = {}1{}", "[".repeat(100_000), "]".repeat(100_000))).is_empty());
 }
 
 #[test]
 fn suggests_only_what_is_near() {
-    assert_eq!(
-        near_miss("HTTP", ["http", "grpc"]).as_deref(),
-        Some("did you mean http?")
-    );
+    assert_eq!(near_miss("HTTP", ["http", "grpc"]).as_deref(), Some("did you mean http?"));
     assert_eq!(near_miss("zebra", ["http", "grpc"]), None);
     assert_eq!(near_miss("x", []), None);
 }
