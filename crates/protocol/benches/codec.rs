@@ -53,6 +53,17 @@ fn response(count: usize) -> InferResponse {
     }
 }
 
+/// What a reader of typed JSON makes of the same body, to compare with.
+#[derive(serde::Deserialize)]
+struct Typed {
+    inputs: Vec<TypedInput>,
+}
+
+#[derive(serde::Deserialize)]
+struct TypedInput {
+    data: Vec<f32>,
+}
+
 /// A JSON request whose numbers are printed by `print`.
 fn json(print: impl Fn(f32) -> String) -> Bytes {
     let numbers: Vec<String> = values(IMAGE_VALUES).into_iter().map(print).collect();
@@ -98,6 +109,12 @@ fn image(c: &mut Criterion) {
     let numpy = json(|value| f64::from(value).to_string());
     for (name, body) in [("shortest", shortest), ("NumPy", numpy)] {
         group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(format!("serde_json, {name} form"), |b| {
+            b.iter(|| {
+                let typed: Typed = serde_json::from_slice(&body).expect("valid JSON");
+                typed.inputs.iter().map(|input| input.data.len()).sum::<usize>()
+            });
+        });
         group.bench_function(format!("rest/decode JSON, {name} form"), |b| {
             b.iter_batched(
                 || (model(), body.clone()),

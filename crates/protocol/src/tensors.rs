@@ -27,10 +27,7 @@ fn check_flags(flags: &[u8]) -> Result<(), TensorProblem> {
         return Ok(());
     }
     match flags.iter().position(|&flag| flag > 1) {
-        Some(index) => Err(TensorProblem::Bool {
-            index,
-            got: flags[index],
-        }),
+        Some(index) => Err(TensorProblem::Bool { index, got: flags[index] }),
         None => Ok(()),
     }
 }

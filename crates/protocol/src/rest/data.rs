@@ -146,9 +146,9 @@ impl<E: Element> Reader<'_, E> {
 
     #[inline]
     fn element(&mut self, scanner: &mut Scanner<'_>) -> Parsed<()> {
-        scanner.peek();
+        let first = scanner.peek();
         let start = scanner.offset();
-        match E::read(scanner, &mut self.out) {
+        match E::read(scanner, first, &mut self.out) {
             Ok(()) => {
                 self.count += 1;
                 Ok(())

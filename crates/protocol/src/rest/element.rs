@@ -28,8 +28,8 @@ pub(super) trait Element {
     /// The least bytes that one element can take in the tensor.
     const LEAST_BYTES: usize;
 
-    /// Reads one element and appends it in wire form.
-    fn read(scanner: &mut Scanner<'_>, out: &mut Vec<u8>) -> Result<(), ElementFault>;
+    /// Reads one element, which [`Scanner::peek`] has shown to begin with `first`, and appends it in wire form.
+    fn read(scanner: &mut Scanner<'_>, first: Option<u8>, out: &mut Vec<u8>) -> Result<(), ElementFault>;
 }
 
 macro_rules! integer {
@@ -40,8 +40,12 @@ macro_rules! integer {
             const LEAST_BYTES: usize = size_of::<$type>();
 
             #[inline]
-            fn read(scanner: &mut Scanner<'_>, out: &mut Vec<u8>) -> Result<(), ElementFault> {
-                let Some(b'-' | b'0'..=b'9') = scanner.peek() else {
+            fn read(
+                scanner: &mut Scanner<'_>,
+                first: Option<u8>,
+                out: &mut Vec<u8>,
+            ) -> Result<(), ElementFault> {
+                let Some(b'-' | b'0'..=b'9') = first else {
                     return Err(ElementFault::Value);
                 };
                 let integer = scanner.number()?.integer();
@@ -70,8 +74,12 @@ macro_rules! float {
             const LEAST_BYTES: usize = size_of::<$type>();
 
             #[inline]
-            fn read(scanner: &mut Scanner<'_>, out: &mut Vec<u8>) -> Result<(), ElementFault> {
-                let Some(b'-' | b'0'..=b'9') = scanner.peek() else {
+            fn read(
+                scanner: &mut Scanner<'_>,
+                first: Option<u8>,
+                out: &mut Vec<u8>,
+            ) -> Result<(), ElementFault> {
+                let Some(b'-' | b'0'..=b'9') = first else {
                     return Err(ElementFault::Value);
                 };
                 let start = scanner.offset();
@@ -102,7 +110,7 @@ impl Element for bool {
     const LEAST_BYTES: usize = 1;
 
     #[inline]
-    fn read(scanner: &mut Scanner<'_>, out: &mut Vec<u8>) -> Result<(), ElementFault> {
+    fn read(scanner: &mut Scanner<'_>, _: Option<u8>, out: &mut Vec<u8>) -> Result<(), ElementFault> {
         out.push(u8::from(scanner.flag().ok_or(ElementFault::Value)?));
         Ok(())
     }
@@ -116,8 +124,8 @@ impl Element for Text {
     const EXPECTED: &'static str = "a string of less than 4 GiB";
     const LEAST_BYTES: usize = size_of::<u32>();
 
-    fn read(scanner: &mut Scanner<'_>, out: &mut Vec<u8>) -> Result<(), ElementFault> {
-        if scanner.peek() != Some(b'"') {
+    fn read(scanner: &mut Scanner<'_>, first: Option<u8>, out: &mut Vec<u8>) -> Result<(), ElementFault> {
+        if first != Some(b'"') {
             return Err(ElementFault::Value);
         }
         let prefix = out.len();

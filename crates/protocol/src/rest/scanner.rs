@@ -187,10 +187,9 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Reads a number; the caller has seen that one begins here.
+    /// Reads a number; [`Scanner::peek`] has shown that one begins here.
     #[inline]
     pub(super) fn number(&mut self) -> Parsed<Number<'a>> {
-        self.peek();
         match Number::scan(&self.bytes[self.at..]) {
             Ok(number) => {
                 self.at += number.text.len();
