@@ -47,6 +47,8 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Check models and repositories without loading them, and tell every problem
     Check(CheckArgs),
+    /// Put load on a server and measure it
+    Bench(Box<adulis_bench::BenchArgs>),
 }
 
 /// `adulis serve`.
