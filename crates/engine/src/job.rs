@@ -1,5 +1,6 @@
 use std::time::Instant;
 
+use adulis_telemetry::QueuedRequest;
 use adulis_tensor::Tensor;
 use adulis_types::StageTimings;
 use tokio::sync::oneshot;
@@ -18,6 +19,8 @@ pub(crate) struct Job {
     /// When it was queued.
     pub(crate) queued: Instant,
     pub(crate) reply: oneshot::Sender<Reply>,
+    /// Held only to be dropped: the job is counted as waiting until it is bound to a run, cancelled or refused.
+    pub(crate) _waiting: QueuedRequest,
 }
 
 /// What a job is answered with.

@@ -84,7 +84,8 @@ impl ServingModel {
         let class = if self.merges { shape_class(&inputs) } else { ShapeClass::default() };
         let (reply, caller) = oneshot::channel();
         let queued = Instant::now();
-        let job = Job { id: self.lane.next_id(), inputs, queued, reply };
+        let _waiting = self.metrics().wait_in_queue();
+        let job = Job { id: self.lane.next_id(), inputs, queued, reply, _waiting };
         let offer = Offer { rows, class, priority, timeout: None, deadline, payload: job };
         let (place, schedule) = self.lane.push(offer, queued).map_err(|refused| self.refusal(&refused))?;
         let waiting = Waiting { lane: &self.lane, place, armed: true };

@@ -225,8 +225,17 @@ async fn a_caller_that_goes_away_leaves_the_queue() {
             tokio::time::timeout(Duration::from_millis(1), server.engine.infer(request("m", 1, 1))).await;
         assert!(gone.is_err());
     }
+    let waiting = "adulis_queue_requests{model=\"m\",version=\"1\"}";
+    assert_eq!(server.metric(waiting), 0.0);
+    let second = tokio::spawn({
+        let engine = Arc::clone(&server.engine);
+        async move { engine.infer(request("m", 1, 2)).await }
+    });
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(server.metric(waiting), 1.0);
     first.await.unwrap().unwrap();
-    server.engine.infer(request("m", 1, 2)).await.unwrap();
+    second.await.unwrap().unwrap();
+    assert_eq!(server.metric(waiting), 0.0);
     assert_eq!(server.metric("adulis_inference_rows_total{model=\"m\",version=\"1\"}"), 2.0);
     assert_eq!(
         server.metric("adulis_inference_requests_total{model=\"m\",version=\"1\",outcome=\"cancelled\"}"),

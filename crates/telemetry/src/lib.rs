@@ -15,4 +15,4 @@ pub use logging::{LogFormat, LogOptions, LoggingError, init_logging};
 pub use process::ProcessMetrics;
 pub use registry::{CONTENT_TYPE, MetricRegistry};
 pub use request_id::{is_request_id, next_request_id};
-pub use serving::{ModelLabels, ModelMetrics, Outcome, ServingMetrics, Stage};
+pub use serving::{ModelLabels, ModelMetrics, Outcome, QueuedRequest, ServingMetrics, Stage};

@@ -226,3 +226,22 @@ pub struct ModelMetrics {
     pub executing: Gauge,
     pub instance_rebuilds: Counter,
 }
+
+impl ModelMetrics {
+    /// Counts a request as waiting in the queue until the answer is dropped.
+    #[must_use]
+    pub fn wait_in_queue(&self) -> QueuedRequest {
+        self.queued.inc();
+        QueuedRequest(self.queued.clone())
+    }
+}
+
+/// A request that waits in a model's queue, as `adulis_queue_requests` counts it.
+#[derive(Debug)]
+pub struct QueuedRequest(Gauge);
+
+impl Drop for QueuedRequest {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
