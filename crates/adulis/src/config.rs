@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use adulis_backend::{EngineOptions, ExecutionProvider, GraphOptimization};
 use adulis_engine::Settings;
+use adulis_grpc::GrpcOptions;
+use adulis_http::{HttpOptions, ListenerOptions};
 use adulis_telemetry::{LogFormat, LogOptions};
 
 pub use layers::{ConfigErrors, ConfigFault, Layers, Loaded, Source};
@@ -211,7 +213,47 @@ impl Config {
     /// What the log is told.
     #[must_use]
     pub fn log_options(&self) -> LogOptions {
-        LogOptions { format: self.log.format, filter: self.log.filter.clone() }
+        let mut filter = self.log.filter.clone();
+        if self.log.access {
+            filter.push_str(",adulis::access=debug");
+        }
+        LogOptions { format: self.log.format, filter }
+    }
+
+    /// What the REST frontend is told.
+    #[must_use]
+    pub fn http(&self) -> HttpOptions {
+        let server = &self.server;
+        HttpOptions {
+            max_body_bytes: server.max_body_bytes,
+            body_timeout: server.body_timeout,
+            request_timeout: server.request_timeout,
+            ..HttpOptions::default()
+        }
+    }
+
+    /// What the gRPC frontend is told.
+    #[must_use]
+    pub fn grpc(&self) -> GrpcOptions {
+        let server = &self.server;
+        GrpcOptions {
+            max_request_bytes: server.max_grpc_message_bytes,
+            request_timeout: server.request_timeout,
+            ..GrpcOptions::default()
+        }
+    }
+
+    /// What every listener is told.
+    #[must_use]
+    pub fn listener(&self) -> ListenerOptions {
+        let server = &self.server;
+        ListenerOptions {
+            max_connections: server.max_connections,
+            header_read_timeout: server.header_timeout,
+            keep_alive_timeout: server.idle_timeout,
+            drain_timeout: server.drain_timeout,
+            ..ListenerOptions::default()
+        }
     }
 
     /// The whole configuration as an `adulis.toml` that reads back to the same, secrets masked.

@@ -1,5 +1,28 @@
-//! Adulis as a library.
+//! Adulis as a library: the whole server, or its parts inside an Axum application of yours.
+//!
+//! ```no_run
+//! # fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let adulis = adulis::Adulis::builder().models("examples/models").build()?;
+//! let app = adulis.rest().merge(adulis.grpc());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Builder`] takes models, settings, backends of your own and a wrapper around the service; [`Adulis`] gives the REST
+//! router, the gRPC routes and the metrics router, each to be mounted where you like. `examples/embed` does it.
+//!
+//! This crate is configuration and wiring only: nothing here decides how a request is served.
 
+mod app;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod serve;
+
+pub use adulis_backend as backend;
+pub use adulis_engine::{Engine, LoadProgress, ModelState, ModelStatus, Settings};
+pub use adulis_grpc::GrpcOptions;
+pub use adulis_http::{HttpOptions, Listener, ListenerOptions};
+pub use adulis_tensor as tensor;
+pub use adulis_types as types;
+pub use app::{Adulis, BuildError, Builder};

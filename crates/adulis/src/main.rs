@@ -1,3 +1,98 @@
-//! The binary.
+//! The binary: the command line, and nothing else.
 
-fn main() {}
+use std::io::Write;
+use std::process::ExitCode;
+
+use adulis::cli::{Cli, Command, EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK, ServeArgs};
+use adulis::config::{Config, Loaded};
+use adulis::serve::ServeOptions;
+use adulis::{Adulis, BuildError, check, serve};
+use anyhow::Context;
+use clap::Parser;
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let code = match Cli::parse().command {
+        Command::Serve(args) => run_serve(&args),
+        Command::Check(args) => check::check(&args, &mut std::io::stdout()).map_err(anyhow::Error::from),
+        Command::Bench(args) => run_bench(*args),
+    };
+    ExitCode::from(code.unwrap_or_else(|error| {
+        complain(&format!("error: {error:#}"));
+        EXIT_FAILURE
+    }))
+}
+
+fn run_serve(args: &ServeArgs) -> anyhow::Result<u8> {
+    let loaded = match args.load() {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            complain(&errors.to_string());
+            return Ok(EXIT_CONFIGURATION);
+        }
+    };
+    let Loaded { config, notes, .. } = loaded;
+    if args.print_config {
+        write!(std::io::stdout(), "{}", config.to_toml())?;
+        return Ok(EXIT_OK);
+    }
+    if args.check_config {
+        writeln!(std::io::stdout(), "OK")?;
+        return Ok(EXIT_OK);
+    }
+    if config.repositories.is_empty() {
+        complain("error: no models: name a model file, a model's folder or a repository: adulis serve PATH");
+        return Ok(EXIT_CONFIGURATION);
+    }
+    adulis_telemetry::init_logging(&config.log_options())?;
+    for note in &notes {
+        tracing::warn!("{note}");
+    }
+    let adulis = match builder(&config).build() {
+        Ok(adulis) => adulis,
+        Err(error @ BuildError::Models(_)) => {
+            complain(&format!("error: {error}"));
+            return Ok(EXIT_CONFIGURATION);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("adulis-io")
+        .enable_all()
+        .build()
+        .context("cannot start the I/O threads")?;
+    runtime.block_on(serve::serve(adulis, ServeOptions::of(&config)))?;
+    Ok(EXIT_OK)
+}
+
+fn builder(config: &Config) -> adulis::Builder {
+    let mut builder = Adulis::builder().settings(config.settings()).http(config.http()).grpc(config.grpc());
+    #[cfg(feature = "onnxruntime")]
+    {
+        builder = builder.onnxruntime(config.onnxruntime());
+    }
+    for path in &config.repositories {
+        builder = builder.models(path);
+    }
+    builder
+}
+
+fn run_bench(args: adulis_bench::BenchArgs) -> anyhow::Result<u8> {
+    // The sending threads have runtimes of their own; this one only keeps time.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match runtime.block_on(adulis_bench::run(args))?.failure {
+        None => Ok(EXIT_OK),
+        Some(failure) => {
+            complain(&failure.to_string());
+            Ok(EXIT_FAILURE)
+        }
+    }
+}
+
+/// A word to the person at the terminal. If nobody can read it, there is nobody to tell.
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

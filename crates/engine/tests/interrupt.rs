@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use adulis_backend::{
-    Backend, BackendError, BatchInput, Batching, Execution, Interrupt, LoadRequest, Model, ModelInstance, ModelSignature,
-    TensorSpec,
+    Backend, BackendError, BatchInput, Batching, Execution, Interrupt, LoadRequest, Model, ModelInstance,
+    ModelSignature, TensorSpec,
 };
 use adulis_engine::{Engine, Settings};
 use adulis_repository::{ModelConfig, ModelEntry, ModelVersion};
@@ -43,8 +43,11 @@ impl Backend for Sleeper {
             shape: ShapePattern::new(&[-1, 1]),
             optional: false,
         };
-        let signature =
-            ModelSignature { inputs: vec![spec("IN")], outputs: vec![spec("OUT")], batching: Batching::Possible };
+        let signature = ModelSignature {
+            inputs: vec![spec("IN")],
+            outputs: vec![spec("OUT")],
+            batching: Batching::Possible,
+        };
         Ok(Arc::new(SleeperModel { sleeper: self.clone(), signature }))
     }
 }
@@ -119,7 +122,11 @@ async fn a_run_that_nobody_waits_for_is_interrupted() {
     let started = Instant::now();
     assert!(tokio::time::timeout(Duration::from_millis(20), engine.infer(request(250))).await.is_err());
     engine.infer(request(0)).await.unwrap();
-    assert!(started.elapsed() < Duration::from_millis(200), "the next request waited {:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_millis(200),
+        "the next request waited {:?}",
+        started.elapsed()
+    );
     assert_eq!(sleeper.interrupts.load(Ordering::SeqCst), 1);
 }
 

@@ -29,6 +29,7 @@ mod router;
 mod server;
 mod timeouts;
 
+pub use axum::Router;
 pub use listener::{Drained, Listener, ListenerOptions, Protocols};
 pub use metrics::{RenderMetrics, metrics_router};
 pub use options::{HttpOptions, ResponseCompression};

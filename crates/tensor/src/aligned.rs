@@ -23,10 +23,7 @@ impl AlignedBuffer {
     /// written.
     #[must_use]
     pub fn zeroed(length: usize) -> Self {
-        Self {
-            lines: bytemuck::zeroed_vec(length.div_ceil(LINE_BYTES)),
-            length,
-        }
+        Self { lines: bytemuck::zeroed_vec(length.div_ceil(LINE_BYTES)), length }
     }
 
     /// Sets the length in bytes; new bytes are zero or what an earlier use left there.

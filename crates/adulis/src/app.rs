@@ -1,0 +1,232 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use adulis_backend::{Backend, BuiltIn};
+use adulis_engine::{Engine, LoadProgress, Settings};
+use adulis_grpc::GrpcOptions;
+use adulis_http::HttpOptions;
+use adulis_repository::{Problem, Scan};
+use adulis_telemetry::{MetricRegistry, ProcessMetrics};
+use adulis_types::InferenceService;
+
+/// Wraps the service that the frontends see.
+type Wrap = Box<dyn FnOnce(Arc<dyn InferenceService>) -> Arc<dyn InferenceService> + Send>;
+
+/// Puts a server together. Everything has a default: models are the least it needs.
+#[derive(Default)]
+pub struct Builder {
+    models: Vec<PathBuf>,
+    settings: Settings,
+    http: HttpOptions,
+    grpc: GrpcOptions,
+    backends: Vec<Arc<dyn Backend>>,
+    wrap: Option<Wrap>,
+    #[cfg(feature = "onnxruntime")]
+    onnxruntime: adulis_onnx::OnnxRuntimeOptions,
+}
+
+/// Why a server could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A path that was named does not hold models.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Models(Vec<Problem>),
+    /// An execution thread could not be started.
+    #[error("cannot start the execution threads: {0}")]
+    Threads(#[from] std::io::Error),
+}
+
+impl Builder {
+    /// Adds a model file, a model's folder, or a model repository.
+    #[must_use]
+    pub fn models(mut self, path: impl Into<PathBuf>) -> Self {
+        self.models.push(path.into());
+        self
+    }
+
+    /// Sets the engine's settings.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Sets limits and habits of the REST frontend.
+    #[must_use]
+    pub fn http(mut self, options: HttpOptions) -> Self {
+        self.http = options;
+        self
+    }
+
+    /// Sets limits of the gRPC frontend.
+    #[must_use]
+    pub fn grpc(mut self, options: GrpcOptions) -> Self {
+        self.grpc = options;
+        self
+    }
+
+    /// Sets where ONNX Runtime is found and how many threads it takes.
+    #[cfg(feature = "onnxruntime")]
+    #[must_use]
+    pub fn onnxruntime(mut self, options: adulis_onnx::OnnxRuntimeOptions) -> Self {
+        self.onnxruntime = options;
+        self
+    }
+
+    /// Adds a backend. It goes before those that come along, so that one of the same name takes its place.
+    #[must_use]
+    pub fn backend(mut self, backend: impl Backend) -> Self {
+        self.backends.push(Arc::new(backend));
+        self
+    }
+
+    /// Puts a service of yours around the engine: what it answers is what clients see, over REST and gRPC alike.
+    #[must_use]
+    pub fn wrap(
+        mut self,
+        wrap: impl FnOnce(Arc<dyn InferenceService>) -> Arc<dyn InferenceService> + Send + 'static,
+    ) -> Self {
+        self.wrap = Some(Box::new(wrap));
+        self
+    }
+
+    /// Finds the models and starts the execution threads. The models are not loaded yet: see [`Adulis::load`].
+    ///
+    /// # Errors
+    /// [`BuildError`]. A model that cannot be read is no error: it is in the index, with the reason.
+    pub fn build(self) -> Result<Adulis, BuildError> {
+        let scan = adulis_repository::scan(&self.models);
+        if !scan.problems.is_empty() {
+            return Err(BuildError::Models(scan.problems));
+        }
+        let mut backends = self.backends;
+        #[cfg(feature = "onnxruntime")]
+        backends.push(Arc::new(adulis_onnx::OnnxRuntime::new(self.onnxruntime)));
+        #[cfg(feature = "tract")]
+        backends.push(Arc::new(adulis_tract::Tract));
+        backends.push(Arc::new(BuiltIn));
+        let registry = Arc::new(MetricRegistry::default());
+        ProcessMetrics::register(&registry);
+        let engine = Engine::new(self.settings, backends, &registry)?;
+        engine.set_loading(true);
+        engine.note_failed(&scan.failed);
+        let service: Arc<dyn InferenceService> = Arc::clone(&engine) as _;
+        let service = match self.wrap {
+            Some(wrap) => wrap(service),
+            None => service,
+        };
+        Ok(Adulis {
+            engine,
+            service,
+            registry,
+            scan: Arc::new(scan),
+            http: self.http,
+            grpc: self.grpc,
+        })
+    }
+}
+
+/// A server without sockets. Clones share it.
+#[derive(Clone)]
+pub struct Adulis {
+    engine: Arc<Engine>,
+    service: Arc<dyn InferenceService>,
+    registry: Arc<MetricRegistry>,
+    scan: Arc<Scan>,
+    http: HttpOptions,
+    grpc: GrpcOptions,
+}
+
+impl Adulis {
+    /// A builder with every default.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Loads and warms the models that were found; blocks until all are done. Each serves as soon as it is ready; the
+    /// server as a whole says that it is ready afterwards. Call it from a thread that may block
+    /// (`tokio::task::spawn_blocking`, or before the runtime starts).
+    pub fn load(&self) {
+        let started = Instant::now();
+        for note in &self.scan.notes {
+            tracing::warn!("{note}");
+        }
+        for problem in self.scan.failed.iter().flat_map(|failed| &failed.problems) {
+            tracing::error!(model = problem.model.as_deref(), "{problem}");
+        }
+        self.engine.load(&self.scan.models, log_progress);
+        self.engine.set_loading(false);
+        self.log_outcome(started.elapsed());
+    }
+
+    fn log_outcome(&self, took: Duration) {
+        let models = self.engine.models();
+        let ready = models.iter().filter(|model| model.state == adulis_engine::ModelState::Ready).count();
+        let (failed, milliseconds) =
+            (models.len() - ready, u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        if self.service.ready() {
+            tracing::info!(models = ready, failed, milliseconds, "ready");
+        } else {
+            tracing::error!(
+                models = ready,
+                failed,
+                milliseconds,
+                "not ready: see the models that failed to load above"
+            );
+        }
+    }
+
+    /// The engine, for its index of models and for draining.
+    #[must_use]
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// The service that the frontends serve.
+    #[must_use]
+    pub fn service(&self) -> &Arc<dyn InferenceService> {
+        &self.service
+    }
+
+    /// Metrics; an application may add its own.
+    #[must_use]
+    pub fn registry(&self) -> &Arc<MetricRegistry> {
+        &self.registry
+    }
+
+    /// The REST routes, all below `/v2`.
+    #[must_use]
+    pub fn rest(&self) -> adulis_http::Router {
+        adulis_http::router(Arc::clone(&self.service), self.http.clone())
+    }
+
+    /// The gRPC service as routes, to be served with HTTP/2, on a port of its own or together with others.
+    #[must_use]
+    pub fn grpc(&self) -> adulis_http::Router {
+        adulis_grpc::routes(Arc::clone(&self.service), self.grpc.clone())
+            .into_axum_router()
+            .reset_fallback()
+    }
+
+    /// `GET /metrics` and `GET /livez`.
+    #[must_use]
+    pub fn metrics(&self) -> adulis_http::Router {
+        let registry = Arc::clone(&self.registry);
+        adulis_http::metrics_router(Arc::new(move || registry.render()))
+    }
+}
+
+fn log_progress(progress: &LoadProgress) {
+    let LoadProgress { model, version, outcome, done, total } = progress;
+    match outcome {
+        Ok((placement, took)) => {
+            let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            tracing::info!(%model, version, %placement, milliseconds, progress = %format_args!("{done}/{total}"), "loaded");
+        }
+        Err(reason) => {
+            tracing::error!(%model, version, reason, progress = %format_args!("{done}/{total}"), "not loaded")
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! `adulis serve`: sockets, loading, signals, draining.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use adulis_http::{Drained, Listener, ListenerOptions, Router};
+use anyhow::Context;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::Adulis;
+use crate::config::Config;
+
+/// What `serve` needs beside the server itself.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// Where REST is served; `None` nowhere.
+    pub http: Option<SocketAddr>,
+    /// Where gRPC is served; the same address as `http` shares its port.
+    pub grpc: Option<SocketAddr>,
+    /// Where metrics are served.
+    pub metrics: Option<SocketAddr>,
+    /// Limits of every listener.
+    pub listener: ListenerOptions,
+    /// How long requests are still accepted after a signal, while readiness is red already.
+    pub lame_duck: Duration,
+}
+
+impl ServeOptions {
+    /// The options that a configuration gives.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self {
+            http: config.server.http,
+            grpc: config.server.grpc,
+            metrics: config.server.metrics,
+            listener: config.listener(),
+            lame_duck: config.server.lame_duck,
+        }
+    }
+}
+
+/// Serves until SIGTERM or SIGINT, then drains: readiness turns red, new connections are accepted for the lame-duck time,
+/// requests in flight are finished. A second signal ends it at once.
+///
+/// # Errors
+/// If an address cannot be bound or signals cannot be caught.
+pub async fn serve(adulis: Adulis, options: ServeOptions) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    let (stop, stop_metrics) = (CancellationToken::new(), CancellationToken::new());
+    let mut listeners = JoinSet::new();
+    for (name, address, router) in routers(&adulis, &options) {
+        let listener = bind(name, address, options.listener.clone())?;
+        let stop = if name == "metrics" { stop_metrics.clone() } else { stop.clone() };
+        let serving = async move { (name, listener.serve(router, stop.cancelled_owned()).await) };
+        listeners.spawn(serving);
+    }
+    let loading = tokio::task::spawn_blocking({
+        let adulis = adulis.clone();
+        move || adulis.load()
+    });
+
+    let signal = signals.next().await;
+    tracing::info!(signal, in_flight = adulis.engine().requests_in_flight(), "shutting down");
+    adulis.engine().begin_drain();
+    let drained = async {
+        tokio::time::sleep(options.lame_duck).await;
+        stop.cancel();
+        let metrics = usize::from(options.metrics.is_some());
+        while listeners.len() > metrics {
+            log_drained(listeners.join_next().await);
+        }
+        stop_metrics.cancel();
+        while let Some(ended) = listeners.join_next().await {
+            log_drained(Some(ended));
+        }
+        // A load in progress cannot be stopped; what it loads is dropped with the engine.
+        drop(loading.await);
+    };
+    tokio::select! {
+        () = drained => tracing::info!("stopped"),
+        signal = signals.next() => {
+            tracing::warn!(signal, in_flight = adulis.engine().requests_in_flight(), "second signal: stopping at once");
+            std::process::exit(1);
+        }
+    }
+    Ok(())
+}
+
+/// What is served where. REST and gRPC on one address become one router.
+fn routers(adulis: &Adulis, options: &ServeOptions) -> Vec<(&'static str, SocketAddr, Router)> {
+    let mut routers = Vec::new();
+    let shared = options.http.is_some()
+        && options.http == options.grpc
+        && options.http.map(|http| http.port()) != Some(0);
+    if let Some(address) = options.http {
+        let rest = adulis.rest();
+        let router = if shared { rest.merge(adulis.grpc()) } else { rest };
+        let name = if shared { "http+grpc" } else { "http" };
+        routers.push((name, address, router.fallback(adulis_http::not_found)));
+    }
+    if let Some(address) = options.grpc.filter(|_| !shared) {
+        routers.push(("grpc", address, adulis.grpc().fallback(adulis_http::not_found)));
+    }
+    if let Some(address) = options.metrics {
+        routers.push(("metrics", address, adulis.metrics()));
+    }
+    routers
+}
+
+fn bind(name: &'static str, address: SocketAddr, options: ListenerOptions) -> anyhow::Result<Listener> {
+    let listener = Listener::bind(address, options).with_context(|| {
+        format!("cannot listen on {address} for {name}: choose another address with --{name} ADDR:PORT, or \"off\"")
+    })?;
+    for address in listener.local_addresses()? {
+        tracing::info!(protocol = name, %address, "listening");
+    }
+    Ok(listener)
+}
+
+fn log_drained(ended: Option<Result<(&'static str, Drained), tokio::task::JoinError>>) {
+    match ended {
+        Some(Ok((listener, Drained { forced: 0 }))) => tracing::debug!(listener, "drained"),
+        Some(Ok((listener, Drained { forced }))) => {
+            tracing::warn!(
+                listener,
+                connections = forced,
+                "connections were cut off at the end of the drain time"
+            );
+        }
+        Some(Err(error)) => tracing::error!(%error, "a listener failed"),
+        None => {}
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let catch = |kind| signal(kind).context("cannot catch signals");
+        Ok(Self {
+            terminate: catch(SignalKind::terminate())?,
+            interrupt: catch(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
