@@ -11,8 +11,8 @@ use crate::datatype::element_of;
 use crate::input::Range;
 use crate::value::Value;
 
-/// Outputs up to this size are copied out: a copy of so few bytes costs less than giving the engine's memory back from
-/// another thread later, and leaves no small piece of the arena in use for as long as a response lives.
+/// Outputs up to this size are copied out, so that no small piece of the shared arena stays in use for as long as a
+/// response, or a cache that holds it, lives. The size is a choice, not a measured optimum.
 const COPY_BYTES: usize = 4096;
 
 /// Takes the value of one output over as a tensor that shares the engine's memory (or a copy, where small).
