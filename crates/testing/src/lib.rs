@@ -1,10 +1,15 @@
-//! Test services, clients and fixtures for the workspace's tests.
+//! Test services, servers, clients and fixtures for the workspace's tests.
 //!
-//! [`ScriptedService`] stands in for the engine where a frontend is tested by itself; [`RawConnection`] says to a server
-//! exactly the bytes that a test wants said, slowly or cut short, as no well-behaved client would.
+//! [`ScriptedService`] stands in for the engine where a frontend is tested by itself; [`TestServer`] is the real binary in a
+//! process of its own, over the models of a [`TestRepository`]; [`RawConnection`] says to a server exactly the bytes that a
+//! test wants said, slowly or cut short, as no well-behaved client would.
 
 mod raw;
+mod repository;
 mod scripted;
+mod server;
 
 pub use raw::{RawConnection, RawResponse};
+pub use repository::{IdentityModel, TestRepository};
 pub use scripted::{Calls, ScriptedService};
+pub use server::{StopSignal, TestServer};

@@ -1,0 +1,13 @@
+//! The life of the real server: starting, models that fail, limits, stopping. Each over REST and gRPC.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test code outside test functions"
+)]
+
+mod limits;
+mod models;
+mod start;
+mod stop;
+#[path = "../support/mod.rs"]
+mod support;
