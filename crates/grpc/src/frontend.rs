@@ -13,11 +13,11 @@ use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::GrpcOptions;
 use crate::boundary::{Call, answer};
 use crate::error::GrpcError;
 use crate::stream::InferStream;
 use crate::timeout;
+use crate::{GrpcOptions, InferenceServer};
 
 /// How much longer than the request's timeout the frontend waits: the service knows where the time went, so it has the
 /// first word.
@@ -33,13 +33,10 @@ pub(crate) struct Shared {
 }
 
 /// The gRPC service over `service`, to be added to a tonic server or to [`Routes`] of its own.
-pub fn service(
-    service: Arc<dyn InferenceService>,
-    options: GrpcOptions,
-) -> GrpcInferenceServiceServer<Frontend> {
+pub fn service(service: Arc<dyn InferenceService>, options: GrpcOptions) -> InferenceServer {
     let (most_in, most_out) = (options.max_request_bytes, options.max_response_bytes);
     let compress = options.compress_responses;
-    // No layer stands around the service: what every call needs is in `boundary`.
+    // No layer but `InferenceServer` stands around the service: what every call needs is in `boundary`.
     let mut server = GrpcInferenceServiceServer::new(Frontend(Arc::new(Shared { service, options })))
         .max_decoding_message_size(most_in)
         .max_encoding_message_size(most_out);
@@ -49,7 +46,7 @@ pub fn service(
             server = server.send_compressed(encoding);
         }
     }
-    server
+    InferenceServer(server)
 }
 
 /// The same as routes. `into_axum_router` makes them a router for a listener; before that router is merged with another one

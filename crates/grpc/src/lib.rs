@@ -14,8 +14,10 @@ mod boundary;
 mod error;
 mod frontend;
 mod options;
+mod server;
 mod stream;
 mod timeout;
 
 pub use frontend::{Frontend, routes, service};
 pub use options::GrpcOptions;
+pub use server::InferenceServer;

@@ -13,6 +13,7 @@ use tonic::{Status, Streaming};
 
 use crate::boundary::{Call, guarded, refuse};
 use crate::frontend::Shared;
+use crate::server::corrected_status;
 use crate::timeout;
 
 /// Metadata with which a client of Triton asks that an error ends the stream as its status.
@@ -75,7 +76,7 @@ impl InferStream {
             match Pin::new(requests).poll_next(cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(None) => self.requests = None,
-                Poll::Ready(Some(Err(status))) => return Err(status),
+                Poll::Ready(Some(Err(status))) => return Err(corrected_status(&status)),
                 Poll::Ready(Some(Ok(message))) => self.start(message),
             }
         }

@@ -1,0 +1,73 @@
+use std::convert::Infallible;
+use std::task::{Context, Poll};
+
+use adulis_protocol::grpc::GrpcInferenceServiceServer;
+use futures_util::FutureExt;
+use futures_util::future::Map;
+use tonic::body::Body;
+use tonic::codegen::{BoxFuture, Service, http};
+use tonic::server::NamedService;
+use tonic::{Code, Status};
+
+use crate::Frontend;
+
+/// The tonic service, with the statuses set right that tonic gives to messages it cannot take.
+///
+/// A message over the limit is `OUT_OF_RANGE` to tonic, and one that is no Protocol Buffers `INTERNAL`. They are the client's
+/// fault and not the server's: `RESOURCE_EXHAUSTED`, as gRPC's other libraries say it, and `INVALID_ARGUMENT`.
+#[derive(Clone)]
+pub struct InferenceServer(pub(crate) GrpcInferenceServiceServer<Frontend>);
+
+type Answer = Result<http::Response<Body>, Infallible>;
+
+/// How tonic's message about a message that it could not decode begins, as the header holds it.
+const UNDECODED: &[u8] = b"failed%20to%20decode%20Protobuf";
+const UNDECODED_TEXT: &str = "failed to decode Protobuf";
+
+impl Service<http::Request<Body>> for InferenceServer {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    // Not boxed once more: the answer is looked at on its way.
+    type Future = Map<BoxFuture<Self::Response, Infallible>, fn(Answer) -> Answer>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<http::Request<Body>>::poll_ready(&mut self.0, context)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        self.0.call(request).map(corrected as fn(Answer) -> Answer)
+    }
+}
+
+impl NamedService for InferenceServer {
+    const NAME: &'static str = <GrpcInferenceServiceServer<Frontend> as NamedService>::NAME;
+}
+
+/// Only a refusal has its status in the head; after an answer it comes in the trailers.
+fn corrected(answer: Answer) -> Answer {
+    let Ok(mut response) = answer;
+    let headers = response.headers_mut();
+    let Some(status) = headers.get(Status::GRPC_STATUS) else {
+        return Ok(response);
+    };
+    let message = headers.get(Status::GRPC_MESSAGE);
+    let undecoded = message.is_some_and(|message| message.as_bytes().starts_with(UNDECODED));
+    let code = blame(Code::from_bytes(status.as_bytes()), undecoded);
+    headers.insert(Status::GRPC_STATUS, (code as i32).into());
+    Ok(response)
+}
+
+/// The same for a message that came on a stream.
+pub(crate) fn corrected_status(status: &Status) -> Status {
+    let undecoded = status.message().starts_with(UNDECODED_TEXT);
+    Status::new(blame(status.code(), undecoded), status.message())
+}
+
+fn blame(code: Code, undecoded: bool) -> Code {
+    match code {
+        // No kind of error of ours has this code.
+        Code::OutOfRange => Code::ResourceExhausted,
+        Code::Internal if undecoded => Code::InvalidArgument,
+        code => code,
+    }
+}
