@@ -197,13 +197,11 @@ impl Adulis {
     }
 
     /// The REST routes, all below `/v2`.
-    #[must_use]
     pub fn rest(&self) -> adulis_http::Router {
         adulis_http::router(Arc::clone(&self.service), self.http.clone())
     }
 
     /// The gRPC service as routes, to be served with HTTP/2, on a port of its own or together with others.
-    #[must_use]
     pub fn grpc(&self) -> adulis_http::Router {
         adulis_grpc::routes(Arc::clone(&self.service), self.grpc.clone())
             .into_axum_router()
@@ -211,7 +209,6 @@ impl Adulis {
     }
 
     /// `GET /metrics` and `GET /livez`.
-    #[must_use]
     pub fn metrics(&self) -> adulis_http::Router {
         let registry = Arc::clone(&self.registry);
         adulis_http::metrics_router(Arc::new(move || registry.render()))
@@ -226,7 +223,7 @@ fn log_progress(progress: &LoadProgress) {
             tracing::info!(%model, version, %placement, milliseconds, progress = %format_args!("{done}/{total}"), "loaded");
         }
         Err(reason) => {
-            tracing::error!(%model, version, reason, progress = %format_args!("{done}/{total}"), "not loaded")
+            tracing::error!(%model, version, reason, progress = %format_args!("{done}/{total}"), "not loaded");
         }
     }
 }

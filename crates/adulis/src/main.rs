@@ -86,7 +86,7 @@ fn run_bench(args: adulis_bench::BenchArgs) -> anyhow::Result<u8> {
     match runtime.block_on(adulis_bench::run(args))?.failure {
         None => Ok(EXIT_OK),
         Some(failure) => {
-            complain(&failure.to_string());
+            complain(&failure);
             Ok(EXIT_FAILURE)
         }
     }
