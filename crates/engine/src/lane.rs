@@ -38,6 +38,22 @@ struct State {
     closed: bool,
 }
 
+/// How often a caller looks for an instance that is out on a short run, and how long it waits between looks: a few
+/// microseconds in all, which is less than a hand-over takes.
+const INLINE_LOOKS: usize = 16;
+const INLINE_SPINS: usize = 20;
+
+/// What a caller that would run on its own thread finds.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives on the stack of the thread that asked"
+)]
+enum Inline {
+    Take(Slot),
+    LookAgain,
+    Queue,
+}
+
 /// A batch that can be interrupted: whose callers still wait.
 struct Running {
     slot: usize,
@@ -135,16 +151,28 @@ impl Lane {
     }
 
     /// Takes an instance for a run on the caller's own thread: only if nobody waits, and the run is known to be short.
+    ///
+    /// Where every instance is out on such a run, it will be back before a thread hand-over would be done: the caller
+    /// looks a few times more before it queues.
     pub(crate) fn take_inline(&self, rows: usize, threshold: Duration) -> Option<Slot> {
+        for _ in 0..INLINE_LOOKS {
+            match self.look_inline(rows, threshold) {
+                Inline::Take(slot) => return Some(slot),
+                Inline::Queue => return None,
+                Inline::LookAgain => (0..INLINE_SPINS).for_each(|_| std::hint::spin_loop()),
+            }
+        }
+        None
+    }
+
+    fn look_inline(&self, rows: usize, threshold: Duration) -> Inline {
         let mut state = self.state.lock();
-        if state.closed || !state.queue.is_empty() {
-            return None;
+        let ordered = state.order.is_some() && state.free.len() < self.instances;
+        let short = || state.cost.estimate(rows).is_some_and(|estimate| estimate < threshold);
+        if state.closed || ordered || !state.queue.is_empty() || !short() {
+            return Inline::Queue;
         }
-        if state.order.is_some() && state.free.len() < self.instances {
-            return None;
-        }
-        let short = state.cost.estimate(rows).is_some_and(|estimate| estimate < threshold);
-        if short { state.free.pop() } else { None }
+        state.free.pop().map_or(Inline::LookAgain, Inline::Take)
     }
 
     /// Gives an instance back after a run. The flag says whether the executor has to be told.
