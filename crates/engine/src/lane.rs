@@ -44,10 +44,6 @@ const INLINE_LOOKS: usize = 16;
 const INLINE_SPINS: usize = 20;
 
 /// What a caller that would run on its own thread finds.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it lives on the stack of the thread that asked"
-)]
 enum Inline {
     Take(Slot),
     LookAgain,
