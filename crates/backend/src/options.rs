@@ -35,7 +35,8 @@ pub struct EngineOptions {
     pub provider_fallback: bool,
     /// GPU of this instance group, where one is used.
     pub device_id: Option<u32>,
-    /// Threads within one operator; 0 shares the process-wide pool, which is sized to the cores.
+    /// Threads within one operator; 0 leaves it to the engine: the process-wide pool, which is sized to the cores, or one
+    /// thread for a model so small that a pool would slow it.
     pub intra_op_threads: usize,
     /// Whether the engine's CPU memory arena is used.
     pub arena: bool,

@@ -38,10 +38,11 @@ impl OnnxModel {
     ) -> Result<Self, BackendError> {
         let path = file_of(&request.path);
         let stamp = Stamp::of(&path)?;
+        let bytes = stamp.length + bytes_beside(&path);
         let mut recipe = Recipe {
             environment,
             path,
-            settings: Settings::read(&request.options)?,
+            settings: Settings::read(&request.options)?.for_model(bytes),
             providers: Provider::read(&request.options)?,
             optimized_cache: request.options.optimized_cache.clone(),
         };
@@ -167,6 +168,21 @@ fn names_of(signature: &ModelSignature) -> Result<Names, crate::api::OrtError> {
 
 fn file_of(path: &Path) -> PathBuf {
     if path.is_dir() { path.join(FILE_IN_FOLDER) } else { path.to_path_buf() }
+}
+
+/// Bytes in the files beside a model file that are no models themselves: its external weights, if it has any.
+fn bytes_beside(path: &Path) -> u64 {
+    let Some(entries) = path.parent().and_then(|folder| fs::read_dir(folder).ok()) else {
+        return 0;
+    };
+    let beside = entries
+        .flatten()
+        .filter(|entry| entry.path().extension().is_none_or(|name| name != "onnx"));
+    beside
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(fs::Metadata::is_file)
+        .map(|file| file.len())
+        .sum()
 }
 
 /// What tells that a file is still the one that was loaded.

@@ -12,6 +12,10 @@ use crate::session::os_path;
 /// Prefixes of model parameters that are handed to the session's configuration as they are.
 const PASSED_ON: [&str; 3] = ["session.", "optimization.", "ep."];
 
+/// Models smaller than this run each operator on the thread that calls: waking a second one costs more than it saves.
+/// Measured on two cores with a perceptron of 0.6 MB, one row: 0.17 ms a run on the shared pool, 0.012 ms on one thread.
+const SMALL_MODEL_BYTES: u64 = 4 << 20;
+
 /// Options for making a session.
 #[derive(Debug)]
 pub(crate) struct SessionOptions(NonNull<sys::OrtSessionOptions>);
@@ -58,6 +62,14 @@ impl Settings {
                 .map(|(key, value)| (key.clone(), value.clone()))
                 .collect(),
         })
+    }
+
+    /// The same settings for a model file of `bytes`: one whose threads nobody has set runs on one thread if it is small.
+    pub(crate) fn for_model(mut self, bytes: u64) -> Self {
+        if self.intra_op_threads == 0 && self.inter_op_threads == 0 && bytes < SMALL_MODEL_BYTES {
+            self.intra_op_threads = 1;
+        }
+        self
     }
 
     /// What of the settings an optimised model depends on, besides the level.
@@ -191,6 +203,15 @@ mod tests {
         .unwrap();
         assert_eq!((settings.intra_op_threads, settings.arena), (3, false));
         assert_eq!(settings.config, [("session.set_denormal_as_zero".to_owned(), "1".to_owned())]);
+    }
+
+    #[test]
+    fn small_models_run_on_one_thread_unless_told_otherwise() {
+        let unset = Settings::read(&options(&[])).unwrap();
+        assert_eq!(unset.clone().for_model(SMALL_MODEL_BYTES - 1).intra_op_threads, 1);
+        assert_eq!(unset.for_model(SMALL_MODEL_BYTES).intra_op_threads, 0);
+        let set = Settings::read(&options(&[("intra_op_thread_count", "3")])).unwrap();
+        assert_eq!(set.for_model(1).intra_op_threads, 3);
     }
 
     #[test]
