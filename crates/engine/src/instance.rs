@@ -1,8 +1,8 @@
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use adulis_backend::{BackendError, BatchInput, Execution, Interrupt, Model, ModelInstance};
+use adulis_telemetry::panic_message;
 
 /// A place for one instance of a model. The instance itself may be missing after a panic or a fault; the next run
 /// makes a new one.
@@ -77,11 +77,4 @@ impl Slot {
             tracing::error!("a backend panicked again while its broken instance was dropped");
         }
     }
-}
-
-/// The text of a panic.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_owned())
 }

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use adulis_backend::{Backend, BackendError, LoadRequest, Model};
 use adulis_repository::{ModelEntry, ModelVersion};
-use adulis_telemetry::ModelLabels;
+use adulis_telemetry::{ModelLabels, panic_message};
 
 use crate::admission::Interface;
 use crate::engine::Engine;
-use crate::instance::{Slot, panic_message};
+use crate::instance::Slot;
 use crate::lane::Lane;
 use crate::plan::{self, Plan};
 use crate::serving::ServingModel;

@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use adulis_protocol::status::grpc_code;
-use adulis_telemetry::{is_request_id, next_request_id};
+use adulis_telemetry::{causes, is_request_id, next_request_id, panic_message};
 use adulis_types::{ErrorKind, Fault, Retry};
 use futures_util::FutureExt;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
@@ -130,20 +130,5 @@ pub(crate) fn refuse(call: &mut Call, fault: &Fault) -> Status {
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Fault {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    let message = text.unwrap_or("not text").to_owned();
-    GrpcError::Panicked { message }.into()
-}
-
-/// An error and its sources in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
+    GrpcError::Panicked { message: panic_message(panic) }.into()
 }

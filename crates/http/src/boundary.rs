@@ -1,11 +1,10 @@
 //! The one place where outcomes become responses: statuses, headers, logs, caught panics.
 
-use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
-use adulis_telemetry::{is_request_id, next_request_id};
+use adulis_telemetry::{causes, is_request_id, next_request_id, panic_message};
 use adulis_types::{ErrorKind, Retry};
 use axum::body::Body;
 use axum::extract::Request;
@@ -121,22 +120,4 @@ fn refuse(refusal: &Refusal, request_id: &str) -> Response {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     response
-}
-
-/// An error and its sources in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("not text").to_owned()
 }

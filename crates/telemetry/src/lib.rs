@@ -3,6 +3,7 @@
 //! Metric names live in one file ([`ServingMetrics`], [`ProcessMetrics`]), not as literals in the code that counts. Handles for
 //! one model are looked up once and then updated with plain atomic additions: no lock on the request path.
 
+mod cause;
 mod histogram;
 mod logging;
 mod process;
@@ -10,6 +11,7 @@ mod registry;
 mod request_id;
 mod serving;
 
+pub use cause::{causes, panic_message};
 pub use histogram::{DurationHistogram, RowsHistogram};
 pub use logging::{LogFormat, LogOptions, LoggingError, init_logging};
 pub use process::ProcessMetrics;
