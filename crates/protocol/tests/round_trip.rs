@@ -113,7 +113,10 @@ prop_compose! {
         request.outputs = output_parameters
             .into_iter()
             .enumerate()
-            .map(|(index, parameters)| RequestedOutput { name: Name::from(format!("out {index}")), parameters })
+            .map(|(index, parameters)| RequestedOutput {
+                parameters,
+                ..RequestedOutput::new(format!("out {index}"))
+            })
             .collect();
         request
     }
@@ -139,8 +142,9 @@ prop_compose! {
 
 /// All of a request but the time at which it arrived.
 fn of_request(request: &InferRequest) -> String {
-    let InferRequest { model, id, parameters, inputs, outputs, priority, timeout, arrived: _ } = request;
-    format!("{model:?} {id:?} {parameters:?} {inputs:?} {outputs:?} {priority} {timeout:?}")
+    let InferRequest { model, id, parameters, inputs, outputs, priority, sequence, timeout, arrived: _ } =
+        request;
+    format!("{model:?} {id:?} {parameters:?} {inputs:?} {outputs:?} {priority} {sequence:?} {timeout:?}")
 }
 
 fn has_no_json(datatype: DataType) -> bool {

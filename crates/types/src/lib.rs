@@ -1,17 +1,25 @@
 //! What travels between the frontends and the engine: requests, responses, metadata, errors, and the
 //! [`InferenceService`] trait that joins the two sides. No I/O, no codec, no scheduling.
 
+mod control;
 mod error;
 mod metadata;
 mod parameters;
 mod request;
 mod response;
+mod sequence;
 mod service;
+mod statistics;
 
 pub use compact_str::CompactString as Name;
+pub use control::{IndexEntry, IndexQuery, LoadModel, ModelConfigDocument, ModelState, UnloadModel};
 pub use error::{ErrorKind, Failure, Fault, Retry, ServiceError};
 pub use metadata::{ModelMetadata, ServerMetadata, TensorMetadata};
 pub use parameters::{ParameterValue, Parameters};
 pub use request::{InferRequest, InputTensor, ModelRef, RequestedOutput};
 pub use response::{InferResponse, OutputTensor, StageTimings};
-pub use service::{BoxFuture, InferenceService};
+pub use sequence::{Sequence, SequenceId};
+pub use service::{BoxFuture, InferenceService, ResponseStream};
+pub use statistics::{
+    BatchStatistics, DurationStatistic, InferenceStatistics, ModelStatistics, ResponseStatistics,
+};

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use adulis_tensor::Tensor;
 
-use crate::{Name, Parameters};
+use crate::{Name, Parameters, Sequence};
 
 /// A model as a request names it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -36,6 +36,8 @@ pub struct InferRequest {
     pub outputs: Vec<RequestedOutput>,
     /// Priority level, 1 highest; 0 means the model's default (`priority` parameter).
     pub priority: u64,
+    /// Where the request stands in a sequence; `None` where it is of none.
+    pub sequence: Option<Sequence>,
     /// How long the client waits, counted from `arrived`: the least of the `timeout` parameter, `grpc-timeout` and
     /// the timeout header.
     pub timeout: Option<Duration>,
@@ -54,6 +56,7 @@ impl InferRequest {
             inputs: Vec::new(),
             outputs: Vec::new(),
             priority: 0,
+            sequence: None,
             timeout: None,
             arrived: Instant::now(),
         }
@@ -79,6 +82,16 @@ pub struct InputTensor {
 pub struct RequestedOutput {
     /// The output's name.
     pub name: Name,
+    /// The k highest values as classes (`classification` parameter) instead of the tensor; 0 asks for the tensor.
+    pub classification: usize,
     /// Parameters that the codec did not take.
     pub parameters: Parameters,
+}
+
+impl RequestedOutput {
+    /// The output `name`, as the model gives it.
+    #[must_use]
+    pub fn new(name: impl Into<Name>) -> Self {
+        Self { name: name.into(), classification: 0, parameters: Parameters::default() }
+    }
 }

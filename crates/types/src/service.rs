@@ -1,20 +1,41 @@
 use std::future::Future;
 use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
-use crate::{Fault, InferRequest, InferResponse, ModelMetadata, ModelRef, ServerMetadata};
+use futures_core::Stream;
+
+use crate::{
+    ErrorKind, Failure, Fault, IndexEntry, IndexQuery, InferRequest, InferResponse, LoadModel,
+    ModelConfigDocument, ModelMetadata, ModelRef, ModelStatistics, ServerMetadata, UnloadModel,
+};
 
 /// A boxed future, so that the service can be an object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What the frontends serve. The engine is one; embedders may bring their own or wrap it.
+/// Answers of one request, any number of them; ends after the last, or with an error.
+///
+/// Dropping it cancels what is not answered yet.
+pub type ResponseStream<'a> = Pin<Box<dyn Stream<Item = Result<InferResponse, Fault>> + Send + 'a>>;
+
+/// What the frontends serve. The engine is one; embedders may bring their own or wrap it, and need only write what has no
+/// default: the rest answers that it is not supported.
 pub trait InferenceService: Send + Sync + 'static {
     /// Answers one request.
     ///
     /// Dropping the future cancels the request: it leaves the queue, or its result is dropped if it is being executed.
     ///
     /// # Errors
-    /// A [`Fault`] whose kind decides the status that the client sees.
+    /// A [`Fault`] whose kind decides the status that the client sees; [`ErrorKind::Unsupported`] for a decoupled model,
+    /// which may answer any number of times.
     fn infer(&self, request: InferRequest) -> BoxFuture<'_, Result<InferResponse, Fault>>;
+
+    /// Answers one request as many times as the model does: once, where it is not decoupled.
+    ///
+    /// # Errors
+    /// As [`InferenceService::infer`], as the stream's last item.
+    fn infer_stream(&self, request: InferRequest) -> ResponseStream<'_> {
+        Box::pin(Once(Some(self.infer(request))))
+    }
 
     /// Whether the process works at all.
     fn live(&self) -> bool {
@@ -27,7 +48,7 @@ pub trait InferenceService: Send + Sync + 'static {
     /// Whether this model (this version of it, where one is named) is ready to answer.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::NotFound`] for a model or version that is not there.
+    /// [`ErrorKind::NotFound`] for a model or version that is not there.
     fn model_ready(&self, model: &ModelRef) -> Result<bool, Fault>;
 
     /// Name, version and extensions of the server.
@@ -36,7 +57,74 @@ pub trait InferenceService: Send + Sync + 'static {
     /// Inputs and outputs of a model.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::NotFound`] for a model or version that is not there,
-    /// [`crate::ErrorKind::Unavailable`] for one that failed to load or is still loading.
+    /// [`ErrorKind::NotFound`] for a model or version that is not there,
+    /// [`ErrorKind::Unavailable`] for one that failed to load or is still loading.
     fn model_metadata(&self, model: &ModelRef) -> Result<ModelMetadata, Fault>;
+
+    /// A model's configuration as it is in effect.
+    ///
+    /// # Errors
+    /// As [`InferenceService::model_metadata`].
+    fn model_config(&self, model: &ModelRef) -> Result<ModelConfigDocument, Fault> {
+        let _ = model;
+        Err(unsupported("model configuration"))
+    }
+
+    /// Statistics of one model version, of all versions of a model, or of all models: those that are loaded, by name
+    /// and version.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] for a model or version that is not there.
+    fn statistics(&self, model: Option<&ModelRef>) -> Result<Vec<ModelStatistics>, Fault> {
+        let _ = model;
+        Err(unsupported("statistics"))
+    }
+
+    /// The models of all repositories, by name and version.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where the service has no repositories.
+    fn repository_index(&self, query: &IndexQuery) -> Result<Vec<IndexEntry>, Fault> {
+        let _ = query;
+        Err(unsupported("the model repository extension"))
+    }
+
+    /// Loads a model, or loads it again: the old one answers until the new one is ready, and goes on if that fails.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] where the model cannot be loaded, with the reason, or where models are not loaded on
+    /// request.
+    fn load_model(&self, request: LoadModel) -> BoxFuture<'_, Result<(), Fault>> {
+        let _ = request;
+        Box::pin(std::future::ready(Err(unsupported("the model repository extension"))))
+    }
+
+    /// Unloads a model: it takes no more requests, and those it has are answered.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] where models are not unloaded on request. Not for a model that is not loaded.
+    fn unload_model(&self, request: UnloadModel) -> BoxFuture<'_, Result<(), Fault>> {
+        let _ = request;
+        Box::pin(std::future::ready(Err(unsupported("the model repository extension"))))
+    }
+}
+
+fn unsupported(what: &str) -> Fault {
+    Failure::new(ErrorKind::Unsupported, format!("{what} is not supported by this service")).into()
+}
+
+/// The stream of a single answer.
+struct Once<'a>(Option<BoxFuture<'a, Result<InferResponse, Fault>>>);
+
+impl Stream for Once<'_> {
+    type Item = Result<InferResponse, Fault>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(answer) = &mut self.0 else {
+            return Poll::Ready(None);
+        };
+        let item = ready!(answer.as_mut().poll(context));
+        self.0 = None;
+        Poll::Ready(Some(item))
+    }
 }

@@ -32,7 +32,7 @@ fn input(name: &str, shape: &[usize]) -> InputTensor {
 }
 
 fn output(name: &str) -> RequestedOutput {
-    RequestedOutput { name: name.into(), parameters: adulis_types::Parameters::default() }
+    RequestedOutput::new(name)
 }
 
 fn refusal(inputs: Vec<InputTensor>) -> String {

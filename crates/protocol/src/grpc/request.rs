@@ -85,7 +85,7 @@ fn decode_output(output: InferRequestedOutputTensor, index: usize) -> Parsed<Req
         return Err(label(Side::Output, index, name).problem(TensorProblem::SharedMemory));
     }
     parameters::take_flag(&mut parameters, BINARY_DATA)?;
-    Ok(RequestedOutput { name, parameters })
+    Ok(RequestedOutput { parameters, ..RequestedOutput::new(name) })
 }
 
 /// Encodes a request, as a client sends it: every input as raw bytes, without a copy.

@@ -160,5 +160,5 @@ fn read_output(
     if let Some(binary) = take_flag(&mut parameters, BINARY_DATA)? {
         format.set(name.clone(), binary);
     }
-    Ok(RequestedOutput { name, parameters })
+    Ok(RequestedOutput { parameters, ..RequestedOutput::new(name) })
 }
