@@ -150,7 +150,7 @@ impl Adulis {
     /// (`tokio::task::spawn_blocking`, or before the runtime starts).
     pub fn load(&self) {
         let started = Instant::now();
-        for note in &self.scan.notes {
+        for note in self.scan.empty.iter().chain(&self.scan.notes) {
             tracing::warn!("{note}");
         }
         for problem in self.scan.failed.iter().flat_map(|failed| &failed.problems) {
@@ -166,7 +166,9 @@ impl Adulis {
         let ready = models.iter().filter(|model| model.state == adulis_engine::ModelState::Ready).count();
         let (failed, milliseconds) =
             (models.len() - ready, u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-        if self.service.ready() {
+        if models.is_empty() && !self.scan.empty.is_empty() {
+            tracing::warn!(models = 0, "ready, and no model to serve: see the folders that are named above");
+        } else if self.service.ready() {
             tracing::info!(models = ready, failed, milliseconds, "ready");
         } else {
             tracing::error!(

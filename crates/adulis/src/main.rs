@@ -34,15 +34,15 @@ fn run_serve(args: &ServeArgs) -> anyhow::Result<u8> {
             return Ok(EXIT_CONFIGURATION);
         }
     };
-    let Loaded { config, notes, .. } = loaded;
     if args.print_config {
-        write!(std::io::stdout(), "{}", config.to_toml())?;
+        write!(std::io::stdout(), "{}", loaded.config.to_toml())?;
         return Ok(EXIT_OK);
     }
     if args.check_config {
-        writeln!(std::io::stdout(), "OK")?;
+        check::check_config(&loaded, &mut std::io::stdout())?;
         return Ok(EXIT_OK);
     }
+    let Loaded { config, notes, .. } = loaded;
     if config.repositories.is_empty() {
         complain("error: no models: name a model file, a model's folder or a repository: adulis serve PATH");
         return Ok(EXIT_CONFIGURATION);

@@ -42,6 +42,8 @@ pub struct Scan {
     pub failed: Vec<FailedModel>,
     /// Problems of no one model, such as a path that is not there.
     pub problems: Vec<Problem>,
+    /// Repositories in which nothing looks like a model, with the layout that was expected: no error, and hardly meant.
+    pub empty: Vec<Problem>,
     /// What was ignored and stops nothing: worth a line in the log.
     pub notes: Vec<Problem>,
 }

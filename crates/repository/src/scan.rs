@@ -13,6 +13,10 @@ use folder::{Folder, Kind};
 /// The model file's name where nothing else is configured.
 const MODEL_FILE: &str = "model.onnx";
 
+/// What to do about a repository without models.
+const EXPECTED_LAYOUT: &str = "expected MODEL/1/model.onnx, MODEL/model.onnx, MODEL with a config.pbtxt or model.toml, or \
+                               loose *.onnx files in it";
+
 /// Looks through model files, model folders and model repositories.
 ///
 /// - A file `foo.onnx` is model `foo`, version 1. A file in a version's folder, `digits/2/model.onnx`, is that version of
@@ -22,7 +26,7 @@ const MODEL_FILE: &str = "model.onnx";
 ///   skipped.
 ///
 /// Finds everything that is wrong at once; a broken model is in [`Scan::failed`] and stops no other. A name that is there
-/// twice fails in both places. Links that lead out of a repository are refused; what is named directly may be a link.
+/// twice fails in both places. A repository in which nothing looks like a model is in [`Scan::empty`]. Links that lead out of a repository are refused; what is named directly may be a link.
 ///
 /// Cost: about five system calls per model.
 #[must_use]
@@ -47,6 +51,7 @@ struct Search {
     found: BTreeMap<String, Vec<Found>>,
     seen: BTreeSet<PathBuf>,
     problems: Vec<Problem>,
+    empty: Vec<Problem>,
     notes: Vec<Problem>,
 }
 
@@ -87,27 +92,35 @@ impl Search {
     }
 
     fn repository(&mut self, path: &Path, canonical: &Path, folder: &Folder) {
-        let before = self.found.len() + self.problems.len();
+        let mut is_empty = true;
         for entry in &folder.entries {
             let inner = path.join(&entry.name);
             let Some(name) = entry.name.to_str() else {
+                is_empty = false;
                 self.problems.push(Problem::of_path(inner, "the name is not valid UTF-8"));
                 continue;
             };
             match entry.kind {
-                Kind::File if model::is_model_file(&inner) => self.loose_file(&inner, canonical),
+                Kind::File if model::is_model_file(&inner) => {
+                    is_empty = false;
+                    self.loose_file(&inner, canonical);
+                }
                 Kind::Folder => match Folder::read(&inner) {
                     Ok(folder) if folder.holds_nothing() => {
                         let message = "holds no model: no version folder, no model.onnx and no configuration";
                         self.notes.push(Problem::of_path(inner, message));
                     }
-                    _ => self.model(name.to_owned(), &inner, canonical),
+                    _ => {
+                        is_empty = false;
+                        self.model(name.to_owned(), &inner, canonical);
+                    }
                 },
                 Kind::File | Kind::Other => {}
             }
         }
-        if self.found.len() + self.problems.len() == before {
-            self.notes.push(Problem::of_path(path, "the repository holds no models"));
+        if is_empty {
+            self.empty
+                .push(Problem::of_path(path, "no model was found in this folder").remedy(EXPECTED_LAYOUT));
         }
     }
 
@@ -157,8 +170,9 @@ impl Search {
     }
 
     fn finish(self) -> Scan {
-        let mut scan = Scan { problems: self.problems, notes: self.notes, ..Scan::default() };
-        for (name, mut found) in self.found {
+        let Self { found, problems, empty, notes, .. } = self;
+        let mut scan = Scan { problems, empty, notes, ..Scan::default() };
+        for (name, mut found) in found {
             if found.len() > 1 {
                 let problems = duplicates(&name, found);
                 scan.failed.push(FailedModel { name, problems });

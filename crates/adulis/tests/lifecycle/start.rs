@@ -85,6 +85,24 @@ async fn a_path_that_is_not_there_is_a_mistake_of_usage() {
 }
 
 #[tokio::test]
+async fn a_folder_without_a_model_is_told_with_the_layout_that_was_expected() {
+    let repository = TestRepository::new().unwrap();
+    std::fs::create_dir(repository.path().join("pictures")).unwrap();
+    let server = serve(&repository, &[]);
+    server.ready().await;
+    let folder = repository.path().to_str().unwrap();
+    server
+        .logged(&[
+            "WARN",
+            folder,
+            "no model was found in this folder",
+            "MODEL/1/model.onnx",
+        ])
+        .await;
+    server.logged(&["WARN", "ready, and no model to serve"]).await;
+}
+
+#[tokio::test]
 async fn an_unknown_key_is_told_with_the_one_that_was_meant() {
     let repository = one_model();
     let file = repository.path().join("adulis.toml");

@@ -37,6 +37,7 @@ fn told(root: &Path, paths: &[&str]) -> Vec<String> {
         }
     }
     lines.extend(scan.problems.iter().map(|problem| format!("problem {problem}")));
+    lines.extend(scan.empty.iter().map(|empty| format!("empty {empty}")));
     lines.extend(scan.notes.iter().map(|note| format!("note {note}")));
     let prefix = format!("{}/", root.display());
     lines.iter().map(|line| line.replace(&prefix, "")).collect()
@@ -118,10 +119,33 @@ fn repositories() {
         ]
     );
     assert_eq!(told(root.path(), &["repo/a"]), ["a v10=repo/a/10/model.onnx"]);
-    assert_eq!(
-        told(root.path(), &["repo/pictures"]),
-        ["note repo/pictures: the repository holds no models"]
-    );
+}
+
+#[test]
+fn repositories_without_a_model() {
+    let root = tree(&[
+        "none/",
+        "pictures/cat.png",
+        "nested/deeper/a/1/model.onnx",
+        "one/a/1/model.onnx",
+    ]);
+    let empty = |path: &str| {
+        format!(
+            "empty {path}: no model was found in this folder; expected MODEL/1/model.onnx, MODEL/model.onnx, MODEL with \
+             a config.pbtxt or model.toml, or loose *.onnx files in it"
+        )
+    };
+    assert_eq!(told(root.path(), &["none", "pictures"]), [empty("none"), empty("pictures")]);
+    let inner = "note nested/deeper: holds no model: no version folder, no model.onnx and no configuration";
+    assert_eq!(told(root.path(), &["nested"]), [empty("nested"), inner.to_owned()]);
+    assert!(scan(&[root.path().join("one")]).empty.is_empty());
+}
+
+#[test]
+fn a_repository_of_names_that_another_has_too_is_not_empty() {
+    let root = tree(&["one/a/1/model.onnx", "two/a/1/model.onnx"]);
+    let scan = scan(&["one", "two"].map(|path| root.path().join(path)));
+    assert_eq!((scan.failed.len(), scan.empty), (1, Vec::new()));
 }
 
 #[test]
