@@ -12,6 +12,7 @@ use adulis_types::{
 use parking_lot::Mutex;
 
 use crate::executor::Executor;
+use crate::handover::InlineLimits;
 use crate::settings::or_cores;
 use crate::table::{ModelStatus, ModelTable};
 use crate::{EngineError, Settings};
@@ -26,6 +27,7 @@ pub struct Engine {
     pub(crate) table: ModelTable,
     pub(crate) executor: Arc<Executor>,
     pub(crate) metrics: ServingMetrics,
+    inline: InlineLimits,
     threads: Mutex<Vec<JoinHandle<()>>>,
     loading: AtomicBool,
     draining: AtomicBool,
@@ -44,8 +46,10 @@ impl Engine {
         let metrics = ServingMetrics::register(registry);
         let executor = Executor::new(metrics.clone());
         let threads = executor.start(or_cores(settings.execution_threads))?;
+        let inline = InlineLimits::new(settings.inline_threshold);
         Ok(Arc::new(Self {
             settings,
+            inline,
             backends,
             table: ModelTable::default(),
             executor,
@@ -91,7 +95,7 @@ impl Engine {
             self.metrics.refused(error.kind().as_str());
         })?;
         let _in_flight = InFlight::new(&self.metrics);
-        serving.answer(&self.executor, request, self.settings.inline_threshold).await
+        serving.answer(&self.executor, request, self.inline).await
     }
 }
 

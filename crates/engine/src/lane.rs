@@ -9,6 +9,7 @@ use adulis_batcher::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::handover::InlineLimits;
 use crate::instance::Slot;
 use crate::job::{Job, Reply};
 
@@ -22,6 +23,8 @@ pub(crate) struct Lane {
     /// With a queue delay, a waiting lane is looked at again only when this many rows are there.
     wake_rows: usize,
     instances: usize,
+    /// Whether requests are held back for a fuller batch.
+    delays: bool,
 }
 
 struct State {
@@ -89,6 +92,7 @@ impl Lane {
         slots: Vec<Slot>,
         cost: CostModel,
     ) -> Self {
+        let delays = !policy.max_queue_delay.is_zero();
         let wake_rows = policy.preferred_batch_sizes.iter().copied().min().unwrap_or(policy.max_batch_size);
         let state = State {
             queue: BatchQueue::new(policy),
@@ -102,7 +106,7 @@ impl Lane {
             free: slots,
         };
         let instances = state.free.len();
-        Self { ids: AtomicU64::new(0), state: Mutex::new(state), wake_rows, instances }
+        Self { ids: AtomicU64::new(0), state: Mutex::new(state), wake_rows, instances, delays }
     }
 
     /// The id of the next job.
@@ -148,11 +152,11 @@ impl Lane {
 
     /// Takes an instance for a run on the caller's own thread: only if nobody waits, and the run is known to be short.
     ///
-    /// Where every instance is out on such a run, it will be back before a thread hand-over would be done: the caller
-    /// looks a few times more before it queues.
-    pub(crate) fn take_inline(&self, rows: usize, threshold: Duration) -> Option<Slot> {
+    /// Where every instance is out on a run that is short even for a busy model, one will be back before a thread hand-over
+    /// would be done: the caller looks a few times more before it queues.
+    pub(crate) fn take_inline(&self, rows: usize, limits: InlineLimits) -> Option<Slot> {
         for _ in 0..INLINE_LOOKS {
-            match self.look_inline(rows, threshold) {
+            match self.look_inline(rows, limits) {
                 Inline::Take(slot) => return Some(slot),
                 Inline::Queue => return None,
                 Inline::LookAgain => (0..INLINE_SPINS).for_each(|_| std::hint::spin_loop()),
@@ -161,14 +165,20 @@ impl Lane {
         None
     }
 
-    fn look_inline(&self, rows: usize, threshold: Duration) -> Inline {
+    fn look_inline(&self, rows: usize, limits: InlineLimits) -> Inline {
         let mut state = self.state.lock();
-        let ordered = state.order.is_some() && state.free.len() < self.instances;
-        let short = || state.cost.estimate(rows).is_some_and(|estimate| estimate < threshold);
-        if state.closed || ordered || !state.queue.is_empty() || !short() {
+        let alone = state.free.len() == self.instances;
+        if state.closed || !state.queue.is_empty() || (state.order.is_some() && !alone) {
             return Inline::Queue;
         }
-        state.free.pop().map_or(Inline::LookAgain, Inline::Take)
+        let Some(estimate) = state.cost.estimate(rows) else {
+            return Inline::Queue;
+        };
+        // Who configures a delay wants requests to wait for company.
+        if estimate < limits.busy || (alone && !self.delays && estimate < limits.alone) {
+            return state.free.pop().map_or(Inline::LookAgain, Inline::Take);
+        }
+        Inline::Queue
     }
 
     /// Gives an instance back after a run. The flag says whether the executor has to be told.

@@ -20,6 +20,7 @@ mod admission;
 mod engine;
 mod error;
 mod executor;
+mod handover;
 mod instance;
 mod job;
 mod lane;

@@ -36,7 +36,11 @@ impl Server {
 
 /// No run on the caller's thread, so that everything goes through the queue.
 fn queued() -> Settings {
-    Settings { inline_threshold: Duration::ZERO, execution_threads: 2, ..Settings::default() }
+    Settings {
+        inline_threshold: Some(Duration::ZERO),
+        execution_threads: 2,
+        ..Settings::default()
+    }
 }
 
 fn entry(name: &str, parameters: &[(&str, &str)]) -> ModelEntry {
@@ -342,4 +346,30 @@ async fn dropping_the_engine_lets_the_running_batch_finish() {
     tokio::time::sleep(Duration::from_millis(10)).await;
     drop(server);
     assert_eq!(value(&waiting.await.unwrap().unwrap()), 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_run_shorter_than_a_hand_over_is_done_at_once_unless_others_ask_or_a_delay_is_configured() {
+    let settings = Settings { inline_threshold: Some(Duration::from_millis(100)), ..Settings::default() };
+    let delay = [("execute_delay_microseconds", "5000")];
+    let mut patient = entry("patient", &delay);
+    patient.config.dynamic_batching =
+        Some(DynamicBatching { max_queue_delay: Duration::from_micros(100), ..DynamicBatching::default() });
+    let server = Server::start(settings, &[entry("m", &delay), patient]);
+    let queued = |model: &str| {
+        let name = "adulis_inference_stage_duration_seconds_count";
+        server.metric(&format!("{name}{{model=\"{model}\",version=\"1\",stage=\"queue\"}}"))
+    };
+
+    server.engine.infer(request("m", 1, 1)).await.unwrap();
+    assert_eq!(queued("m"), 0.0, "nobody else asked");
+    server.engine.infer(request("patient", 1, 1)).await.unwrap();
+    assert_eq!(queued("patient"), 1.0, "a delay is configured");
+
+    for answer in infer_all(&server.engine, (0..16).map(|index| request("m", 1, index)).collect()).await {
+        answer.unwrap();
+    }
+    let runs = server.metric("adulis_executions_total{model=\"m\",version=\"1\"}");
+    assert!(queued("m") >= 12.0, "{} of 16 were queued", queued("m"));
+    assert!(runs <= 9.0, "17 requests took {runs} runs");
 }
