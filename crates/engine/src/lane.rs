@@ -25,6 +25,8 @@ pub(crate) struct Lane {
     instances: usize,
     /// Whether requests are held back for a fuller batch.
     delays: bool,
+    /// Holds replies back where the model wants them in order; it has a lock of its own, since only such models need it.
+    order: Option<Mutex<OrderedRelease<Replies>>>,
 }
 
 struct State {
@@ -37,7 +39,6 @@ struct State {
     running: Vec<Running>,
     cost: CostModel,
     runs: u64,
-    order: Option<OrderedRelease<Replies>>,
     closed: bool,
 }
 
@@ -101,12 +102,20 @@ impl Lane {
             waiting: false,
             cost,
             runs: 0,
-            order: (preserve_ordering && slots.len() > 1).then(OrderedRelease::new),
             closed: false,
             free: slots,
         };
         let instances = state.free.len();
-        Self { ids: AtomicU64::new(0), state: Mutex::new(state), wake_rows, instances, delays }
+        // A single instance answers in order by itself.
+        let order = (preserve_ordering && instances > 1).then(Mutex::default);
+        Self {
+            ids: AtomicU64::new(0),
+            state: Mutex::new(state),
+            wake_rows,
+            instances,
+            delays,
+            order,
+        }
     }
 
     /// The id of the next job.
@@ -168,7 +177,7 @@ impl Lane {
     fn look_inline(&self, rows: usize, limits: InlineLimits) -> Inline {
         let mut state = self.state.lock();
         let alone = state.free.len() == self.instances;
-        if state.closed || !state.queue.is_empty() || (state.order.is_some() && !alone) {
+        if state.closed || !state.queue.is_empty() || (self.order.is_some() && !alone) {
             return Inline::Queue;
         }
         let Some(estimate) = state.cost.estimate(rows) else {
@@ -192,20 +201,16 @@ impl Lane {
         state.schedule()
     }
 
-    /// Puts a batch's replies in order where the model wants that, and returns what may be sent now.
-    pub(crate) fn release(&self, sequence: u64, replies: Replies) -> Vec<Replies> {
-        let mut state = self.state.lock();
-        let mut out = Vec::new();
-        match &mut state.order {
-            None => out.push(replies),
-            Some(order) => order.complete(sequence, replies, &mut out),
-        }
-        out
-    }
-
-    /// Whether [`Lane::release`] does anything.
-    pub(crate) fn ordered(&self) -> bool {
-        self.state.lock().order.is_some()
+    /// Sends a batch's replies, in the order in which batches were bound where the model wants that.
+    pub(crate) fn answer(&self, sequence: u64, replies: Replies) {
+        let Some(order) = &self.order else {
+            return send(replies);
+        };
+        let mut due = Vec::new();
+        let mut order = order.lock();
+        order.complete(sequence, replies, &mut due);
+        // Under the lock, so that no other thread's replies overtake these between their release and here.
+        due.into_iter().for_each(send);
     }
 
     /// The caller of a job is gone: takes it out of the queue (true), or stops its batch if nobody else waits for it.
@@ -227,10 +232,10 @@ impl Lane {
         false
     }
 
-    /// Requests that wait, and how long they would take from now, if that can be said.
-    pub(crate) fn backlog(&self) -> (usize, Option<Duration>) {
+    /// How long what waits would take from now, if that can be said.
+    pub(crate) fn backlog(&self) -> Option<Duration> {
         let state = self.state.lock();
-        (state.queue.len(), state.cost.estimate(state.queue.rows()))
+        state.cost.estimate(state.queue.rows())
     }
 
     /// Takes everything out; what is running goes on.
@@ -266,3 +271,13 @@ impl State {
         }
     }
 }
+
+fn send(replies: Replies) {
+    for (caller, reply) in replies {
+        // A caller that has gone needs no answer; its outputs are dropped here.
+        let _ = caller.send(reply);
+    }
+}
+
+#[cfg(test)]
+mod tests;

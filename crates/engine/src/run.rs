@@ -22,11 +22,7 @@ impl ServingModel {
         // The instance goes back before anybody is told, so that who comes next finds it free.
         let again = self.lane.give_back(slot, rows, infer);
         self.metrics().executing.dec();
-        if self.lane.ordered() {
-            self.lane.release(batch.sequence, replies).into_iter().for_each(send);
-        } else {
-            send(replies);
-        }
+        self.lane.answer(batch.sequence, replies);
         again
     }
 
@@ -163,13 +159,6 @@ impl ServingModel {
             // A caller that has gone needs no answer.
             let _ = job.reply.send(Err(error));
         }
-    }
-}
-
-fn send(replies: Replies) {
-    for (caller, reply) in replies {
-        // A caller that has gone needs no answer; its outputs are dropped here.
-        let _ = caller.send(reply);
     }
 }
 

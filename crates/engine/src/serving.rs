@@ -141,8 +141,7 @@ impl ServingModel {
         let model = self.interface.model.clone();
         match refused.reason {
             RefusedReason::QueueFull { limit, what } => {
-                let (_, backlog) = self.lane.backlog();
-                let retry_after = backlog.unwrap_or(Duration::from_secs(1));
+                let retry_after = self.lane.backlog().unwrap_or(Duration::from_secs(1));
                 EngineError::QueueFull { model, limit, what, retry_after }
             }
             RefusedReason::TooManyRows { rows, max } => EngineError::TooManyRows { model, rows, max },
