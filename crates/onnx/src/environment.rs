@@ -1,6 +1,6 @@
 use std::any::Any;
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ffi::{CString, c_int};
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::ptr::{self, NonNull};
 use std::thread;
@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use crate::api::{OrtError, api, call, filled, owned_text};
 use crate::locate::{Place, Surroundings, not_found};
+use crate::logs;
 use crate::runtime::{NAME, OnnxRuntimeOptions};
 
 /// The engine's environment: its loggers, its thread pool, its memory arena. One per process, never released, because
@@ -110,9 +111,9 @@ impl Environment {
         // logger takes no parameter.
         unsafe {
             call!(CreateEnvWithCustomLoggerAndGlobalThreadPools(
-                log,
+                logs::write,
                 ptr::null_mut(),
-                wanted_level(),
+                logs::level(),
                 c"adulis".as_ptr(),
                 pool.0.as_ptr(),
                 &raw mut env
@@ -210,48 +211,6 @@ fn version_of(library: &Path) -> String {
         })
     };
     version.unwrap_or_else(|| ort::info().to_owned())
-}
-
-/// The least severe level that somebody listens to, asked once: the engine formats every message it is asked for.
-fn wanted_level() -> sys::OrtLoggingLevel {
-    if tracing::enabled!(target: "onnxruntime", tracing::Level::TRACE) {
-        sys::OrtLoggingLevel::ORT_LOGGING_LEVEL_VERBOSE
-    } else {
-        sys::OrtLoggingLevel::ORT_LOGGING_LEVEL_WARNING
-    }
-}
-
-/// The engine's logger. Its errors go out at debug level, because each of them also comes back as the status of the
-/// call that failed and is reported from there, once, with the model's name.
-unsafe extern "system" fn log(
-    _parameter: *mut c_void,
-    severity: sys::OrtLoggingLevel,
-    _category: *const c_char,
-    id: *const c_char,
-    location: *const c_char,
-    message: *const c_char,
-) {
-    let text = |text: *const c_char| {
-        // SAFETY: the engine passes null or C strings that live over this call.
-        (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy())
-    };
-    // A subscriber that panics must not unwind into C.
-    let _ = catch_unwind(AssertUnwindSafe(|| {
-        let message = text(message).unwrap_or_default();
-        let (id, location) = (text(id).unwrap_or_default(), text(location).unwrap_or_default());
-        match severity {
-            sys::OrtLoggingLevel::ORT_LOGGING_LEVEL_FATAL => {
-                tracing::error!(target: "onnxruntime", %id, %location, "{message}");
-            }
-            sys::OrtLoggingLevel::ORT_LOGGING_LEVEL_WARNING => {
-                tracing::warn!(target: "onnxruntime", %id, %location, "{message}");
-            }
-            sys::OrtLoggingLevel::ORT_LOGGING_LEVEL_ERROR => {
-                tracing::debug!(target: "onnxruntime", %id, %location, "{message}");
-            }
-            _ => tracing::trace!(target: "onnxruntime", %id, %location, "{message}"),
-        }
-    }));
 }
 
 /// Text as C takes it.

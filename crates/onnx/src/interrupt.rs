@@ -5,6 +5,7 @@ use ort::sys;
 use parking_lot::Mutex;
 
 use crate::api::{OrtError, api, call, filled};
+use crate::logs;
 
 /// Run options of one instance and the state that makes stopping a run race-free.
 ///
@@ -35,11 +36,9 @@ impl RunControl {
         // SAFETY: the place is written on success.
         unsafe { call!(CreateRunOptions(&raw mut options)) }?;
         let control = Self { options: filled(options, "run options")?, state: Mutex::new(State::Idle) };
-        // Requests decide what a run warns about (an output of another shape than declared, say): a log line each would
-        // let a client fill the disk.
-        let errors_only = sys::OrtLoggingLevel::ORT_LOGGING_LEVEL_ERROR as i32;
+        let level = logs::run_level() as i32;
         // SAFETY: the options are valid until dropped.
-        unsafe { call!(RunOptionsSetRunLogSeverityLevel(control.options.as_ptr(), errors_only)) }?;
+        unsafe { call!(RunOptionsSetRunLogSeverityLevel(control.options.as_ptr(), level)) }?;
         Ok(control)
     }
 

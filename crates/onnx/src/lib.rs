@@ -24,6 +24,7 @@ mod input;
 mod instance;
 mod interrupt;
 mod locate;
+mod logs;
 mod model;
 mod optimized;
 mod output;
