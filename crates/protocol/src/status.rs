@@ -8,6 +8,7 @@ const fn row(kind: ErrorKind) -> (u16, Code) {
     match kind {
         ErrorKind::InvalidArgument => (400, Code::InvalidArgument),
         ErrorKind::NotFound => (404, Code::NotFound),
+        ErrorKind::AlreadyExists => (400, Code::AlreadyExists),
         ErrorKind::Unauthenticated => (401, Code::Unauthenticated),
         ErrorKind::PermissionDenied => (403, Code::PermissionDenied),
         ErrorKind::TooLarge => (413, Code::ResourceExhausted),
@@ -49,6 +50,7 @@ mod tests {
         insta::assert_snapshot!(table.join("\n"), @r"
         invalid_argument   400 InvalidArgument
         not_found          404 NotFound
+        already_exists     400 AlreadyExists
         unauthenticated    401 Unauthenticated
         permission_denied  403 PermissionDenied
         too_large          413 ResourceExhausted

@@ -10,6 +10,8 @@ pub enum ErrorKind {
     InvalidArgument,
     /// No such model, version or route.
     NotFound,
+    /// What was to be made is there already.
+    AlreadyExists,
     /// Who is asking is not known.
     Unauthenticated,
     /// Who is asking may not.
@@ -34,9 +36,10 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind.
-    pub const ALL: [ErrorKind; 12] = [
+    pub const ALL: [ErrorKind; 13] = [
         ErrorKind::InvalidArgument,
         ErrorKind::NotFound,
+        ErrorKind::AlreadyExists,
         ErrorKind::Unauthenticated,
         ErrorKind::PermissionDenied,
         ErrorKind::TooLarge,
@@ -55,6 +58,7 @@ impl ErrorKind {
         match self {
             ErrorKind::InvalidArgument => "invalid_argument",
             ErrorKind::NotFound => "not_found",
+            ErrorKind::AlreadyExists => "already_exists",
             ErrorKind::Unauthenticated => "unauthenticated",
             ErrorKind::PermissionDenied => "permission_denied",
             ErrorKind::TooLarge => "too_large",
