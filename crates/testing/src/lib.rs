@@ -2,14 +2,17 @@
 //!
 //! [`ScriptedService`] stands in for the engine where a frontend is tested by itself; [`TestServer`] is the real binary in a
 //! process of its own, over the models of a [`TestRepository`]; [`RawConnection`] says to a server exactly the bytes that a
-//! test wants said, slowly or cut short, as no well-behaved client would.
+//! test wants said, slowly or cut short, as no well-behaved client would; [`SharedObject`] is shared memory of a client on the
+//! same machine.
 
 mod raw;
 mod repository;
 mod scripted;
 mod server;
+mod shared_object;
 
 pub use raw::{RawConnection, RawResponse};
 pub use repository::{IdentityModel, TestRepository};
 pub use scripted::{Calls, ScriptedService};
 pub use server::{StopSignal, TestServer};
+pub use shared_object::SharedObject;

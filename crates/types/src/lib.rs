@@ -9,6 +9,7 @@ mod request;
 mod response;
 mod sequence;
 mod service;
+mod shared_memory;
 mod statistics;
 
 pub use compact_str::CompactString as Name;
@@ -20,6 +21,7 @@ pub use request::{InferRequest, InputTensor, ModelRef, RequestedOutput};
 pub use response::{InferResponse, OutputTensor, StageTimings};
 pub use sequence::{Sequence, SequenceId};
 pub use service::{BoxFuture, InferenceService, ResponseStream};
+pub use shared_memory::{RegionPlace, RegionSlice, RegionSpec, SharedMemory};
 pub use statistics::{
     BatchStatistics, DurationStatistic, InferenceStatistics, ModelStatistics, ResponseStatistics,
 };
