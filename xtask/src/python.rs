@@ -10,6 +10,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::{cache, debian, process};
 
+/// The oldest Python that everything here works with: what the conformance tests need.
+const OLDEST: (u32, u32) = (3, 11);
+
 const HOW_TO_GET_PYTHON: &str = "install Python 3.11 or newer with venv and pip (Debian, Ubuntu: \
      `apt-get install python3 python3-venv`; Fedora: `dnf install python3-pip`), \
      or name one in ADULIS_PYTHON";
@@ -34,9 +37,10 @@ impl Python {
         if is_ours_to_install && !has_venv(&program) && debian::can_install() {
             debian::install(&["python3", "python3-venv"])?;
         }
-        let script = "import sys; assert sys.version_info >= (3, 11), sys.version; print(sys.version)";
+        let script =
+            format!("import sys; assert sys.version_info >= {OLDEST:?}, sys.version; print(sys.version)");
         let version =
-            process::capture(Command::new(&program).args(["-c", script])).context(HOW_TO_GET_PYTHON)?;
+            process::capture(Command::new(&program).args(["-c", &script])).context(HOW_TO_GET_PYTHON)?;
         if !has_venv(&program) {
             bail!("this Python lacks venv or ensurepip: {HOW_TO_GET_PYTHON}");
         }
@@ -123,6 +127,22 @@ fn has_venv(program: &OsString) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workspace;
+
+    #[test]
+    fn every_text_names_the_same_python() {
+        let wanted = format!("Python {}.{} or newer", OLDEST.0, OLDEST.1);
+        assert!(HOW_TO_GET_PYTHON.contains(&wanted), "the hint does not say {wanted:?}");
+        for file in [
+            "README.md",
+            "CONTRIBUTING.md",
+            "conformance/requirements.txt",
+            "benches/peers/requirements.txt",
+        ] {
+            let text = fs::read_to_string(workspace::root().join(file)).unwrap();
+            assert!(text.contains(&wanted), "{file} does not say {wanted:?}");
+        }
+    }
 
     #[test]
     fn an_interpreter_that_is_missing_has_no_venv() {
