@@ -3,7 +3,6 @@
 mod step;
 mod summary;
 
-use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -58,14 +57,9 @@ pub(crate) fn run(args: &SuiteArgs) -> Result<ExitCode> {
         stopped = args.fail_fast && row.is_failure();
         rows.push(row);
     }
-    eprint!("\n{}", summary::table(&rows));
-    let failed: BTreeSet<&str> = rows.iter().filter(|row| row.is_failure()).map(Row::name).collect();
-    if failed.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let names = failed.into_iter().collect::<Vec<_>>().join(",");
-    eprintln!("\nfailed; to run only this again: cargo xtask test --only {names}");
-    Ok(ExitCode::FAILURE)
+    eprint!("\n{}{}", summary::table(&rows), summary::verdict(&rows));
+    let failed = rows.iter().any(Row::is_failure);
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 #[cfg(test)]

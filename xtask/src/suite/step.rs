@@ -171,7 +171,9 @@ fn deny() -> Result<Command> {
 fn advisories() -> Verdict {
     let fetched = deny().and_then(|mut deny| process::capture(deny.args(["fetch", "db"])));
     if let Err(why) = fetched {
-        return Verdict::NotRun(why.context("the advisory database can't be fetched from here"));
+        return Verdict::NotRun(why.context(
+            "dependencies were NOT checked for known vulnerabilities, because the database of these can't be fetched from here",
+        ));
     }
     let check = |mut deny: Command| process::run(deny.args(["check", "--disable-fetch", "advisories"]));
     deny().and_then(check).map_or_else(Verdict::Failed, |()| Verdict::Passed)

@@ -46,6 +46,11 @@ impl Row {
         self.outcome == Outcome::Failed
     }
 
+    /// True if this machine can't run the step, which by itself does not make the command fail.
+    pub(super) fn is_not_run(&self) -> bool {
+        self.outcome == Outcome::NotRun
+    }
+
     /// The step's name.
     pub(super) fn name(&self) -> &'static str {
         self.step.name()
@@ -59,13 +64,33 @@ pub(super) fn table(rows: &[Row]) -> String {
         let outcome = match row.outcome {
             Outcome::Passed => "ok",
             Outcome::Failed => "FAILED",
-            Outcome::NotRun => "NOT RUN (optional)",
+            Outcome::NotRun => "NOT RUN: impossible here",
             Outcome::Skipped => "left out by a flag",
             Outcome::NotReached => "not reached",
         };
         let seconds = row.took.as_secs_f64();
         // Writing to a string can't fail.
         let _ = writeln!(text, "{:<12} {seconds:>7.1} s  {outcome}", row.name());
+    }
+    text
+}
+
+/// The words under the table, which say what to do next.
+pub(super) fn verdict(rows: &[Row]) -> String {
+    let names = |which: fn(&Row) -> bool| {
+        let names: Vec<&str> = rows.iter().filter(|row| which(row)).map(Row::name).collect();
+        names.join(",")
+    };
+    let (failed, not_run) = (names(Row::is_failure), names(Row::is_not_run));
+    let mut text = String::new();
+    if !not_run.is_empty() {
+        let again = format!("cargo xtask test --only {not_run}");
+        text.push_str(&format!(
+            "\nnot run, so nothing is known of what it checks; where it can run: {again}\n"
+        ));
+    }
+    if !failed.is_empty() {
+        text.push_str(&format!("\nfailed; to run only this again: cargo xtask test --only {failed}\n"));
     }
     text
 }
@@ -88,12 +113,19 @@ mod tests {
         let expected = "\
 fmt              1.5 s  ok
 clippy          61.0 s  FAILED
-advisories       1.0 s  NOT RUN (optional)
+advisories       1.0 s  NOT RUN: impossible here
 test             0.0 s  left out by a flag
 doctest          0.0 s  not reached
 ";
         assert_eq!(table(&rows), expected);
         let failures: Vec<bool> = rows.iter().map(Row::is_failure).collect();
         assert_eq!(failures, [false, true, false, false, false]);
+        let expected = "
+not run, so nothing is known of what it checks; where it can run: cargo xtask test --only advisories
+
+failed; to run only this again: cargo xtask test --only clippy
+";
+        assert_eq!(verdict(&rows), expected);
+        assert_eq!(verdict(&rows[..1]), "");
     }
 }
