@@ -13,7 +13,9 @@ pub(crate) enum HttpError {
     NoRoute { path: String },
     #[error("method {method} is not allowed here")]
     Method { method: http::Method },
-    #[error("content type '{given}' is not supported: send application/json or application/octet-stream")]
+    #[error(
+        "content type '{given}' is not supported: send application/json, application/octet-stream or application/x-protobuf"
+    )]
     ContentType { given: String },
     #[error("content encoding '{given}' is not supported: send gzip, deflate or none")]
     ContentEncoding { given: String },

@@ -20,6 +20,8 @@ mod boundary;
 mod chunks;
 mod coding;
 mod error;
+mod exchange;
+mod form;
 mod infer;
 mod listener;
 mod metrics;

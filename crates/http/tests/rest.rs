@@ -4,7 +4,6 @@
 
 mod support;
 
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use adulis_http::{HttpOptions, ListenerOptions, ResponseCompression, not_found, 
 use adulis_testing::ScriptedService;
 use axum::Router;
 use axum::routing::get;
-use support::{Server, assert_error, binary_body, json_body, tensor};
+use support::{Server, assert_error, binary_body, gunzip, gzip, json_body, tensor};
 
 #[tokio::test]
 async fn health_and_metadata() {
@@ -214,18 +213,6 @@ async fn bodies_over_the_limit_are_413() {
     message.extend(format!("{:x}\r\n{}\r\n", 10_001, "x".repeat(10_001)).bytes());
     connection.send(&message).await.unwrap();
     assert_error(&connection.receive().await.unwrap(), 413, "10000 bytes");
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
-fn gunzip(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(bytes), &mut out).unwrap();
-    out
 }
 
 #[tokio::test]

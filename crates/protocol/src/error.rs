@@ -107,6 +107,26 @@ pub enum Problem {
         /// How many may be there.
         limit: usize,
     },
+    /// The bytes are not the message that belongs here.
+    #[error("invalid message: {reason}")]
+    Wire {
+        /// Why.
+        reason: Cow<'static, str>,
+    },
+    /// The path names one model and the body another.
+    #[error("the body names another model: '{got}'")]
+    OtherModel {
+        /// The body's.
+        got: Name,
+    },
+    /// The path names one version and the body another.
+    #[error("the path names version {path}, the body version {got}")]
+    OtherVersion {
+        /// The path's.
+        path: u64,
+        /// The body's.
+        got: u64,
+    },
     /// The model's version is not one.
     #[error("expected a version number of 1 or more, got '{got}'")]
     Version {

@@ -1,10 +1,12 @@
 //! Protocol Buffers: generated messages, server trait and client of package `inference`, and their conversions.
 
+mod body;
 mod contents;
 mod metadata;
 mod parameter;
 mod request;
 mod response;
+mod wire;
 
 pub use crate::generated::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
 pub use crate::generated::inference::grpc_inference_service_server::{
@@ -12,6 +14,7 @@ pub use crate::generated::inference::grpc_inference_service_server::{
 };
 pub use crate::generated::inference::*;
 
+pub use body::{decode_body, encode_body};
 pub use metadata::{decode_model_metadata, model_metadata, server_metadata};
 pub use request::{decode_infer, encode_request};
 pub use response::{decode_response, encode_infer};

@@ -13,6 +13,7 @@
 #[cfg(target_endian = "big")]
 compile_error!("tensors travel little-endian, and this crate hands out native numbers as they are");
 
+mod body;
 mod error;
 mod generated;
 pub mod grpc;

@@ -1,5 +1,6 @@
 use adulis_types::{ModelRef, Name};
 
+use crate::error::{Parsed, excerpt};
 use crate::{DecodeError, Problem};
 
 /// The model that a request names: versions are text in both protocols, and none, or an empty one, leaves the choice to
@@ -14,10 +15,7 @@ pub fn model_ref(name: impl Into<Name>, version: Option<&str>) -> Result<ModelRe
         Some(text) => match parse(text) {
             Some(version) => Some(version),
             None => {
-                return Err(DecodeError::new(
-                    name,
-                    Problem::Version { got: crate::error::excerpt(text.as_bytes()) },
-                ));
+                return Err(DecodeError::new(name, Problem::Version { got: excerpt(text.as_bytes()) }));
             }
         },
     };
@@ -29,6 +27,17 @@ fn parse(text: &str) -> Option<u64> {
         return None;
     }
     text.parse().ok().filter(|&version| version > 0)
+}
+
+/// Refuses a body that names another model, or another version of it, than its path does.
+pub(crate) fn agree(path: &ModelRef, name: &str, version: Option<u64>) -> Parsed<()> {
+    if name != path.name {
+        return Err(Box::new(Problem::OtherModel { got: excerpt(name.as_bytes()) }));
+    }
+    match (path.version, version) {
+        (Some(path), Some(got)) if path != got => Err(Box::new(Problem::OtherVersion { path, got })),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

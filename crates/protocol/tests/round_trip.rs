@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use adulis_protocol::grpc::{self, ModelInferResponse};
+use adulis_protocol::model_ref;
 use adulis_protocol::rest::{self, OutputFormat, RestBody};
-use adulis_protocol::{grpc, model_ref};
 use adulis_tensor::{DataType, Shape, Tensor, append_element};
 use adulis_types::{
     InferRequest, InferResponse, InputTensor, Name, OutputTensor, ParameterValue, Parameters,
@@ -13,6 +14,7 @@ use adulis_types::{
 use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::sample::select;
+use prost::Message;
 
 /// Data that every form can carry: finite floats, UTF-8 text.
 fn data(datatype: DataType, count: usize) -> BoxedStrategy<Bytes> {
@@ -173,6 +175,20 @@ proptest! {
     fn requests_over_grpc(request in request()) {
         let decoded = grpc::decode_infer(grpc::encode_request(&request)).unwrap();
         prop_assert_eq!(of_request(&decoded), of_request(&request));
+    }
+
+    #[test]
+    fn requests_as_protobuf_bodies(request in request()) {
+        let body = grpc::encode_request(&request).encode_to_vec();
+        let decoded = grpc::decode_body(request.model.clone(), body.into()).unwrap();
+        prop_assert_eq!(of_request(&decoded), of_request(&request));
+    }
+
+    #[test]
+    fn responses_as_protobuf_bodies(response in response()) {
+        let body = Bytes::from(grpc::encode_body(response.clone()).concat());
+        let decoded = grpc::decode_response(ModelInferResponse::decode(body).unwrap()).unwrap();
+        prop_assert_eq!(format!("{decoded:?}"), format!("{response:?}"));
     }
 
     #[test]

@@ -1,0 +1,158 @@
+//! What every way to ask for an inference does around its codec: the body within its limits, the service within its time,
+//! the answer compressed if that is wished.
+
+use std::time::{Duration, Instant};
+
+use adulis_protocol::rest::INFERENCE_HEADER_CONTENT_LENGTH;
+use adulis_types::{InferRequest, InferResponse};
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use smallvec::SmallVec;
+
+use crate::body::{self, BodyPlan};
+use crate::chunks::Chunks;
+use crate::coding::{self, Coding};
+use crate::error::{HttpError, Refusal};
+use crate::router::Rest;
+use crate::timeouts::{self, within};
+
+/// Says where the JSON of a body ends and its binary tensors begin.
+pub(crate) const HEADER_LENGTH: HeaderName = HeaderName::from_static(INFERENCE_HEADER_CONTENT_LENGTH);
+
+/// How much longer than the request's timeout the frontend waits: the service knows where the time went, so it has the
+/// first word.
+const DEADLINE_GRACE: Duration = Duration::from_millis(2);
+
+/// One request for an inference, from its head to its answer.
+pub(crate) struct Exchange<'a> {
+    rest: &'a Rest,
+    arrived: Instant,
+    timeout: Option<Duration>,
+    /// The coding that the client wants its answer in.
+    accepted: Option<Coding>,
+}
+
+/// An encoded answer.
+pub(crate) struct Answer {
+    pub(crate) content_type: HeaderValue,
+    /// Length of the JSON, where binary tensors follow it.
+    pub(crate) header_length: Option<usize>,
+    /// The body.
+    pub(crate) chunks: SmallVec<[Bytes; 4]>,
+}
+
+impl<'a> Exchange<'a> {
+    /// Takes what the headers say about time and compression.
+    ///
+    /// # Errors
+    /// [`HttpError::Header`] for a timeout that is none.
+    pub(crate) fn begin(rest: &'a Rest, headers: &HeaderMap) -> Result<Self, HttpError> {
+        let arrived = Instant::now();
+        let timeout = timeouts::from_headers(headers)?;
+        let accepted = coding::for_response(headers, rest.options.compression);
+        Ok(Self { rest, arrived, timeout, accepted })
+    }
+
+    /// Reads the body, decompressed. Its binary section begins at `header_length`, if it has one.
+    ///
+    /// # Errors
+    /// [`HttpError`] for a body over the limit, too late, cut short or wrongly compressed.
+    pub(crate) async fn read(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        header_length: Option<usize>,
+    ) -> Result<Bytes, HttpError> {
+        let options = &self.rest.options;
+        let coding = coding::of_request(headers)?;
+        let plan = BodyPlan {
+            declared: length_header(headers, &header::CONTENT_LENGTH)?,
+            // The header's length is of the decompressed body.
+            header_length: header_length.filter(|_| coding.is_none()),
+            limit: options.max_body_bytes,
+        };
+        let waited = options.body_timeout;
+        let bytes =
+            within(waited, body::read(body, plan)).await.ok_or(HttpError::BodyTimeout { waited })??;
+        match coding {
+            None => Ok(bytes),
+            Some(coding) => {
+                let plan = BodyPlan { header_length, ..plan };
+                self.rest.codec.inflate(coding, bytes, plan).await
+            }
+        }
+    }
+
+    /// Has the service answer, within the least of all times that were set.
+    ///
+    /// # Errors
+    /// The service's own, and [`HttpError::Deadline`] where it does not answer in time.
+    pub(crate) async fn ask(&self, mut request: InferRequest) -> Result<InferResponse, Refusal> {
+        let Rest { service, options, .. } = self.rest;
+        request.arrived = self.arrived;
+        for timeout in [self.timeout, options.request_timeout].into_iter().flatten() {
+            request.limit_timeout(timeout);
+        }
+        let Some(timeout) = request.timeout else {
+            return Ok(service.infer(request).await?);
+        };
+        let model = request.model.name.clone();
+        let left = timeout.saturating_sub(request.arrived.elapsed()) + DEADLINE_GRACE;
+        match within(left, service.infer(request)).await {
+            Some(outcome) => Ok(outcome?),
+            None => Err(HttpError::Deadline { model, waited: timeout }.into()),
+        }
+    }
+
+    /// Makes the response.
+    ///
+    /// # Errors
+    /// [`HttpError::Compression`], which writing to memory does not give.
+    pub(crate) async fn respond(&self, answer: Answer) -> Result<Response, Refusal> {
+        let Rest { codec, options, .. } = self.rest;
+        let length: usize = answer.chunks.iter().map(Bytes::len).sum();
+        let coding = self.accepted.filter(|_| length >= options.min_compress_bytes);
+        let mut response = match coding {
+            None => Response::new(Body::new(Chunks::new(answer.chunks))),
+            Some(coding) => {
+                let compressed = codec.deflate(coding, answer.chunks).await?;
+                let mut response = Response::new(Body::from(compressed));
+                response.headers_mut().insert(header::CONTENT_ENCODING, coding.header_value());
+                response
+            }
+        };
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, answer.content_type);
+        if let Some(length) = answer.header_length {
+            headers.insert(HEADER_LENGTH, length.into());
+        }
+        Ok(response)
+    }
+}
+
+/// A header that is a length in bytes.
+///
+/// # Errors
+/// [`HttpError::Header`] for what is no whole number.
+pub(crate) fn length_header(headers: &HeaderMap, name: &HeaderName) -> Result<Option<usize>, HttpError> {
+    let Some(value) = headers.get(name) else {
+        return Ok(None);
+    };
+    let text = value.to_str().unwrap_or("").trim();
+    // `parse` alone would take a leading plus sign.
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(length) if digits => Ok(Some(length)),
+        _ => Err(HttpError::Header {
+            name: if *name == HEADER_LENGTH {
+                "inference-header-content-length"
+            } else {
+                "content-length"
+            },
+            given: String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            expected: "a length in bytes",
+        }),
+    }
+}

@@ -1,0 +1,106 @@
+//! Inferences in every form that a body may have, over the wire: what goes in, what comes out, what is refused.
+
+#![allow(clippy::unwrap_used, reason = "test code outside test functions")]
+
+mod support;
+
+use adulis_http::{HttpOptions, ListenerOptions};
+use adulis_protocol::grpc::model_infer_request::InferInputTensor;
+use adulis_protocol::grpc::{ModelInferRequest, ModelInferResponse};
+use prost::Message;
+use support::{Server, assert_error, binary_body, gunzip, gzip, json_body, tensor};
+
+const PROTOBUF: &str = "content-type: application/x-protobuf";
+
+fn protobuf_body(count: usize) -> Vec<u8> {
+    let shape = vec![1, i64::try_from(count).unwrap()];
+    let input = InferInputTensor {
+        name: "INPUT0".into(),
+        datatype: "FP32".into(),
+        shape,
+        ..InferInputTensor::default()
+    };
+    let message = ModelInferRequest {
+        id: "7".into(),
+        inputs: vec![input],
+        raw_input_contents: vec![tensor(count).into()],
+        ..ModelInferRequest::default()
+    };
+    message.encode_to_vec()
+}
+
+fn check_protobuf(body: &[u8], count: usize) {
+    let message = ModelInferResponse::decode(body).unwrap();
+    assert_eq!((message.model_name.as_str(), message.model_version.as_str()), ("echo", "1"));
+    assert_eq!(message.outputs[0].name, "INPUT0");
+    assert_eq!(message.raw_output_contents, [tensor(count)]);
+}
+
+#[tokio::test]
+async fn protobuf_in_and_out() {
+    let server = Server::default().await;
+    for content_type in [PROTOBUF, "Content-Type: application/protobuf"] {
+        for count in [16, 300_000] {
+            let response = server.infer("echo/versions/1", &[content_type], &protobuf_body(count)).await;
+            assert_eq!(response.status, 200, "{}", response.text());
+            assert_eq!(response.header("content-type"), Some("application/x-protobuf"));
+            assert_eq!(response.header("inference-header-content-length"), None);
+            check_protobuf(&response.body, count);
+        }
+    }
+    assert_eq!(server.service.last.lock().as_ref().unwrap().id, "7");
+}
+
+#[tokio::test]
+async fn accept_chooses_the_form_of_the_answer() {
+    let server = Server::default().await;
+    let json = server.infer("echo", &[PROTOBUF, "accept: application/json"], &protobuf_body(4)).await;
+    assert_eq!(json.header("content-type"), Some("application/json"));
+    let body: serde_json::Value = serde_json::from_slice(&json.body).unwrap();
+    assert_eq!(body["outputs"][0]["data"][3].as_f64(), Some(3.0));
+
+    let protobuf = server.infer("echo", &["accept: application/x-protobuf"], &json_body(4)).await;
+    assert_eq!(protobuf.header("content-type"), Some("application/x-protobuf"));
+    check_protobuf(&protobuf.body, 4);
+
+    // What a client sends of itself changes nothing.
+    let (body, header) = binary_body(4);
+    let header = format!("inference-header-content-length: {header}");
+    let binary = server.infer("echo", &[&header, "accept: application/json, */*"], &body).await;
+    assert_eq!(binary.header("content-type"), Some("application/octet-stream"));
+}
+
+#[tokio::test]
+async fn every_form_is_limited_and_compressed_alike() {
+    let options = HttpOptions { max_body_bytes: 100_000, ..HttpOptions::default() };
+    let server = Server::start(options, ListenerOptions::default()).await;
+    for (content_type, body) in [(PROTOBUF, protobuf_body(20_000))] {
+        let headers = [content_type, "content-encoding: gzip", "accept-encoding: gzip"];
+        let response = server.infer("echo", &headers, &gzip(&body)).await;
+        assert_eq!(response.status, 200, "{}", response.text());
+        assert_eq!(response.header("content-encoding"), Some("gzip"));
+        assert!(gunzip(&response.body).len() > 80_000);
+    }
+    for (content_type, body) in [(PROTOBUF, protobuf_body(40_000))] {
+        assert_error(&server.infer("echo", &[content_type], &body).await, 413, "100000 bytes");
+        let headers = [content_type, "content-encoding: gzip"];
+        assert_error(&server.infer("echo", &headers, &gzip(&body)).await, 413, "decompressed");
+        let headers = [content_type, "x-request-timeout-ms: 20"];
+        assert_error(&server.infer("slow", &headers, &protobuf_body(1)).await, 504, "'slow'");
+    }
+}
+
+#[tokio::test]
+async fn errors_are_json_in_every_form() {
+    let server = Server::default().await;
+    for (content_type, body, part) in [
+        (PROTOBUF, &b"{}"[..], "model 'echo': invalid message"),
+        (PROTOBUF, &[0x0a, 0x01, b'x'], "the body names another model: 'x'"),
+    ] {
+        assert_error(&server.infer("echo", &[content_type], body).await, 400, part);
+    }
+    assert_error(&server.infer("nobody", &[PROTOBUF], &protobuf_body(1)).await, 404, "nobody");
+    let response = server.infer("fail-overloaded", &[PROTOBUF], &protobuf_body(1)).await;
+    assert_error(&response, 503, "asked to fail");
+    assert_eq!(response.header("retry-after"), Some("2"));
+}

@@ -1,0 +1,65 @@
+//! Messages as the bodies of plain HTTP requests.
+
+use adulis_types::{InferRequest, InferResponse, ModelRef};
+use bytes::Bytes;
+use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
+use smallvec::SmallVec;
+
+use crate::body::Pieces;
+use crate::error::Parsed;
+use crate::grpc::{ModelInferRequest, encode_infer, request, wire};
+use crate::version::agree;
+use crate::{DecodeError, Problem};
+
+/// Number of `ModelInferResponse`'s field for raw contents.
+const RAW_OUTPUT_CONTENTS: u32 = 6;
+
+/// Decodes a body that is a `ModelInferRequest`, asked of `model`. Where the message names a model too, it is the same one.
+///
+/// Cost: raw contents are slices of `body`, not copied.
+///
+/// # Errors
+/// [`DecodeError`] naming the model, the input, what was expected and what came.
+pub fn decode_body(model: ModelRef, body: Bytes) -> Result<InferRequest, DecodeError> {
+    let message = match read(&model, body) {
+        Ok(message) => message,
+        Err(problem) => return Err(DecodeError::new(model.name, problem)),
+    };
+    let mut request = request::decode_infer(message)?;
+    match agree(&model, &request.model.name, request.model.version) {
+        Ok(()) => {
+            request.model.version = request.model.version.or(model.version);
+            Ok(request)
+        }
+        Err(problem) => Err(DecodeError::new(model.name, problem)),
+    }
+}
+
+fn read(model: &ModelRef, body: Bytes) -> Parsed<ModelInferRequest> {
+    wire::check_request(&body)?;
+    let mut message = ModelInferRequest::decode(body)
+        .map_err(|error| Box::new(Problem::Wire { reason: error.to_string().into() }))?;
+    if message.model_name.is_empty() {
+        message.model_name = model.name.to_string();
+    }
+    Ok(message)
+}
+
+/// Encodes a response as a body that is a `ModelInferResponse`.
+///
+/// Cost: outputs of more than a kilobyte are pieces of the body as they are, not copied.
+#[must_use]
+pub fn encode_body(response: InferResponse) -> SmallVec<[Bytes; 4]> {
+    let mut message = encode_infer(response);
+    // Fields may come in any order: the raw contents follow all others, each behind its number and length.
+    let contents = std::mem::take(&mut message.raw_output_contents);
+    let mut pieces = Pieces::new(message.encode_to_vec());
+    for content in contents {
+        let head = pieces.text();
+        encode_key(RAW_OUTPUT_CONTENTS, WireType::LengthDelimited, head);
+        encode_varint(content.len() as u64, head);
+        pieces.push(content);
+    }
+    pieces.finish()
+}
