@@ -8,7 +8,7 @@ use adulis_backend::{
 };
 use adulis_batcher::{BatchPolicy, QueuePolicy, TimeoutAction};
 use adulis_repository as repository;
-use adulis_repository::{GraphLevel, InstanceKind, ModelConfig, TensorConfig};
+use adulis_repository::{GraphLevel, InstanceKind, ModelConfig, Scheduling, TensorConfig};
 use adulis_tensor::ShapePattern;
 
 use crate::{LoadError, Settings};
@@ -52,6 +52,7 @@ impl Plan {
         signature: &ModelSignature,
         settings: &Settings,
     ) -> Result<Self, LoadError> {
+        let dynamic = config.scheduling.dynamic();
         let possible = signature.batching == Batching::Possible;
         let (max_rows, unproven) = match config.max_batch_size {
             Some(0) => (None, false),
@@ -69,9 +70,9 @@ impl Plan {
             }
             None => (None, false),
         };
-        let merges = max_rows.is_some_and(|rows| rows > 1)
-            && (config.dynamic_batching.is_some() || config.max_batch_size.is_none());
-        let batching = config.dynamic_batching.clone().unwrap_or_default();
+        let merges =
+            max_rows.is_some_and(|rows| rows > 1) && (dynamic.is_some() || config.max_batch_size.is_none());
+        let batching = dynamic.cloned().unwrap_or_default();
         Ok(Self {
             inputs: complete("input", &config.inputs, &signature.inputs, max_rows.is_some())?,
             outputs: complete("output", &config.outputs, &signature.outputs, max_rows.is_some())?,
@@ -81,7 +82,7 @@ impl Plan {
             preserve_ordering: batching.preserve_ordering,
             policy: policy(batching, if merges { max_rows } else { None }, settings),
             instances: instances(config),
-            weight: (FULL_WEIGHT / config.priority.max(1)).max(1),
+            weight: (FULL_WEIGHT / config.priority()).max(1),
         })
     }
 
@@ -93,6 +94,22 @@ impl Plan {
         self.policy.max_batch_size = 0;
         self
     }
+}
+
+/// Refuses what a configuration may ask for and the engine cannot do yet, before anything is loaded.
+///
+/// # Errors
+/// [`LoadError::Configuration`] with the key.
+pub(crate) fn built(config: &ModelConfig) -> Result<(), LoadError> {
+    let tensors = config.inputs.iter().chain(&config.outputs);
+    let key = match &config.scheduling {
+        Scheduling::Sequence(_) => "sequence_batching",
+        Scheduling::Ensemble(_) => "ensemble_scheduling",
+        _ if config.decoupled => "model_transaction_policy.decoupled",
+        _ if tensors.clone().any(|tensor| tensor.reshape.is_some()) => "reshape",
+        _ => return Ok(()),
+    };
+    Err(disagree(key, "is not built yet".to_owned()))
 }
 
 /// The signature that a configuration declares, for backends whose models carry none.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use adulis_backend::BuiltIn;
 use adulis_engine::{Engine, ModelState, Settings};
-use adulis_repository::{DynamicBatching, ModelConfig, ModelEntry, ModelVersion, QueuePolicy};
+use adulis_repository::{DynamicBatching, ModelConfig, ModelEntry, ModelVersion, QueuePolicy, Scheduling};
 use adulis_telemetry::MetricRegistry;
 use adulis_tensor::{DataType, Shape, Tensor};
 use adulis_types::{ErrorKind, Fault, InferRequest, InferResponse, InferenceService, InputTensor, ModelRef};
@@ -114,8 +114,10 @@ async fn requests_that_wait_share_a_batch() {
 async fn a_delay_lets_a_batch_fill_and_ends() {
     let mut slow = entry("m", &[]);
     slow.config.max_batch_size = Some(8);
-    slow.config.dynamic_batching =
-        Some(DynamicBatching { max_queue_delay: Duration::from_millis(300), ..DynamicBatching::default() });
+    slow.config.scheduling = Scheduling::Dynamic(DynamicBatching {
+        max_queue_delay: Duration::from_millis(300),
+        ..DynamicBatching::default()
+    });
     let server = Server::start(queued(), &[slow]);
     let started = Instant::now();
     for answer in infer_all(&server.engine, (0..8).map(|index| request("m", 1, index)).collect()).await {
@@ -165,7 +167,7 @@ async fn a_panic_on_the_callers_thread_is_answered_too() {
 async fn a_full_queue_refuses_and_says_when_to_come_back() {
     let mut small = entry("m", &[("execute_delay_microseconds", "100000")]);
     small.config.max_batch_size = Some(1);
-    small.config.dynamic_batching = Some(DynamicBatching {
+    small.config.scheduling = Scheduling::Dynamic(DynamicBatching {
         default_queue_policy: Some(QueuePolicy { max_queue_size: 2, ..QueuePolicy::default() }),
         ..DynamicBatching::default()
     });
@@ -206,8 +208,10 @@ async fn a_queue_timeout_refuses_only_what_still_waits() {
     let mut model = entry("m", &[("execute_delay_microseconds", "100000")]);
     model.config.max_batch_size = Some(1);
     let policy = QueuePolicy { default_timeout: Some(Duration::from_millis(30)), ..QueuePolicy::default() };
-    model.config.dynamic_batching =
-        Some(DynamicBatching { default_queue_policy: Some(policy), ..DynamicBatching::default() });
+    model.config.scheduling = Scheduling::Dynamic(DynamicBatching {
+        default_queue_policy: Some(policy),
+        ..DynamicBatching::default()
+    });
     let server = Server::start(queued(), &[model]);
     let answers = infer_all(&server.engine, vec![request("m", 1, 0), request("m", 1, 1)]).await;
     let failed: Vec<&Fault> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
@@ -279,9 +283,9 @@ async fn ordered_models_answer_in_order() {
     model.config.instance_group = vec![adulis_repository::InstanceGroup {
         count: 2,
         kind: adulis_repository::InstanceKind::Cpu,
-        gpus: Vec::new(),
+        ..adulis_repository::InstanceGroup::default()
     }];
-    model.config.dynamic_batching = Some(DynamicBatching {
+    model.config.scheduling = Scheduling::Dynamic(DynamicBatching {
         preserve_ordering: true,
         preferred_batch_size: vec![8],
         ..DynamicBatching::default()
@@ -353,8 +357,10 @@ async fn a_run_shorter_than_a_hand_over_is_done_at_once_unless_others_ask_or_a_d
     let settings = Settings { inline_threshold: Some(Duration::from_millis(100)), ..Settings::default() };
     let delay = [("execute_delay_microseconds", "5000")];
     let mut patient = entry("patient", &delay);
-    patient.config.dynamic_batching =
-        Some(DynamicBatching { max_queue_delay: Duration::from_micros(100), ..DynamicBatching::default() });
+    patient.config.scheduling = Scheduling::Dynamic(DynamicBatching {
+        max_queue_delay: Duration::from_micros(100),
+        ..DynamicBatching::default()
+    });
     let server = Server::start(settings, &[entry("m", &delay), patient]);
     let queued = |model: &str| {
         let name = "adulis_inference_stage_duration_seconds_count";

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use adulis_tensor::DataType;
 
-use crate::{DynamicBatching, InstanceGroup, Optimization, VersionPolicy, Warmup};
+use crate::{InstanceGroup, Optimization, Scheduling, VersionPolicy, Warmup};
 
 /// How one model is to be served. What is `None` or empty is derived from the model or from the server's defaults.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,21 +23,28 @@ pub struct ModelConfig {
     pub version_policy: VersionPolicy,
     /// Instances, by group; empty stands for one group of the server's default.
     pub instance_group: Vec<InstanceGroup>,
-    /// Whether and how requests are joined into batches. `None`: not configured.
-    pub dynamic_batching: Option<DynamicBatching>,
+    /// How requests are brought to the instances.
+    pub scheduling: Scheduling,
+    /// Whether a request may have any number of responses (`model_transaction_policy.decoupled`).
+    pub decoupled: bool,
+    /// Whether responses may be taken from the cache (`response_cache.enable`).
+    pub response_cache: bool,
     /// Requests that run before the model is ready.
     pub warmup: Vec<Warmup>,
     /// What the engine may do to make it faster.
     pub optimization: Optimization,
     /// Free parameters, for the backend.
     pub parameters: BTreeMap<String, String>,
+    /// Labels for the model's metrics.
+    pub metric_tags: BTreeMap<String, String>,
     /// Name of the model file in a version's folder, where it is not the backend's usual one.
     pub default_model_filename: Option<String>,
+    /// Names of model files by CUDA compute capability, which take no effect.
+    pub cc_model_filenames: BTreeMap<String, String>,
+    /// Name of the backend's library, which takes no effect: backends are chosen by name.
+    pub runtime: Option<String>,
     /// Whether neither batching nor tensors were configured, so that both are completed from the model.
     pub auto_complete: bool,
-    /// Turns among models when execution threads are scarce: a model of priority `p` gets `1/p` of the turns that one of
-    /// priority 1 gets. At least 1, the default. Source: Triton's rate limiter priority.
-    pub priority: u32,
 }
 
 impl ModelConfig {
@@ -53,14 +60,26 @@ impl ModelConfig {
             outputs: Vec::new(),
             version_policy: VersionPolicy::default(),
             instance_group: Vec::new(),
-            dynamic_batching: None,
+            scheduling: Scheduling::default(),
+            decoupled: false,
+            response_cache: false,
             warmup: Vec::new(),
             optimization: Optimization::default(),
             parameters: BTreeMap::new(),
+            metric_tags: BTreeMap::new(),
             default_model_filename: None,
+            cc_model_filenames: BTreeMap::new(),
+            runtime: None,
             auto_complete: true,
-            priority: 1,
         }
+    }
+
+    /// Turns among models when execution threads are scarce: a model of priority `p` gets `1/p` of the turns that one of
+    /// priority 1 gets. The lowest of the groups' rate limiters; at least 1, the default.
+    #[must_use]
+    pub fn priority(&self) -> u32 {
+        let limiters = self.instance_group.iter().filter_map(|group| group.rate_limiter.as_ref());
+        limiters.map(|limiter| limiter.priority).min().unwrap_or(1).max(1)
     }
 }
 
@@ -74,8 +93,40 @@ pub struct TensorConfig {
     /// Its dimensions, -1 for any extent. Without the batch dimension where `max_batch_size` is at least 1, the whole
     /// shape where it is 0; where it is derived, the rank says which (one less than the model's own: the model batches).
     pub dims: Vec<i64>,
+    /// The shape that the model itself has in place of `dims`, which is what requests have.
+    pub reshape: Option<Vec<i64>>,
+    /// What the dimensions of an image mean (inputs only). For clients: it changes nothing here.
+    pub format: TensorFormat,
     /// Whether a request may leave it out (inputs only).
     pub optional: bool,
     /// File with one label per line for classification (outputs only), relative to the model's folder.
     pub label_filename: Option<String>,
+}
+
+impl TensorConfig {
+    /// A tensor with nothing but what every declaration has.
+    #[must_use]
+    pub fn new(name: impl Into<String>, datatype: DataType, dims: impl Into<Vec<i64>>) -> Self {
+        Self {
+            name: name.into(),
+            datatype,
+            dims: dims.into(),
+            reshape: None,
+            format: TensorFormat::None,
+            optional: false,
+            label_filename: None,
+        }
+    }
+}
+
+/// What the dimensions of an input mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TensorFormat {
+    /// Nothing is said.
+    #[default]
+    None,
+    /// Height, width, channels.
+    Nhwc,
+    /// Channels, height, width.
+    Nchw,
 }

@@ -1,10 +1,14 @@
 //! From what is written to a [`ModelConfig`]: every value and every relation between values is checked, and all that is
 //! wrong is told at once.
 
+mod ensemble;
+mod instances;
 mod optimization;
 mod scheduling;
+mod sequence;
 mod tensors;
 mod unsupported;
+mod versions;
 mod warmup;
 
 use std::collections::BTreeMap;
@@ -13,10 +17,10 @@ use std::path::Path;
 
 use toml::Value;
 
-use crate::ModelConfig;
 use crate::name::is_plain_file_name;
 use crate::raw::RawModel;
 use crate::strict::{Faults, near_miss};
+use crate::{ModelConfig, Scheduling};
 
 /// Largest number that Triton's schema has for a batch size; no machine comes near it.
 const MAX_BATCH_SIZE: i64 = i32::MAX as i64;
@@ -47,7 +51,9 @@ impl Check<'_> {
         self.name(raw);
         let max_batch_size = self.max_batch_size(raw.max_batch_size);
         let parameters = self.parameters(&raw.parameters);
-        ModelConfig {
+        let cache = raw.response_cache.as_ref();
+        let transactions = raw.model_transaction_policy.as_ref();
+        let config = ModelConfig {
             name: self.model.to_owned(),
             backend: self.backend(raw),
             platform: raw.platform.clone().filter(|platform| !platform.is_empty()),
@@ -56,17 +62,32 @@ impl Check<'_> {
             outputs: self.outputs(&raw.output),
             version_policy: self.version_policy(raw.version_policy.as_ref()),
             instance_group: self.instance_groups(&raw.instance_group),
-            dynamic_batching: raw
-                .dynamic_batching
-                .as_ref()
-                .and_then(|raw| self.dynamic_batching(raw, max_batch_size)),
+            scheduling: self.scheduling(raw, max_batch_size),
+            decoupled: transactions.is_some_and(|policy| policy.decoupled),
+            response_cache: cache.is_some_and(|cache| cache.enable),
             warmup: self.warmups(&raw.model_warmup, max_batch_size),
             optimization: self.optimization(&raw.optimization, &parameters),
             parameters,
+            metric_tags: self.texts("metric_tags", &raw.metric_tags),
             default_model_filename: self.model_filename(raw.default_model_filename.as_deref()),
+            cc_model_filenames: self.texts("cc_model_filenames", &raw.cc_model_filenames),
+            runtime: raw.runtime.clone().filter(|runtime| !runtime.is_empty()),
             auto_complete: raw.max_batch_size.is_none() && raw.input.is_empty() && raw.output.is_empty(),
-            priority: self.priority(&raw.instance_group),
-        }
+        };
+        self.cacheable(&config);
+        config
+    }
+
+    /// Only a request that has one answer, the same each time, can be answered from the cache.
+    fn cacheable(&mut self, config: &ModelConfig) {
+        let other = match &config.scheduling {
+            _ if !config.response_cache => return,
+            _ if config.decoupled => "model_transaction_policy.decoupled",
+            Scheduling::Sequence(_) => "sequence_batching",
+            _ => return,
+        };
+        let message = format!("does not go together with {other}");
+        self.faults.push_with_remedy("response_cache.enable", message, "leave one of them out");
     }
 
     fn name(&mut self, raw: &RawModel) {
@@ -138,6 +159,27 @@ impl Check<'_> {
             }
         }
         parameters
+    }
+
+    /// Pairs of texts: TOML's scalars count as their text.
+    fn texts(&mut self, key: &str, raw: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
+        let mut texts = BTreeMap::new();
+        for (name, value) in raw {
+            match scalar_text(value) {
+                Some(text) => drop(texts.insert(name.clone(), text)),
+                None => self.faults.push(format!("{key}.{name}"), "expected text, a number or true or false"),
+            }
+        }
+        texts
+    }
+
+    /// A name that must be there; empty where it is not.
+    fn required(&mut self, key: &str, name: Option<&str>) -> String {
+        let name = name.unwrap_or_default();
+        if name.is_empty() {
+            self.faults.push(key, "is missing");
+        }
+        name.to_owned()
     }
 
     /// A whole number within limits.

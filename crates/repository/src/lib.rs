@@ -9,7 +9,9 @@
 
 mod config;
 mod convert;
+mod ensemble;
 mod entry;
+mod instance;
 mod name;
 mod optimization;
 mod pbtxt;
@@ -19,16 +21,21 @@ mod read;
 mod render;
 mod scan;
 mod scheduling;
+mod sequence;
 pub mod strict;
 mod warmup;
 
-pub use config::{ModelConfig, TensorConfig};
+pub use config::{ModelConfig, TensorConfig, TensorFormat};
+pub use ensemble::{Ensemble, EnsembleStep};
 pub use entry::{FailedModel, ModelEntry, ModelVersion, Scan};
+pub use instance::{InstanceGroup, InstanceKind, RateLimiter, Resource};
 pub use optimization::{Accelerator, GraphLevel, Optimization};
 pub use problem::Problem;
 pub use read::{ConfigFormat, Configured};
 pub use scan::scan;
-pub use scheduling::{
-    DynamicBatching, InstanceGroup, InstanceKind, QueuePolicy, TimeoutAction, VersionPolicy,
+pub use scheduling::{DynamicBatching, QueuePolicy, Scheduling, TimeoutAction, VersionPolicy};
+pub use sequence::{
+    ControlKind, FalseTrue, InitialData, InitialState, SequenceBatching, SequenceControl, SequenceState,
+    SequenceStrategy,
 };
 pub use warmup::{Warmup, WarmupData, WarmupInput};

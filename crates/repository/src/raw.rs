@@ -1,9 +1,16 @@
 //! The configuration as it is written, before it is checked: the same for both kinds of file. Names are Triton's.
 
+mod scheduling;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use toml::Value;
+
+pub(crate) use scheduling::{
+    RawControl, RawControlInput, RawDirect, RawDynamicBatching, RawEnsemble, RawInitialState, RawOldest,
+    RawQueuePolicy, RawSequenceBatching, RawState, RawStep,
+};
 
 /// `ModelConfig` of the schema. Fields that have no effect here are kept as they are, to be reported.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -16,13 +23,14 @@ pub(crate) struct RawModel {
     pub(crate) default_model_filename: Option<String>,
     pub(crate) max_batch_size: Option<i64>,
     pub(crate) version_policy: Option<Value>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) parameters: BTreeMap<String, Value>,
-    pub(crate) cc_model_filenames: Option<Value>,
-    pub(crate) metric_tags: Option<Value>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) cc_model_filenames: BTreeMap<String, Value>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) metric_tags: BTreeMap<String, Value>,
     pub(crate) batch_input: Option<Value>,
     pub(crate) batch_output: Option<Value>,
-    pub(crate) sequence_batching: Option<Value>,
-    pub(crate) ensemble_scheduling: Option<Value>,
     pub(crate) model_operations: Option<Value>,
     pub(crate) model_transaction_policy: Option<RawTransactionPolicy>,
     pub(crate) model_repository_agents: Option<Value>,
@@ -31,6 +39,8 @@ pub(crate) struct RawModel {
     #[serde(skip_serializing_if = "RawOptimization::is_empty")]
     pub(crate) optimization: RawOptimization,
     pub(crate) dynamic_batching: Option<RawDynamicBatching>,
+    pub(crate) sequence_batching: Option<RawSequenceBatching>,
+    pub(crate) ensemble_scheduling: Option<RawEnsemble>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) instance_group: Vec<RawInstanceGroup>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -61,12 +71,18 @@ pub(crate) struct RawTensor {
     pub(crate) data_type: Option<String>,
     pub(crate) dims: Vec<i64>,
     pub(crate) format: Option<String>,
-    pub(crate) reshape: Option<Value>,
+    pub(crate) reshape: Option<RawReshape>,
     pub(crate) optional: Option<bool>,
     pub(crate) label_filename: Option<String>,
     pub(crate) is_shape_tensor: Option<bool>,
     pub(crate) allow_ragged_batch: Option<bool>,
     pub(crate) is_non_linear_format_io: Option<bool>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawReshape {
+    pub(crate) shape: Vec<i64>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -87,34 +103,17 @@ pub(crate) struct RawInstanceGroup {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawRateLimiter {
-    pub(crate) resources: Option<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) resources: Vec<RawResource>,
     pub(crate) priority: Option<i64>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct RawDynamicBatching {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) preferred_batch_size: Vec<i64>,
-    pub(crate) max_queue_delay_microseconds: Option<i64>,
-    /// TOML only: the same as people write it, `"500us"`.
-    pub(crate) max_queue_delay: Option<String>,
-    pub(crate) preserve_ordering: bool,
-    pub(crate) priority_levels: Option<i64>,
-    pub(crate) default_priority_level: Option<i64>,
-    pub(crate) default_queue_policy: Option<RawQueuePolicy>,
-    pub(crate) priority_queue_policy: BTreeMap<String, RawQueuePolicy>,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct RawQueuePolicy {
-    pub(crate) timeout_action: Option<String>,
-    pub(crate) default_timeout_microseconds: Option<i64>,
-    /// TOML only: the same as people write it, `"100ms"`.
-    pub(crate) default_timeout: Option<String>,
-    pub(crate) allow_timeout_override: bool,
-    pub(crate) max_queue_size: Option<i64>,
+pub(crate) struct RawResource {
+    pub(crate) name: Option<String>,
+    pub(crate) global: bool,
+    pub(crate) count: i64,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -1,15 +1,21 @@
 //! From a [`ModelConfig`] back to what is written.
 
+mod scheduling;
+mod sequence;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use toml::{Table, Value};
 
 use crate::name::datatype_name;
 use crate::raw::{
-    RawAccelerator, RawAccelerators, RawDynamicBatching, RawGraph, RawInstanceGroup, RawModel,
-    RawOptimization, RawQueuePolicy, RawRateLimiter, RawTensor, RawWarmup, RawWarmupInput,
+    RawAccelerator, RawAccelerators, RawGraph, RawInstanceGroup, RawModel, RawOptimization, RawRateLimiter,
+    RawReshape, RawResource, RawResponseCache, RawTensor, RawTransactionPolicy, RawWarmup, RawWarmupInput,
 };
 use crate::{
-    Accelerator, DynamicBatching, GraphLevel, InstanceGroup, InstanceKind, ModelConfig, Optimization,
-    QueuePolicy, TensorConfig, TimeoutAction, VersionPolicy, Warmup, WarmupData, WarmupInput,
+    Accelerator, GraphLevel, InstanceGroup, InstanceKind, ModelConfig, Optimization, RateLimiter,
+    TensorConfig, TensorFormat, VersionPolicy, Warmup, WarmupData, WarmupInput,
 };
 
 /// The text of a `model.toml`.
@@ -19,16 +25,7 @@ pub(crate) fn to_toml(config: &ModelConfig) -> String {
 }
 
 fn raw(config: &ModelConfig) -> RawModel {
-    let mut instance_group: Vec<_> = config.instance_group.iter().map(group).collect();
-    if config.priority != 1 {
-        for group in &mut instance_group {
-            group.rate_limiter = Some(RawRateLimiter {
-                priority: Some(i64::from(config.priority)),
-                ..RawRateLimiter::default()
-            });
-        }
-    }
-    let parameters = config.parameters.iter();
+    let scheduling = &config.scheduling;
     RawModel {
         name: Some(config.name.clone()),
         platform: config.platform.clone(),
@@ -36,10 +33,17 @@ fn raw(config: &ModelConfig) -> RawModel {
         default_model_filename: config.default_model_filename.clone(),
         max_batch_size: config.max_batch_size.map(signed),
         version_policy: Some(version_policy(&config.version_policy)),
-        parameters: parameters.map(|(key, value)| (key.clone(), Value::String(value.clone()))).collect(),
+        parameters: texts(&config.parameters),
+        metric_tags: texts(&config.metric_tags),
+        cc_model_filenames: texts(&config.cc_model_filenames),
+        runtime: config.runtime.clone(),
         optimization: optimization(&config.optimization),
-        dynamic_batching: config.dynamic_batching.as_ref().map(batching),
-        instance_group,
+        dynamic_batching: scheduling.dynamic().map(scheduling::dynamic),
+        sequence_batching: scheduling.sequence().map(sequence::batching),
+        ensemble_scheduling: scheduling.ensemble().map(scheduling::ensemble),
+        model_transaction_policy: config.decoupled.then_some(RawTransactionPolicy { decoupled: true }),
+        response_cache: config.response_cache.then_some(RawResponseCache { enable: true }),
+        instance_group: config.instance_group.iter().map(group).collect(),
         input: config.inputs.iter().map(tensor).collect(),
         output: config.outputs.iter().map(tensor).collect(),
         model_warmup: config.warmup.iter().map(warmup).collect(),
@@ -65,10 +69,17 @@ fn version_policy(policy: &VersionPolicy) -> Value {
 }
 
 fn tensor(tensor: &TensorConfig) -> RawTensor {
+    let format = match tensor.format {
+        TensorFormat::None => None,
+        TensorFormat::Nhwc => Some("FORMAT_NHWC"),
+        TensorFormat::Nchw => Some("FORMAT_NCHW"),
+    };
     RawTensor {
         name: Some(tensor.name.clone()),
         data_type: Some(datatype_name(tensor.datatype)),
         dims: tensor.dims.clone(),
+        reshape: tensor.reshape.clone().map(|shape| RawReshape { shape }),
+        format: format.map(str::to_owned),
         optional: tensor.optional.then_some(true),
         label_filename: tensor.label_filename.clone(),
         ..RawTensor::default()
@@ -82,9 +93,12 @@ fn group(group: &InstanceGroup) -> RawInstanceGroup {
         InstanceKind::Gpu => "KIND_GPU",
     };
     RawInstanceGroup {
+        name: group.name.clone(),
         count: Some(signed(group.count)),
         kind: Some(kind.to_owned()),
         gpus: group.gpus.iter().copied().map(i64::from).collect(),
+        rate_limiter: group.rate_limiter.as_ref().map(rate_limiter),
+        host_policy: group.host_policy.clone(),
         ..RawInstanceGroup::default()
     }
 }
@@ -93,34 +107,13 @@ fn microseconds(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-fn batching(batching: &DynamicBatching) -> RawDynamicBatching {
-    let policies = batching.priority_queue_policy.iter();
-    RawDynamicBatching {
-        preferred_batch_size: batching.preferred_batch_size.iter().copied().map(signed).collect(),
-        max_queue_delay_microseconds: Some(microseconds(batching.max_queue_delay)),
-        preserve_ordering: batching.preserve_ordering,
-        priority_levels: Some(i64::from(batching.priority_levels)),
-        default_priority_level: Some(i64::from(batching.default_priority_level)),
-        default_queue_policy: batching.default_queue_policy.as_ref().map(queue_policy),
-        priority_queue_policy: policies
-            .map(|(level, policy)| (level.to_string(), queue_policy(policy)))
-            .collect(),
-        max_queue_delay: None,
-    }
-}
-
-fn queue_policy(policy: &QueuePolicy) -> RawQueuePolicy {
-    let action = match policy.timeout_action {
-        TimeoutAction::Reject => "REJECT",
-        TimeoutAction::Delay => "DELAY",
-    };
-    RawQueuePolicy {
-        timeout_action: Some(action.to_owned()),
-        default_timeout_microseconds: policy.default_timeout.map(microseconds),
-        allow_timeout_override: policy.allow_timeout_override,
-        max_queue_size: Some(signed(policy.max_queue_size)),
-        default_timeout: None,
-    }
+fn rate_limiter(limiter: &RateLimiter) -> RawRateLimiter {
+    let resources = limiter.resources.iter().map(|resource| RawResource {
+        name: Some(resource.name.clone()),
+        global: resource.global,
+        count: i64::from(resource.count),
+    });
+    RawRateLimiter { resources: resources.collect(), priority: Some(i64::from(limiter.priority)) }
 }
 
 /// The options that are parameters stay among the parameters.
@@ -144,11 +137,12 @@ fn optimization(optimization: &Optimization) -> RawOptimization {
 }
 
 fn accelerator(accelerator: &Accelerator) -> RawAccelerator {
-    let parameters = accelerator.parameters.iter();
-    RawAccelerator {
-        name: Some(accelerator.name.clone()),
-        parameters: parameters.map(|(key, value)| (key.clone(), Value::String(value.clone()))).collect(),
-    }
+    RawAccelerator { name: Some(accelerator.name.clone()), parameters: texts(&accelerator.parameters) }
+}
+
+fn texts(texts: &BTreeMap<String, String>) -> BTreeMap<String, Value> {
+    let texts = texts.iter();
+    texts.map(|(key, value)| (key.clone(), Value::String(value.clone()))).collect()
 }
 
 fn warmup(warmup: &Warmup) -> RawWarmup {
@@ -170,9 +164,12 @@ fn warmup_input(input: &WarmupInput) -> RawWarmupInput {
     match &input.data {
         WarmupData::Zero => raw.zero_data = Some(true),
         WarmupData::Random => raw.random_data = Some(true),
-        WarmupData::File(path) => {
-            raw.input_data_file = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        }
+        WarmupData::File(path) => raw.input_data_file = file_name(path),
     }
     raw
+}
+
+/// Of a file in the model's folder, what configurations call it.
+fn file_name(path: &Path) -> Option<String> {
+    path.file_name().map(|name| name.to_string_lossy().into_owned())
 }

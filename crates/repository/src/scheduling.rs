@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::{Ensemble, SequenceBatching};
+
 /// Which of a model's versions are served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VersionPolicy {
@@ -18,27 +20,47 @@ impl Default for VersionPolicy {
     }
 }
 
-/// So many instances of a model on one kind of device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InstanceGroup {
-    /// Instances: in all for the CPU, per GPU for GPUs. At least 1.
-    pub count: usize,
-    /// The kind of device.
-    pub kind: InstanceKind,
-    /// The GPUs; empty stands for all there are. Empty for [`InstanceKind::Cpu`].
-    pub gpus: Vec<u32>,
+/// How a model's requests are brought to its instances.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Scheduling {
+    /// Nothing is configured: one by one, or joined where the batch size is derived from the model.
+    #[default]
+    Unconfigured,
+    /// Joined into batches.
+    Dynamic(DynamicBatching),
+    /// By sequences.
+    Sequence(SequenceBatching),
+    /// Through other models: there is no model file.
+    Ensemble(Ensemble),
 }
 
-/// Where instances run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum InstanceKind {
-    /// On a GPU where there is one that the backend can use, else on the CPU.
-    #[default]
-    Auto,
-    /// On the CPU.
-    Cpu,
-    /// On a GPU, or not at all.
-    Gpu,
+impl Scheduling {
+    /// The configuration of dynamic batching, if that is what it is.
+    #[must_use]
+    pub fn dynamic(&self) -> Option<&DynamicBatching> {
+        match self {
+            Scheduling::Dynamic(batching) => Some(batching),
+            _ => None,
+        }
+    }
+
+    /// The configuration of sequence batching, if that is what it is.
+    #[must_use]
+    pub fn sequence(&self) -> Option<&SequenceBatching> {
+        match self {
+            Scheduling::Sequence(batching) => Some(batching),
+            _ => None,
+        }
+    }
+
+    /// The ensemble's steps, if it is one.
+    #[must_use]
+    pub fn ensemble(&self) -> Option<&Ensemble> {
+        match self {
+            Scheduling::Ensemble(ensemble) => Some(ensemble),
+            _ => None,
+        }
+    }
 }
 
 /// How requests are joined into batches.

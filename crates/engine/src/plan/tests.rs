@@ -1,5 +1,5 @@
 use adulis_backend::{Batching, ModelSignature, TensorSpec};
-use adulis_repository::{DynamicBatching, ModelConfig, TensorConfig};
+use adulis_repository::{DynamicBatching, ModelConfig, Scheduling, SequenceBatching, TensorConfig};
 use adulis_tensor::{DataType, ShapePattern};
 
 use super::*;
@@ -30,13 +30,7 @@ fn fixed() -> ModelSignature {
 }
 
 fn tensor(name: &str, dims: &[i64]) -> TensorConfig {
-    TensorConfig {
-        name: name.to_owned(),
-        datatype: DataType::Fp32,
-        dims: dims.to_vec(),
-        optional: false,
-        label_filename: None,
-    }
+    TensorConfig::new(name, DataType::Fp32, dims)
 }
 
 fn derive(config: &ModelConfig, signature: &ModelSignature) -> Result<Plan, String> {
@@ -62,7 +56,7 @@ fn as_in_triton_batching_is_dynamic_only_where_it_says_so() {
     let mut config = ModelConfig { max_batch_size: Some(8), ..ModelConfig::derived("m") };
     let plan = derive(&config, &batchable()).unwrap();
     assert_eq!((plan.max_rows, plan.merges), (Some(8), false));
-    config.dynamic_batching = Some(DynamicBatching::default());
+    config.scheduling = Scheduling::Dynamic(DynamicBatching::default());
     let plan = derive(&config, &batchable()).unwrap();
     assert_eq!((plan.max_rows, plan.merges, plan.policy.max_batch_size), (Some(8), true, 8));
 }
@@ -94,4 +88,21 @@ fn the_rank_of_declared_tensors_tells_whether_the_model_batches() {
     assert_eq!(derive(&config, &batchable()).unwrap().max_rows, Some(64));
     config.inputs = vec![tensor("x", &[-1, 4])];
     assert_eq!(derive(&config, &batchable()).unwrap().max_rows, None);
+}
+
+#[test]
+fn what_is_not_built_yet_is_refused_before_anything_is_loaded() {
+    let refused = |config: &ModelConfig| built(config).map_err(|error| error.to_string());
+    let mut config = ModelConfig::derived("m");
+    assert_eq!(refused(&config), Ok(()));
+    config.decoupled = true;
+    assert_eq!(
+        refused(&config).unwrap_err(),
+        "failed to load: model_transaction_policy.decoupled: is not built yet"
+    );
+    config.scheduling = Scheduling::Sequence(SequenceBatching::default());
+    assert_eq!(refused(&config).unwrap_err(), "failed to load: sequence_batching: is not built yet");
+    let mut config = ModelConfig { inputs: vec![tensor("x", &[4])], ..ModelConfig::derived("m") };
+    config.inputs[0].reshape = Some(vec![2, 2]);
+    assert_eq!(refused(&config).unwrap_err(), "failed to load: reshape: is not built yet");
 }

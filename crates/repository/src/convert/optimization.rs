@@ -68,16 +68,7 @@ impl Check<'_> {
             } else if accelerators.iter().any(|earlier| earlier.name == name) {
                 self.faults.push(format!("{key}.name"), format!("{name:?} is there twice"));
             }
-            let mut parameters = BTreeMap::new();
-            for (option, value) in &accelerator.parameters {
-                match super::scalar_text(value) {
-                    Some(text) => drop(parameters.insert(option.clone(), text)),
-                    None => self.faults.push(
-                        format!("{key}.parameters.{option}"),
-                        "expected text, a number or true or false",
-                    ),
-                }
-            }
+            let parameters = self.texts(&format!("{key}.parameters"), &accelerator.parameters);
             accelerators.push(Accelerator { name, parameters });
         }
         accelerators

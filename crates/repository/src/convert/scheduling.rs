@@ -1,147 +1,50 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use toml::{Table, Value};
-
 use super::{Check, MAX_BATCH_SIZE};
-use crate::raw::{RawDynamicBatching, RawInstanceGroup, RawQueuePolicy};
-use crate::strict::near_miss;
-use crate::{DynamicBatching, InstanceGroup, InstanceKind, QueuePolicy, TimeoutAction, VersionPolicy};
+use crate::raw::{RawDynamicBatching, RawModel, RawQueuePolicy};
+use crate::{DynamicBatching, QueuePolicy, Scheduling, TimeoutAction};
 
-/// Most instances of one group; each has its own buffers.
-const MAX_INSTANCES: i64 = 1024;
 /// Most priority levels; each has its own queue.
 const MAX_PRIORITY_LEVELS: i64 = 1024;
-/// Largest GPU number.
-const MAX_GPU: i64 = 4095;
-
-const POLICY_FORMS: &str = "expected \"all\", { latest = N } or { specific = [N, …] }";
 
 impl Check<'_> {
-    pub(super) fn version_policy(&mut self, raw: Option<&Value>) -> VersionPolicy {
-        let key = "version_policy";
-        match raw {
-            None => VersionPolicy::default(),
-            Some(Value::String(word)) if word == "all" => VersionPolicy::All,
-            Some(Value::String(word)) if word == "latest" => VersionPolicy::default(),
-            Some(Value::Table(table)) if table.is_empty() => VersionPolicy::default(),
-            Some(Value::Table(table)) if table.len() == 1 => self.version_policy_table(table),
-            Some(_) => {
-                self.faults.push(key, POLICY_FORMS);
-                VersionPolicy::default()
-            }
+    /// The one choice of scheduling.
+    pub(super) fn scheduling(&mut self, raw: &RawModel, max_batch_size: Option<usize>) -> Scheduling {
+        let choices = [
+            ("dynamic_batching", raw.dynamic_batching.is_some()),
+            ("sequence_batching", raw.sequence_batching.is_some()),
+            ("ensemble_scheduling", raw.ensemble_scheduling.is_some()),
+        ];
+        let mut chosen = choices.into_iter().filter(|(_, set)| *set).map(|(key, _)| key);
+        if let (Some(first), Some(second)) = (chosen.next(), chosen.next()) {
+            let message = format!("does not go together with {first}");
+            self.faults.push_with_remedy(second, message, "leave one of them out");
         }
-    }
-
-    fn version_policy_table(&mut self, table: &Table) -> VersionPolicy {
-        let inner = |value: &Value, field: &str| match value {
-            Value::Table(table) if table.len() == 1 => table.get(field).cloned(),
-            Value::Table(_) => None,
-            other => Some(other.clone()),
-        };
-        if table.contains_key("all") {
-            return VersionPolicy::All;
+        if let Some(batching) = &raw.dynamic_batching {
+            let batching = self.dynamic_batching(batching, max_batch_size);
+            return batching.map_or_else(Scheduling::default, Scheduling::Dynamic);
         }
-        if let Some(latest) = table.get("latest") {
-            return match inner(latest, "num_versions") {
-                Some(Value::Integer(count)) => self
-                    .whole("version_policy.latest", count, 1..=i64::from(u32::MAX))
-                    .map_or_else(VersionPolicy::default, VersionPolicy::Latest),
-                // `latest {}` in the text format: Triton serves one.
-                None => VersionPolicy::default(),
-                Some(_) => {
-                    self.faults.push("version_policy.latest", "expected a whole number");
-                    VersionPolicy::default()
-                }
-            };
+        if let Some(batching) = &raw.sequence_batching {
+            return Scheduling::Sequence(self.sequence_batching(batching, max_batch_size));
         }
-        match table.get("specific").map(|specific| inner(specific, "versions")) {
-            Some(Some(Value::Array(versions))) if !versions.is_empty() => self.specific_versions(&versions),
-            Some(_) => {
-                self.faults.push("version_policy.specific", "names no version");
-                VersionPolicy::default()
-            }
-            None => {
-                self.faults.push("version_policy", POLICY_FORMS);
-                VersionPolicy::default()
-            }
+        if let Some(ensemble) = &raw.ensemble_scheduling {
+            return Scheduling::Ensemble(self.ensemble(raw, ensemble));
         }
-    }
-
-    fn specific_versions(&mut self, versions: &[Value]) -> VersionPolicy {
-        let mut set = BTreeSet::new();
-        for (index, version) in versions.iter().enumerate() {
-            let key = format!("version_policy.specific[{index}]");
-            match version.as_integer() {
-                Some(version) => set.extend(self.whole::<u64>(key, version, 1..=i64::MAX)),
-                None => self.faults.push(key, "expected a whole number"),
-            }
+        if raw.platform.as_deref() == Some("ensemble") {
+            self.faults.push("ensemble_scheduling", "is missing: the platform is \"ensemble\"");
         }
-        VersionPolicy::Specific(set.into_iter().collect())
-    }
-
-    pub(super) fn instance_groups(&mut self, raw: &[RawInstanceGroup]) -> Vec<InstanceGroup> {
-        let groups = raw.iter().enumerate();
-        groups
-            .map(|(index, group)| self.instance_group(&format!("instance_group[{index}]"), group))
-            .collect()
-    }
-
-    fn instance_group(&mut self, key: &str, raw: &RawInstanceGroup) -> InstanceGroup {
-        let kind = match raw.kind.as_deref() {
-            None | Some("KIND_AUTO" | "KIND_MODEL" | "auto" | "model") => InstanceKind::Auto,
-            Some("KIND_CPU" | "cpu") => InstanceKind::Cpu,
-            Some("KIND_GPU" | "gpu") => InstanceKind::Gpu,
-            Some(other) => {
-                let known = ["KIND_AUTO", "KIND_CPU", "KIND_GPU", "KIND_MODEL"];
-                let message = format!("unknown kind {other:?}: expected one of {}", known.join(", "));
-                self.faults.push_with_hint(format!("{key}.kind"), message, near_miss(other, known));
-                InstanceKind::Auto
-            }
-        };
-        let mut gpus = Vec::with_capacity(raw.gpus.len());
-        for (index, gpu) in raw.gpus.iter().enumerate() {
-            let key = format!("{key}.gpus[{index}]");
-            let Some(gpu) = self.whole(key.clone(), *gpu, 0..=MAX_GPU) else {
-                continue;
-            };
-            if gpus.contains(&gpu) {
-                self.faults.push(key, format!("{gpu} is there twice"));
-            } else {
-                gpus.push(gpu);
-            }
-        }
-        if kind == InstanceKind::Cpu && !raw.gpus.is_empty() {
-            self.faults.push_with_remedy(
-                format!("{key}.gpus"),
-                "instances of kind KIND_CPU have no GPU",
-                "leave gpus out, or set kind to KIND_GPU",
-            );
-        }
-        let count = raw.count.and_then(|count| self.whole(format!("{key}.count"), count, 1..=MAX_INSTANCES));
-        InstanceGroup { count: count.unwrap_or(1), kind, gpus }
-    }
-
-    /// The model's priority: the best of its groups', 1 where none is given.
-    pub(super) fn priority(&mut self, groups: &[RawInstanceGroup]) -> u32 {
-        let mut best: Option<u32> = None;
-        for (index, group) in groups.iter().enumerate() {
-            let given = group.rate_limiter.as_ref().and_then(|limiter| limiter.priority);
-            let key = format!("instance_group[{index}].rate_limiter.priority");
-            let given = given.and_then(|priority| self.whole::<u32>(key, priority, 0..=i64::from(u32::MAX)));
-            let given = given.map(|priority| priority.max(1));
-            best = best.into_iter().chain(given).min();
-        }
-        best.unwrap_or(1)
+        Scheduling::Unconfigured
     }
 
     /// Dynamic batching, or `None` for a model that does not batch.
-    pub(super) fn dynamic_batching(
+    fn dynamic_batching(
         &mut self,
         raw: &RawDynamicBatching,
         max_batch_size: Option<usize>,
     ) -> Option<DynamicBatching> {
-        let preferred_batch_size = self.preferred_sizes(&raw.preferred_batch_size, max_batch_size);
+        let preferred_batch_size =
+            self.preferred_sizes("dynamic_batching", &raw.preferred_batch_size, max_batch_size);
         let (priority_levels, default_priority_level) = self.priority_levels(raw);
         let max_queue_delay = self.duration(
             "dynamic_batching.max_queue_delay",
@@ -170,11 +73,16 @@ impl Check<'_> {
         Some(batching)
     }
 
-    fn preferred_sizes(&mut self, raw: &[i64], max_batch_size: Option<usize>) -> Vec<usize> {
+    pub(super) fn preferred_sizes(
+        &mut self,
+        key: &str,
+        raw: &[i64],
+        max_batch_size: Option<usize>,
+    ) -> Vec<usize> {
         let most = max_batch_size.and_then(|size| i64::try_from(size).ok());
         let mut sizes = BTreeSet::new();
         for (index, size) in raw.iter().enumerate() {
-            let key = format!("dynamic_batching.preferred_batch_size[{index}]");
+            let key = format!("{key}.preferred_batch_size[{index}]");
             if let Some(most) = most
                 && *size > most
             {
@@ -271,7 +179,12 @@ impl Check<'_> {
     }
 
     /// A duration, written either way; `key` is the name without `_microseconds`.
-    fn duration(&mut self, key: &str, text: Option<&str>, microseconds: Option<i64>) -> Option<Duration> {
+    pub(super) fn duration(
+        &mut self,
+        key: &str,
+        text: Option<&str>,
+        microseconds: Option<i64>,
+    ) -> Option<Duration> {
         match (text, microseconds) {
             (None, None) => None,
             (Some(_), Some(_)) => {

@@ -3,10 +3,10 @@ use std::collections::BTreeSet;
 use adulis_tensor::DataType;
 
 use super::Check;
-use crate::TensorConfig;
 use crate::name::{datatype_names, is_plain_file_name, parse_datatype};
 use crate::raw::RawTensor;
 use crate::strict::near_miss;
+use crate::{TensorConfig, TensorFormat};
 
 /// Most dimensions of a declared tensor: beyond any engine's own limit.
 const MAX_RANK: usize = 64;
@@ -29,6 +29,10 @@ impl Check<'_> {
             if tensor.optional == Some(true) {
                 let key = format!("output[{index}].optional");
                 self.faults.push(key, "only inputs can be optional");
+            }
+            if tensor.format.is_some() {
+                let key = format!("output[{index}].format");
+                self.faults.push(key, "only inputs have a format");
             }
             if let Some(file) = &tensor.label_filename {
                 self.label_file(&format!("output[{index}].label_filename"), file);
@@ -55,11 +59,38 @@ impl Check<'_> {
                 name,
                 datatype,
                 dims: tensor.dims.clone(),
+                reshape: self.reshape(&key, tensor),
+                format: self.format(&key, tensor.format.as_deref()),
                 optional: tensor.optional.unwrap_or(false),
                 label_filename: tensor.label_filename.clone(),
             });
         }
         tensors
+    }
+
+    /// The model's own shape: as many elements as the one that requests have, whatever the open extents are.
+    fn reshape(&mut self, key: &str, tensor: &RawTensor) -> Option<Vec<i64>> {
+        let shape = &tensor.reshape.as_ref()?.shape;
+        let key = format!("{key}.reshape");
+        self.dims(&key, shape, -1);
+        if extents(shape) != extents(&tensor.dims) {
+            let message = format!("{shape:?} has another number of elements than dims = {:?}", tensor.dims);
+            self.faults.push(key, message);
+        }
+        Some(shape.clone())
+    }
+
+    fn format(&mut self, key: &str, format: Option<&str>) -> TensorFormat {
+        match format {
+            None | Some("FORMAT_NONE") => TensorFormat::None,
+            Some("FORMAT_NHWC" | "NHWC") => TensorFormat::Nhwc,
+            Some("FORMAT_NCHW" | "NCHW") => TensorFormat::Nchw,
+            Some(other) => {
+                let message = format!("expected FORMAT_NONE, FORMAT_NHWC or FORMAT_NCHW, got {other:?}");
+                self.faults.push(format!("{key}.format"), message);
+                TensorFormat::None
+            }
+        }
     }
 
     /// A datatype by name; FP32 where that is at fault.
@@ -101,4 +132,12 @@ impl Check<'_> {
             self.faults.push_with_remedy(key, message, "put it into the model's folder");
         }
     }
+}
+
+/// Elements before, between and behind the open extents, in order. `None` of a product stands for too many.
+fn extents(dims: &[i64]) -> Vec<Option<i64>> {
+    let parts = dims.split(|dim| *dim < 0);
+    parts
+        .map(|known| known.iter().try_fold(1_i64, |product, dim| product.checked_mul(*dim)))
+        .collect()
 }

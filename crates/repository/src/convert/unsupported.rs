@@ -3,22 +3,23 @@ use toml::Value;
 use super::Check;
 use crate::raw::{RawInstanceGroup, RawModel, RawOptimization, RawTensor};
 
-const NOT_SUPPORTED: &str = "is not supported yet";
 const NO_EFFECT: &str = "has no effect yet";
 
 impl Check<'_> {
-    /// Reports fields of the schema that have no effect here: as faults where the model would answer otherwise than its
+    /// Reports fields of the schema that are nothing here: as faults where the model would answer otherwise than its
     /// author meant, as notes where it is only a matter of speed or of labels.
     pub(super) fn unsupported(&mut self, raw: &RawModel) {
-        self.unsupported_scheduling(raw);
-        self.refuse("batch_input", set(raw.batch_input.as_ref()));
-        self.refuse("batch_output", set(raw.batch_output.as_ref()));
-        self.refuse("model_operations", set(raw.model_operations.as_ref()));
-        self.refuse("model_repository_agents", set(raw.model_repository_agents.as_ref()));
-        self.refuse("runtime", raw.runtime.as_deref().is_some_and(|name| !name.is_empty()));
-        self.refuse("cc_model_filenames", set(raw.cc_model_filenames.as_ref()));
-        self.note("metric_tags", set(raw.metric_tags.as_ref()));
+        let ragged = "requests of different shapes do not share a batch: make them one shape";
+        self.refuse("batch_input", set(raw.batch_input.as_ref()), ragged);
+        self.refuse("batch_output", set(raw.batch_output.as_ref()), ragged);
+        let libraries = "leave it out: only operators that the engine itself has can run";
+        self.refuse("model_operations", set(raw.model_operations.as_ref()), libraries);
+        let agents = "leave it out, and do what the agent does before the model is put into the repository";
+        self.refuse("model_repository_agents", set(raw.model_repository_agents.as_ref()), agents);
+        self.note("cc_model_filenames", !raw.cc_model_filenames.is_empty());
+        self.note("metric_tags", !raw.metric_tags.is_empty());
         self.note("model_metrics", set(raw.model_metrics.as_ref()));
+        self.note("runtime", raw.runtime.as_deref().is_some_and(|name| !name.is_empty()));
         let cached = raw.response_cache.as_ref().is_some_and(|cache| cache.enable);
         self.note("response_cache.enable", cached);
         for (index, group) in raw.instance_group.iter().enumerate() {
@@ -32,30 +33,26 @@ impl Check<'_> {
         self.unsupported_optimization(&raw.optimization);
     }
 
-    fn unsupported_scheduling(&mut self, raw: &RawModel) {
-        let ensemble = raw.ensemble_scheduling.is_some() || raw.platform.as_deref() == Some("ensemble");
-        self.refuse("ensemble_scheduling", ensemble);
-        self.refuse("sequence_batching", raw.sequence_batching.is_some());
-        let decoupled = raw.model_transaction_policy.as_ref().is_some_and(|policy| policy.decoupled);
-        self.refuse("model_transaction_policy.decoupled", decoupled);
-    }
-
     fn unsupported_group(&mut self, key: &str, group: &RawInstanceGroup) {
-        let resources = group.rate_limiter.as_ref().and_then(|limiter| limiter.resources.as_ref());
-        self.refuse(&format!("{key}.profile"), set(group.profile.as_ref()));
-        self.refuse(&format!("{key}.passive"), group.passive == Some(true));
-        self.refuse(&format!("{key}.secondary_devices"), set(group.secondary_devices.as_ref()));
-        self.refuse(&format!("{key}.rate_limiter.resources"), set(resources));
+        let profiles = "leave it out: profiles are those of TensorRT's own plans, which cannot be loaded";
+        self.refuse(&format!("{key}.profile"), set(group.profile.as_ref()), profiles);
+        let passive = "leave the group out: an instance that takes no requests is none";
+        self.refuse(&format!("{key}.passive"), group.passive == Some(true), passive);
+        let devices = set(group.secondary_devices.as_ref());
+        self.refuse(&format!("{key}.secondary_devices"), devices, "leave it out");
+        let limiter = group.rate_limiter.as_ref();
+        let resources = limiter.is_some_and(|limiter| !limiter.resources.is_empty());
+        self.note(&format!("{key}.rate_limiter.resources"), resources);
         self.note(&format!("{key}.host_policy"), group.host_policy.is_some());
     }
 
     fn unsupported_tensor(&mut self, key: &str, tensor: &RawTensor) {
-        self.refuse(&format!("{key}.reshape"), tensor.reshape.is_some());
-        self.refuse(&format!("{key}.is_shape_tensor"), tensor.is_shape_tensor == Some(true));
-        self.refuse(&format!("{key}.allow_ragged_batch"), tensor.allow_ragged_batch == Some(true));
-        self.refuse(&format!("{key}.is_non_linear_format_io"), tensor.is_non_linear_format_io == Some(true));
-        let format = tensor.format.as_deref().is_some_and(|format| format != "FORMAT_NONE");
-        self.note(&format!("{key}.format"), format);
+        let shape = "leave it out: shape tensors are those of TensorRT's own plans, which cannot be loaded";
+        self.refuse(&format!("{key}.is_shape_tensor"), tensor.is_shape_tensor == Some(true), shape);
+        let ragged = "leave it out: requests of one shape share batches, others run on their own";
+        self.refuse(&format!("{key}.allow_ragged_batch"), tensor.allow_ragged_batch == Some(true), ragged);
+        let linear = tensor.is_non_linear_format_io == Some(true);
+        self.refuse(&format!("{key}.is_non_linear_format_io"), linear, "leave it out");
     }
 
     fn unsupported_optimization(&mut self, raw: &RawOptimization) {
@@ -72,9 +69,9 @@ impl Check<'_> {
         }
     }
 
-    fn refuse(&mut self, key: &str, set: bool) {
+    fn refuse(&mut self, key: &str, set: bool, remedy: &str) {
         if set {
-            self.faults.push(key, NOT_SUPPORTED);
+            self.faults.push_with_remedy(key, "is not supported", remedy);
         }
     }
 

@@ -1,11 +1,10 @@
 use super::{Check, MAX_BATCH_SIZE};
-use crate::name::is_plain_file_name;
 use crate::raw::{RawWarmup, RawWarmupInput};
 use crate::{Warmup, WarmupData, WarmupInput};
 
 /// Most runs of one warm-up request.
 const MAX_RUNS: i64 = 1_000_000;
-/// Most elements of a generated warm-up input: 4 GiB of FP32.
+/// Most elements of data that the server makes: 4 GiB of FP32.
 const MAX_ELEMENTS: i64 = 1 << 30;
 
 impl Check<'_> {
@@ -45,16 +44,21 @@ impl Check<'_> {
     fn warmup_input(&mut self, key: &str, name: &str, raw: &RawWarmupInput) -> WarmupInput {
         let dims_key = format!("{key}.dims");
         self.dims(&dims_key, &raw.dims, 0);
-        let elements = raw.dims.iter().try_fold(1_i64, |product, dim| product.checked_mul(*dim));
-        if elements.is_none_or(|elements| elements > MAX_ELEMENTS) {
-            let message = format!("expected at most {MAX_ELEMENTS} elements");
-            self.faults.push(dims_key, message);
-        }
+        self.elements(&dims_key, &raw.dims);
         WarmupInput {
             name: name.to_owned(),
             datatype: self.datatype(&format!("{key}.data_type"), raw.data_type.as_deref()),
             dims: raw.dims.clone(),
             data: self.warmup_data(key, raw),
+        }
+    }
+
+    /// Bounds the size of data that is made from dimensions alone.
+    pub(super) fn elements(&mut self, key: &str, dims: &[i64]) {
+        let elements = dims.iter().try_fold(1_i64, |product, dim| product.checked_mul(*dim));
+        if elements.is_none_or(|elements| elements > MAX_ELEMENTS) {
+            let message = format!("expected at most {MAX_ELEMENTS} elements");
+            self.faults.push(key, message);
         }
     }
 
@@ -68,18 +72,6 @@ impl Check<'_> {
         let Some(file) = &raw.input_data_file else {
             return if random { WarmupData::Random } else { WarmupData::Zero };
         };
-        let path = self.directory.join("warmup").join(file);
-        let key = format!("{key}.input_data_file");
-        if !is_plain_file_name(file) {
-            let message = format!("{file:?} is not the name of a file in the model's warmup folder");
-            self.faults.push(key, message);
-        } else if !path.is_file() {
-            self.faults.push_with_remedy(
-                key,
-                format!("{file:?} is not there"),
-                "put it into the model's warmup folder",
-            );
-        }
-        WarmupData::File(path)
+        WarmupData::File(self.data_file(&format!("{key}.input_data_file"), "warmup", file))
     }
 }

@@ -6,10 +6,11 @@ use adulis_tensor::DataType;
 use super::*;
 use crate::{
     Accelerator, DynamicBatching, GraphLevel, InstanceGroup, InstanceKind, Optimization, QueuePolicy,
-    TensorConfig, TimeoutAction, VersionPolicy, Warmup, WarmupData, WarmupInput,
+    RateLimiter, Scheduling, TensorConfig, TimeoutAction, VersionPolicy, Warmup, WarmupData, WarmupInput,
 };
 
 mod properties;
+mod schedulers;
 
 /// A configuration as they are found in the wild, with every kind of field that has an effect.
 const FULL: &str = r#"
@@ -83,13 +84,7 @@ fn parameters(pairs: &[(&str, &str)]) -> std::collections::BTreeMap<String, Stri
 }
 
 fn tensor(name: &str, datatype: DataType, dims: &[i64]) -> TensorConfig {
-    TensorConfig {
-        name: name.to_owned(),
-        datatype,
-        dims: dims.to_vec(),
-        optional: false,
-        label_filename: None,
-    }
+    TensorConfig::new(name, datatype, dims)
 }
 
 #[test]
@@ -111,7 +106,7 @@ fn every_field_of_a_full_configuration() {
         }],
         version_policy: VersionPolicy::Specific(vec![1, 3]),
         instance_group: full_groups(),
-        dynamic_batching: Some(full_batching()),
+        scheduling: Scheduling::Dynamic(full_batching()),
         warmup: vec![full_warmup(folder.path())],
         optimization: Optimization {
             graph_level: Some(GraphLevel::Basic),
@@ -127,17 +122,22 @@ fn every_field_of_a_full_configuration() {
         parameters: parameters(&[("intra_op_thread_count", "2"), ("enable_mem_arena", "0")]),
         default_model_filename: Some("net.onnx".to_owned()),
         auto_complete: false,
-        priority: 3,
         ..ModelConfig::derived("digits")
     };
     assert_eq!(read.config, expected);
+    assert_eq!(expected.priority(), 3);
     let again = ModelConfig::read(ConfigFormat::Toml, &expected.to_toml(), "digits", folder.path());
     assert_eq!(again.unwrap().config, expected);
 }
 
 fn full_groups() -> Vec<InstanceGroup> {
-    let cpu = InstanceGroup { count: 2, kind: InstanceKind::Cpu, gpus: vec![] };
-    let gpu = InstanceGroup { count: 1, kind: InstanceKind::Gpu, gpus: vec![0, 2] };
+    let cpu = InstanceGroup { count: 2, kind: InstanceKind::Cpu, ..InstanceGroup::default() };
+    let gpu = InstanceGroup {
+        kind: InstanceKind::Gpu,
+        gpus: vec![0, 2],
+        rate_limiter: Some(RateLimiter { priority: 3, ..RateLimiter::default() }),
+        ..InstanceGroup::default()
+    };
     vec![cpu, gpu]
 }
 
@@ -195,7 +195,7 @@ fn toml_takes_fewer_lines() {
     assert_eq!(config.version_policy, VersionPolicy::Latest(2));
     assert_eq!(config.parameters, parameters(&[("threads", "2"), ("fast", "true"), ("name", "x")]));
     assert_eq!(config.instance_group[0].kind, InstanceKind::Cpu);
-    assert_eq!(config.dynamic_batching.unwrap().max_queue_delay, Duration::from_millis(2));
+    assert_eq!(config.scheduling.dynamic().unwrap().max_queue_delay, Duration::from_millis(2));
     assert_eq!(config.optimization.graph_level, Some(GraphLevel::Extended));
     assert_eq!(config.inputs, [tensor("x", DataType::Fp32, &[-1])]);
 }
@@ -314,7 +314,7 @@ fn harmless_fields_are_noted() {
         dynamic_batching {}
     "#;
     let read = read(ConfigFormat::Pbtxt, text);
-    assert_eq!(read.config.dynamic_batching, None);
+    assert_eq!(read.config.scheduling, Scheduling::Unconfigured);
     let notes: Vec<String> = read.notes.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(notes.join("\n"));
 }

@@ -220,6 +220,9 @@ impl<'a> ModelFolder<'a> {
 }
 
 fn needs_file(config: &ModelConfig) -> bool {
+    if config.scheduling.ensemble().is_some() {
+        return false;
+    }
     let by_backend = config.backend.as_deref().is_none_or(|backend| FILE_BACKENDS.contains(&backend));
     by_backend || config.default_model_filename.is_some()
 }

@@ -46,7 +46,7 @@ fn any_config() -> impl Strategy<Value = ModelConfig> {
     ];
     let group = (1..9_usize, proptest::collection::btree_set(0..8_u32, 0..3)).prop_map(|(count, gpus)| {
         let kind = if gpus.is_empty() { InstanceKind::Cpu } else { InstanceKind::Gpu };
-        InstanceGroup { count, kind, gpus: gpus.into_iter().collect() }
+        InstanceGroup { count, kind, gpus: gpus.into_iter().collect(), ..InstanceGroup::default() }
     });
     let groups = proptest::collection::vec(group, 0..3);
     let parameters = proptest::collection::btree_map("[a-z.]{1,8}", ".{0,12}", 0..3);
@@ -54,16 +54,15 @@ fn any_config() -> impl Strategy<Value = ModelConfig> {
         let batching = proptest::option::of(any_batching(max));
         (proptest::option::of(Just(max)), batching)
     });
-    (policy, groups, parameters, batching, (any_tensors(), any_tensors(), 1..4_u32)).prop_map(
+    (policy, groups, parameters, batching, (any_tensors(), any_tensors())).prop_map(
         |(version_policy, instance_group, parameters, (max_batch_size, dynamic_batching), tensors)| {
-            let (inputs, outputs, priority) = tensors;
+            let (inputs, outputs) = tensors;
             ModelConfig {
                 version_policy,
-                priority: if instance_group.is_empty() { 1 } else { priority },
                 instance_group,
                 parameters,
                 max_batch_size,
-                dynamic_batching,
+                scheduling: dynamic_batching.map_or_else(Scheduling::default, Scheduling::Dynamic),
                 auto_complete: max_batch_size.is_none() && inputs.is_empty() && outputs.is_empty(),
                 inputs,
                 outputs,
