@@ -1,5 +1,5 @@
 //! Scheduling decisions as plain state machines: which requests share a batch and when it goes
-//! ([`BatchQueue`]), which model runs next on a device ([`FairQueue`]), what a batch will cost ([`CostModel`]), and in
+//! ([`BatchQueue`]), which requests of a stateful model's sequences do ([`SequenceQueue`]), which model runs next on a device ([`FairQueue`]), what a batch will cost ([`CostModel`]), and in
 //! which order answers leave ([`OrderedRelease`]).
 //!
 //! The crate deliberately lacks a clock, a channel, a lock and a metric: time comes in as `now: Instant`, requests come
@@ -10,6 +10,7 @@
 //! - What is pushed comes out exactly once: dispatched, expired, cancelled or drained.
 //! - While an instance is free, nobody waits longer than `max_queue_delay`.
 //! - Within a priority level and a class, requests leave in the order they came.
+//! - Of a sequence, one request runs at a time, in the order they came, on the instance that has its slot.
 //! - No operation costs more than O(log n) per request it touches, whatever mixture of classes is waiting.
 
 mod class;
@@ -20,6 +21,7 @@ mod offer;
 mod policy;
 mod queue;
 mod release;
+mod sequence;
 
 pub use class::ShapeClass;
 pub use cost::CostModel;
@@ -28,4 +30,9 @@ pub use fair::FairQueue;
 pub use offer::{Offer, QueueLimit, Refused, RefusedReason, Ticket};
 pub use policy::{BatchPolicy, QueuePolicy, TimeoutAction};
 pub use queue::BatchQueue;
+pub(crate) use queue::LONGEST_DELAY;
 pub use release::OrderedRelease;
+pub use sequence::{
+    RunEnd, SequenceBatch, SequenceDecision, SequenceMember, SequenceOffer, SequencePolicy, SequenceQueue,
+    SequenceRefused, SequenceRefusedReason, SequenceStrategy, SequenceTicket,
+};

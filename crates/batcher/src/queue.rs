@@ -18,7 +18,7 @@ use entries::{Chain, Entries, Entry, LaneKey, Lanes, Links, List, weight};
 use expiry::Expiry;
 
 /// The longest delay that is honoured, so that adding it to an instant can't overflow.
-const LONGEST_DELAY: Duration = Duration::from_secs(3600);
+pub(crate) const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
 /// How many other classes are examined for a full batch while the first in line waits for company.
 const LOOK_AHEAD: usize = 8;
