@@ -20,6 +20,7 @@ pub mod grpc;
 mod limits;
 mod parameters;
 pub mod rest;
+mod sequence;
 pub mod status;
 mod tensors;
 mod version;

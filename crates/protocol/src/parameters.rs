@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use adulis_types::{InferRequest, ParameterValue, Parameters};
 
-use crate::Problem;
 use crate::error::Parsed;
+use crate::{Problem, sequence};
 
 /// Parameters of the protocols that the codecs take out.
 pub(crate) const PRIORITY: &str = "priority";
@@ -25,6 +25,7 @@ pub(crate) fn take_fields(request: &mut InferRequest) -> Parsed<bool> {
     let binary = take_flag(parameters, BINARY_DATA_OUTPUT)?.unwrap_or(false);
     let priority = take_count(parameters, PRIORITY)?;
     let timeout = take_count(parameters, TIMEOUT)?;
+    request.sequence = sequence::take(parameters)?;
     request.priority = priority.unwrap_or(0);
     if let Some(microseconds) = timeout.filter(|&microseconds| microseconds > 0) {
         request.limit_timeout(Duration::from_micros(microseconds));
@@ -57,7 +58,7 @@ fn take<T>(
 }
 
 /// A value for a message.
-fn describe(value: &ParameterValue) -> adulis_types::Name {
+pub(crate) fn describe(value: &ParameterValue) -> adulis_types::Name {
     let text = match value {
         ParameterValue::Bool(value) => value.to_string(),
         ParameterValue::Int64(value) => value.to_string(),

@@ -190,6 +190,15 @@ fn names_versions_parameters() {
         .insert("timeout".into(), parameter(Some(ParameterChoice::Int64Param(-5))));
     assert_eq!(refusal(timeout), "parameter 'timeout': expected a whole number of 0 or more, got -5");
 
+    let mut sequence = request(vec![], &[]);
+    sequence
+        .parameters
+        .insert("sequence_start".into(), parameter(Some(ParameterChoice::BoolParam(true))));
+    assert_eq!(
+        refusal(sequence),
+        "parameter 'sequence_start': expected a 'sequence_id' that is not 0 or empty beside it, got none"
+    );
+
     assert_eq!(
         refusal(request(vec![input("INT8", &[1], None); 1025], &[])),
         "too many inputs: at most 1024 are taken"

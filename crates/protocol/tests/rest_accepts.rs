@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use adulis_protocol::rest::{self, OutputFormat, RestRequest};
 use adulis_tensor::{DataType, Shape, Tensor};
-use adulis_types::{InferResponse, ModelRef, Name, OutputTensor, ParameterValue, Parameters, StageTimings};
+use adulis_types::{
+    InferResponse, ModelRef, Name, OutputTensor, ParameterValue, Parameters, Sequence, SequenceId,
+    StageTimings,
+};
 use bytes::Bytes;
 
 fn decode(body: &str) -> RestRequest {
@@ -67,7 +70,7 @@ fn strings_become_bytes_elements() {
 #[test]
 fn parameters_go_where_they_belong() {
     let decoded = decode(
-        r#"{"id":"a\"b","parameters":{"priority":2,"timeout":"1500","binary_data_output":true,"sequence_id":18446744073709551615,"x":1.5},
+        r#"{"id":"a\"b","parameters":{"priority":2,"timeout":"1500","binary_data_output":true,"y":18446744073709551615,"x":1.5},
             "outputs":[{"name":"O","parameters":{"binary_data":false,"classification":3}},{"name":"P"}],"inputs":[]}"#,
     );
     let request = &decoded.request;
@@ -77,7 +80,7 @@ fn parameters_go_where_they_belong() {
     assert_eq!(
         kept,
         [
-            ("sequence_id", &ParameterValue::Uint64(u64::MAX)),
+            ("y", &ParameterValue::Uint64(u64::MAX)),
             ("x", &ParameterValue::Double(1.5))
         ]
     );
@@ -86,6 +89,32 @@ fn parameters_go_where_they_belong() {
     assert!(!decoded.format.is_binary(0, "O"));
     assert!(decoded.format.is_binary(1, "P"));
     assert_eq!(decode(r#"{"parameters":{"timeout":0},"inputs":[]}"#).request.timeout, None);
+}
+
+#[test]
+fn a_sequence_is_named_by_a_number_or_a_text() {
+    let sequence = |parameters: &str| {
+        let decoded = decode(&format!(r#"{{"parameters":{{{parameters}}},"inputs":[]}}"#)).request;
+        assert!(decoded.parameters.is_empty(), "{:?}", decoded.parameters);
+        decoded.sequence
+    };
+    let of = |id, start, end| Some(Sequence { id, start, end });
+    assert_eq!(
+        sequence(r#""sequence_id":18446744073709551615,"sequence_start":true"#),
+        of(SequenceId::Number(u64::MAX), true, false)
+    );
+    let text = |text: &str| SequenceId::Text(text.into());
+    assert_eq!(sequence(r#""sequence_end":true,"sequence_id":"7""#), of(text("7"), false, true));
+    let longest = "é".repeat(64);
+    assert_eq!(sequence(&format!(r#""sequence_id":"{longest}""#)), of(text(&longest), false, false));
+    for none in [
+        "",
+        r#""sequence_id":0"#,
+        r#""sequence_id":"""#,
+        r#""sequence_start":false,"sequence_end":false"#,
+    ] {
+        assert_eq!(sequence(none), None, "{none}");
+    }
 }
 
 #[test]

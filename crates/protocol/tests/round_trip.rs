@@ -9,7 +9,7 @@ use adulis_protocol::rest::{self, OutputFormat, RestBody};
 use adulis_tensor::{DataType, Shape, Tensor, append_element};
 use adulis_types::{
     InferRequest, InferResponse, InputTensor, Name, OutputTensor, ParameterValue, Parameters,
-    RequestedOutput, StageTimings,
+    RequestedOutput, Sequence, SequenceId, StageTimings,
 };
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -95,18 +95,33 @@ fn parameters() -> impl Strategy<Value = Parameters> {
     })
 }
 
+fn sequence() -> impl Strategy<Value = Option<Sequence>> {
+    let id = prop_oneof![
+        (1_u64..).prop_map(SequenceId::Number),
+        // Digits too: they are no number.
+        "[0-9]{1,3}|\\PC{1,30}".prop_map(|text| SequenceId::Text(text.into())),
+    ];
+    prop::option::of((id, any::<bool>(), any::<bool>()).prop_map(|(id, start, end)| Sequence {
+        id,
+        start,
+        end,
+    }))
+}
+
 prop_compose! {
     fn request()(
         tensors in tensors(),
         parameters in parameters(),
         output_parameters in prop::collection::vec(parameters(), 0..3),
         (id, version, priority, timeout) in ("\\PC{0,8}", 0_u64..9, 0_u64..3, 0_u64..1000),
+        sequence in sequence(),
     ) -> InferRequest {
         let mut request = InferRequest::new(model_ref("a model", None).unwrap());
         request.model.version = (version > 0).then_some(version);
         request.id = id.into();
         request.parameters = parameters;
         request.priority = priority;
+        request.sequence = sequence;
         request.timeout = (timeout > 0).then(|| Duration::from_micros(timeout));
         request.inputs = tensors
             .into_iter()

@@ -8,7 +8,7 @@ use crate::grpc::model_infer_request::{InferInputTensor, InferRequestedOutputTen
 use crate::grpc::{ModelInferRequest, parameter};
 use crate::parameters::{self, BINARY_DATA, PRIORITY, SHARED_MEMORY_REGION, TIMEOUT};
 use crate::tensors::{check_count, check_names};
-use crate::{DecodeError, Problem, Side, TensorLabel, TensorProblem, model_ref};
+use crate::{DecodeError, Problem, Side, TensorLabel, TensorProblem, model_ref, sequence};
 
 /// Decodes one inference request. Raw contents become tensors without a copy.
 ///
@@ -103,6 +103,9 @@ pub fn encode_request(request: &InferRequest) -> ModelInferRequest {
     if let Some(timeout) = request.timeout {
         let microseconds = u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
         parameters.insert(TIMEOUT.to_owned(), count(microseconds));
+    }
+    if let Some(sequence) = &request.sequence {
+        parameters.extend(parameter::encode(&sequence::parameters(sequence)));
     }
     ModelInferRequest {
         model_name: request.model.name.to_string(),

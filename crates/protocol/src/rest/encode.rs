@@ -3,10 +3,10 @@ use adulis_types::{InferRequest, InferResponse, Name, OutputTensor};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::EncodeError;
 use crate::parameters::{BINARY_DATA, BINARY_DATA_OUTPUT, BINARY_DATA_SIZE, PRIORITY, TIMEOUT};
 use crate::rest::writer::{self, NotInJson};
 use crate::rest::{OutputFormat, RestBody};
+use crate::{EncodeError, sequence};
 
 /// Bytes of JSON around one tensor, and around all of them, as a first guess at the buffer.
 const TENSOR_BYTES: usize = 96;
@@ -113,6 +113,9 @@ fn request_parameters(out: &mut Vec<u8>, request: &InferRequest, binary_outputs:
     if let Some(timeout) = request.timeout {
         writer::key(out, ",", TIMEOUT);
         writer::integer(out, u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX));
+    }
+    if let Some(sequence) = &request.sequence {
+        writer::parameters(out, b',', &sequence::parameters(sequence));
     }
     writer::parameters(out, b',', &request.parameters);
     out.extend_from_slice(b"},");
