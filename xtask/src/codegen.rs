@@ -41,6 +41,8 @@ fn generate(folder: &Path, proto: &str, file: &str) -> Result<String> {
         .bytes(".")
         // Parameters keep one order, and an empty map costs nothing.
         .btree_map(".")
+        // Servers in tests and benchmarks write the RPCs they are about.
+        .generate_default_stubs(true)
         .out_dir(&scratch.0)
         .compile_fds(descriptors)
         .with_context(|| format!("cannot generate code from {proto}"))?;

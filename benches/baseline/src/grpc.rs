@@ -1,17 +1,12 @@
-use std::pin::Pin;
-
 use adulis_protocol::grpc::model_infer_response::InferOutputTensor;
 use adulis_protocol::grpc::{
     GrpcInferenceService, GrpcInferenceServiceServer, ModelInferRequest, ModelInferResponse,
-    ModelMetadataRequest, ModelMetadataResponse, ModelReadyRequest, ModelReadyResponse,
-    ModelStreamInferResponse, ServerLiveRequest, ServerLiveResponse, ServerMetadataRequest,
-    ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
+    ServerLiveRequest, ServerLiveResponse, ServerReadyRequest, ServerReadyResponse,
 };
 use tokio::net::TcpListener;
-use tokio_stream::Stream;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status};
 
 /// Answers each raw input as a raw output; every other method is unimplemented.
 struct Echo;
@@ -23,15 +18,8 @@ pub(crate) async fn serve(listener: TcpListener) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn unimplemented() -> Status {
-    Status::unimplemented("this server only echoes ModelInfer")
-}
-
 #[tonic::async_trait]
 impl GrpcInferenceService for Echo {
-    type ModelStreamInferStream =
-        Pin<Box<dyn Stream<Item = Result<ModelStreamInferResponse, Status>> + Send + 'static>>;
-
     async fn model_infer(
         &self,
         request: Request<ModelInferRequest>,
@@ -65,33 +53,5 @@ impl GrpcInferenceService for Echo {
         _request: Request<ServerReadyRequest>,
     ) -> Result<Response<ServerReadyResponse>, Status> {
         Ok(Response::new(ServerReadyResponse { ready: true }))
-    }
-
-    async fn model_ready(
-        &self,
-        _request: Request<ModelReadyRequest>,
-    ) -> Result<Response<ModelReadyResponse>, Status> {
-        Err(unimplemented())
-    }
-
-    async fn server_metadata(
-        &self,
-        _request: Request<ServerMetadataRequest>,
-    ) -> Result<Response<ServerMetadataResponse>, Status> {
-        Err(unimplemented())
-    }
-
-    async fn model_metadata(
-        &self,
-        _request: Request<ModelMetadataRequest>,
-    ) -> Result<Response<ModelMetadataResponse>, Status> {
-        Err(unimplemented())
-    }
-
-    async fn model_stream_infer(
-        &self,
-        _request: Request<Streaming<ModelInferRequest>>,
-    ) -> Result<Response<Self::ModelStreamInferStream>, Status> {
-        Err(unimplemented())
     }
 }

@@ -10,6 +10,8 @@ pub(crate) enum GrpcError {
     Timeout { given: String },
     #[error("model '{model}' did not answer within {waited:?}")]
     Deadline { model: Name, waited: Duration },
+    #[error("{rpc} is not supported by this server")]
+    Unwritten { rpc: &'static str },
     #[error("a handler panicked: {message}")]
     Panicked { message: String },
 }
@@ -19,6 +21,7 @@ impl ServiceError for GrpcError {
         match self {
             GrpcError::Timeout { .. } => ErrorKind::InvalidArgument,
             GrpcError::Deadline { .. } => ErrorKind::DeadlineExceeded,
+            GrpcError::Unwritten { .. } => ErrorKind::Unsupported,
             GrpcError::Panicked { .. } => ErrorKind::Internal,
         }
     }
@@ -26,7 +29,9 @@ impl ServiceError for GrpcError {
     fn client_message(&self) -> Cow<'static, str> {
         match self {
             GrpcError::Panicked { .. } => Cow::Borrowed("internal error"),
-            GrpcError::Timeout { .. } | GrpcError::Deadline { .. } => Cow::Owned(self.to_string()),
+            GrpcError::Timeout { .. } | GrpcError::Deadline { .. } | GrpcError::Unwritten { .. } => {
+                Cow::Owned(self.to_string())
+            }
         }
     }
 }

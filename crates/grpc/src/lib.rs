@@ -8,12 +8,16 @@
 //! - every error becomes a status in one place (`boundary`), by the table that REST uses too, and is logged there once;
 //! - a client that cancels drops the handler's future, which cancels the request.
 //!
-//! RPCs of Triton's service that are not here answer `UNIMPLEMENTED`.
+//! All RPCs of Triton's service are in `rpcs`; those that the server does not have answer `UNIMPLEMENTED`.
 
 mod boundary;
 mod error;
 mod frontend;
+mod health;
+mod infer;
+mod models;
 mod options;
+mod rpcs;
 mod server;
 mod stream;
 mod timeout;

@@ -8,10 +8,11 @@ use adulis_protocol::grpc::{ModelInferRequest, ModelInferResponse, ModelStreamIn
 use adulis_types::Fault;
 use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
+use tonic::codegen::BoxStream;
 use tonic::metadata::MetadataMap;
-use tonic::{Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
-use crate::boundary::{Call, guarded, refuse};
+use crate::boundary::{Call, answer, guarded, refuse};
 use crate::frontend::Shared;
 use crate::server::corrected_status;
 use crate::timeout;
@@ -20,6 +21,20 @@ use crate::timeout;
 const GRPC_ERRORS: &str = "triton_grpc_error";
 
 type Running = Pin<Box<dyn Future<Output = Answered> + Send>>;
+
+/// Opens a stream of inferences.
+pub(crate) async fn responses(
+    shared: &Arc<Shared>,
+    request: Request<Streaming<ModelInferRequest>>,
+) -> Result<Response<BoxStream<ModelStreamInferResponse>>, Status> {
+    let (metadata, _, requests) = request.into_parts();
+    let call = Call::begin("ModelStreamInfer", &metadata);
+    answer(call.clone(), async {
+        let stream = InferStream::open(Arc::clone(shared), call, &metadata, requests)?;
+        Ok(Box::pin(stream) as BoxStream<ModelStreamInferResponse>)
+    })
+    .await
+}
 
 /// One request's outcome, with what an error has to repeat of it.
 struct Answered {
@@ -35,7 +50,7 @@ struct Answered {
 /// At most `max_stream_requests` are in progress; while there are so many, nothing is read from the client. An error rides in
 /// `error_message` beside an answer that repeats the request's id, and the stream stays open, unless the client set
 /// `triton_grpc_error: true`. Dropping the stream cancels all that is in progress.
-pub struct InferStream {
+struct InferStream {
     shared: Arc<Shared>,
     call: Call,
     deadline: Option<Instant>,
@@ -48,7 +63,7 @@ pub struct InferStream {
 impl InferStream {
     /// # Errors
     /// `InvalidArgument` for a timeout that cannot be read.
-    pub(crate) fn open(
+    fn open(
         shared: Arc<Shared>,
         call: Call,
         metadata: &MetadataMap,

@@ -34,8 +34,8 @@ struct Server {
 impl Server {
     fn start(options: GrpcOptions) -> Self {
         let service = Arc::new(ScriptedService::default());
-        let rest = router(Arc::clone(&service) as _, HttpOptions::default());
-        let grpc = routes(Arc::clone(&service) as _, options).into_axum_router().reset_fallback();
+        let rest = router(Arc::clone(&service), HttpOptions::default());
+        let grpc = routes(Arc::clone(&service), options).into_axum_router().reset_fallback();
         let app = rest.merge(grpc).fallback(not_found);
         let listener = Listener::bind(([127, 0, 0, 1], 0).into(), ListenerOptions::default()).unwrap();
         let address = listener.local_addresses().unwrap()[0];
@@ -116,7 +116,8 @@ async fn what_is_not_served_is_unimplemented() {
     let server = default_server();
     let channel = Channel::from_shared(format!("http://{}", server.address)).unwrap();
     for path in [
-        "/inference.GRPCInferenceService/ModelStatistics",
+        "/inference.GRPCInferenceService/SystemSharedMemoryStatus",
+        "/inference.GRPCInferenceService/NoSuchCall",
         "/other.Service/Call",
     ] {
         let mut client = tonic::client::Grpc::new(channel.connect().await.unwrap());

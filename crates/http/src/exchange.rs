@@ -90,17 +90,17 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// The service's own, and [`HttpError::Deadline`] where it does not answer in time.
     pub(crate) async fn ask(&self, mut request: InferRequest) -> Result<InferResponse, Refusal> {
-        let Rest { service, options, .. } = self.rest;
+        let Rest { services, options, .. } = self.rest;
         request.arrived = self.arrived;
         for timeout in [self.timeout, options.request_timeout].into_iter().flatten() {
             request.limit_timeout(timeout);
         }
         let Some(timeout) = request.timeout else {
-            return Ok(service.infer(request).await?);
+            return Ok(services.inference.infer(request).await?);
         };
         let model = request.model.name.clone();
         let left = timeout.saturating_sub(request.arrived.elapsed()) + DEADLINE_GRACE;
-        match within(left, service.infer(request)).await {
+        match within(left, services.inference.infer(request)).await {
             Some(outcome) => Ok(outcome?),
             None => Err(HttpError::Deadline { model, waited: timeout }.into()),
         }

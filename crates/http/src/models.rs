@@ -36,7 +36,7 @@ pub(crate) async fn metadata(State(rest): State<Arc<Rest>>, request: Request) ->
     let call = Call::begin(&request);
     answer(call, async move {
         let model = model_of(&mut request.into_parts().0).await?;
-        let metadata = rest.service.model_metadata(&model)?;
+        let metadata = rest.services.inference.model_metadata(&model)?;
         Ok(json(rest::model_metadata(&metadata)))
     })
     .await
@@ -49,7 +49,7 @@ pub(crate) async fn ready(State(rest): State<Arc<Rest>>, request: Request) -> Re
     let call = Call::begin(&request);
     answer(call, async move {
         let model = model_of(&mut request.into_parts().0).await?;
-        if !rest.service.model_ready(&model)? {
+        if !rest.services.inference.model_ready(&model)? {
             return Err(Refusal::from(HttpError::ModelNotReady { model: model.name }));
         }
         let body = serde_json::json!({ "name": model.name.as_str(), "ready": true });

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use adulis_types::InferenceService;
+use adulis_types::Services;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -15,17 +15,18 @@ use crate::{HttpOptions, infer, models, server};
 
 /// What the handlers share.
 pub(crate) struct Rest {
-    pub(crate) service: Arc<dyn InferenceService>,
+    pub(crate) services: Services,
     pub(crate) options: HttpOptions,
     pub(crate) codec: Codec,
 }
 
-/// The Open Inference Protocol's REST routes over `service`.
+/// The Open Inference Protocol's REST routes over `services`: an `Arc` of an
+/// [`InferenceService`](adulis_types::InferenceService) alone, or [`Services`] with more parts.
 ///
 /// All of them are below `/v2`, and the router answers for all of `/v2`: unknown routes there are 404 with a JSON error. It
 /// sets no fallback for other paths, so that it merges into any application; a server of its own adds [`not_found`].
-pub fn router(service: Arc<dyn InferenceService>, options: HttpOptions) -> Router {
-    let rest = Rest { service, options, codec: Codec::new() };
+pub fn router(services: impl Into<Services>, options: HttpOptions) -> Router {
+    let rest = Rest { services: services.into(), options, codec: Codec::new() };
     // No layer stands around these routes: what every request needs is in `boundary::answer`, where it costs no boxed
     // body and no further future.
     Router::new()

@@ -11,19 +11,22 @@ use crate::router::{Rest, json};
 /// `GET /v2`
 pub(crate) async fn metadata(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
-    answer(call, async move { Ok(json(rest::server_metadata(&rest.service.server_metadata()))) }).await
+    answer(call, async move {
+        Ok(json(rest::server_metadata(&rest.services.inference.server_metadata())))
+    })
+    .await
 }
 
 /// `GET /v2/health/live`
 pub(crate) async fn live(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
-    answer(call, async move { health(rest.service.live(), "live", r#"{"live":true}"#) }).await
+    answer(call, async move { health(rest.services.inference.live(), "live", r#"{"live":true}"#) }).await
 }
 
 /// `GET /v2/health/ready`
 pub(crate) async fn ready(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
-    answer(call, async move { health(rest.service.ready(), "ready", r#"{"ready":true}"#) }).await
+    answer(call, async move { health(rest.services.inference.ready(), "ready", r#"{"ready":true}"#) }).await
 }
 
 /// The KServe client parses the body as JSON; Triton's clients look at the status alone.

@@ -323,7 +323,7 @@ async fn request_ids_are_echoed_if_they_are_harmless() {
 #[tokio::test]
 async fn mounts_into_another_application() {
     let service = Arc::new(ScriptedService::default());
-    let rest = router(Arc::clone(&service) as _, HttpOptions::default());
+    let rest = router(Arc::clone(&service), HttpOptions::default());
     let app = Router::new()
         .route("/", get(|| async { "own" }))
         .merge(rest.clone())

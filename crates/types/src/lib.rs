@@ -1,5 +1,6 @@
-//! What travels between the frontends and the engine: requests, responses, metadata, errors, and the
-//! [`InferenceService`] trait that joins the two sides. No I/O, no codec, no scheduling.
+//! What travels between the frontends and the engine: requests, responses, metadata, errors, the
+//! [`InferenceService`] trait that joins the two sides, and the [`Services`] that frontends are handed. No I/O, no
+//! codec, no scheduling.
 
 mod control;
 mod error;
@@ -9,6 +10,8 @@ mod request;
 mod response;
 mod sequence;
 mod service;
+mod services;
+mod settings;
 mod shared_memory;
 mod statistics;
 
@@ -21,6 +24,11 @@ pub use request::{InferRequest, InputTensor, ModelRef, RequestedOutput};
 pub use response::{InferResponse, OutputTensor, StageTimings};
 pub use sequence::{Sequence, SequenceId};
 pub use service::{BoxFuture, InferenceService, ResponseStream};
+pub use services::Services;
+pub use settings::{
+    Change, LogControl, LogLineFormat, LogSettings, LogUpdate, TraceControl, TraceLevels, TraceMode,
+    TraceSettings, TraceUpdate,
+};
 pub use shared_memory::{RegionPlace, RegionSlice, RegionSpec, SharedMemory};
 pub use statistics::{
     BatchStatistics, DurationStatistic, InferenceStatistics, ModelStatistics, ResponseStatistics,

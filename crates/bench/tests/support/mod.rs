@@ -1,6 +1,5 @@
 //! Servers that answer as an inference server would, or as one that has trouble.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -19,7 +18,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use clap::Parser;
 use tokio::net::TcpListener;
-use tonic::{Request, Status, Streaming};
+use tonic::{Request, Status};
 
 #[derive(Parser)]
 struct Cli {
@@ -160,9 +159,6 @@ type Answer<T> = Result<tonic::Response<T>, Status>;
 
 #[tonic::async_trait]
 impl GrpcInferenceService for Echo {
-    type ModelStreamInferStream =
-        Pin<Box<dyn tokio_stream::Stream<Item = Result<ModelStreamInferResponse, Status>> + Send>>;
-
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
         let request = request.into_inner();
         known(&request.model_name)?;
@@ -190,28 +186,5 @@ impl GrpcInferenceService for Echo {
             inputs: vec![input],
             ..ModelMetadataResponse::default()
         }))
-    }
-
-    async fn server_live(&self, _: Request<ServerLiveRequest>) -> Answer<ServerLiveResponse> {
-        Err(Status::unimplemented(""))
-    }
-
-    async fn server_ready(&self, _: Request<ServerReadyRequest>) -> Answer<ServerReadyResponse> {
-        Err(Status::unimplemented(""))
-    }
-
-    async fn model_ready(&self, _: Request<ModelReadyRequest>) -> Answer<ModelReadyResponse> {
-        Err(Status::unimplemented(""))
-    }
-
-    async fn server_metadata(&self, _: Request<ServerMetadataRequest>) -> Answer<ServerMetadataResponse> {
-        Err(Status::unimplemented(""))
-    }
-
-    async fn model_stream_infer(
-        &self,
-        _: Request<Streaming<ModelInferRequest>>,
-    ) -> Answer<Self::ModelStreamInferStream> {
-        Err(Status::unimplemented(""))
     }
 }

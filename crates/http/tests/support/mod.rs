@@ -26,7 +26,7 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) async fn start(http: HttpOptions, listener: ListenerOptions) -> Self {
         let service = Arc::new(ScriptedService::default());
-        let app = router(Arc::clone(&service) as _, http);
+        let app = router(Arc::clone(&service), http);
         Self::with_router(app, service, listener)
     }
 

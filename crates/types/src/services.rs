@@ -1,0 +1,27 @@
+use std::sync::Arc;
+
+use crate::{InferenceService, LogControl, TraceControl};
+
+/// All that a frontend serves: inference, and what the server as a whole offers beside it. A part that is not there is
+/// answered as not supported.
+#[derive(Clone)]
+pub struct Services {
+    /// Inference, models and their repository.
+    pub inference: Arc<dyn InferenceService>,
+    /// The log's settings.
+    pub log: Option<Arc<dyn LogControl>>,
+    /// The traces' settings.
+    pub trace: Option<Arc<dyn TraceControl>>,
+}
+
+impl From<Arc<dyn InferenceService>> for Services {
+    fn from(inference: Arc<dyn InferenceService>) -> Self {
+        Self { inference, log: None, trace: None }
+    }
+}
+
+impl<S: InferenceService> From<Arc<S>> for Services {
+    fn from(inference: Arc<S>) -> Self {
+        Self::from(inference as Arc<dyn InferenceService>)
+    }
+}
