@@ -6,7 +6,7 @@
 # Where the binary and ONNX Runtime come from: the stage `built`, or `prebuilt`, which takes deploy/docker/prebuilt.
 ARG BINARY=built
 ARG RUST_IMAGE=rust:1.95-bookworm
-# Has to have glibc 2.28 or newer, libstdc++ and Bash (for the health check), and to be no older than RUST_IMAGE.
+# Has to have glibc 2.28 or newer and libstdc++, and to be no older than RUST_IMAGE.
 ARG BASE_IMAGE=debian:bookworm-slim
 
 FROM ${RUST_IMAGE} AS built
@@ -51,9 +51,9 @@ EXPOSE 8000 8001 8002
 
 # SIGTERM drains: readiness goes first, then requests in flight are answered.
 STOPSIGNAL SIGTERM
-# Bash opens the connection itself: the image has no HTTP client, and needs none.
-HEALTHCHECK --interval=5s --timeout=2s --start-period=60s --retries=3 \
-    CMD ["/bin/bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8000 && printf 'GET /v2/health/ready HTTP/1.0\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && [ \"$status\" = 200 ]"]
+# The binary asks itself: the image needs no HTTP client and no shell for it.
+HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 \
+    CMD ["adulis", "probe", "http://127.0.0.1:8000/v2/health/ready", "--timeout", "2s"]
 
 ENTRYPOINT ["adulis"]
 CMD ["serve", "/models", "--http", "0.0.0.0:8000", "--grpc", "0.0.0.0:8001", "--metrics", "0.0.0.0:8002"]

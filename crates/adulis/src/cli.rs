@@ -49,6 +49,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Put load on a server and measure it
     Bench(Box<adulis_bench::BenchArgs>),
+    /// Ask a server once whether it is ready, and say so with the exit code
+    Probe(adulis_bench::ProbeArgs),
 }
 
 /// `adulis serve`.

@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => run_serve(&args),
         Command::Check(args) => check::check(&args, &mut std::io::stdout()).map_err(anyhow::Error::from),
         Command::Bench(args) => run_bench(*args),
+        Command::Probe(args) => run_probe(&args),
     };
     ExitCode::from(code.unwrap_or_else(|error| {
         complain(&format!("error: {error:#}"));
@@ -90,6 +91,12 @@ fn run_bench(args: adulis_bench::BenchArgs) -> anyhow::Result<u8> {
             Ok(EXIT_FAILURE)
         }
     }
+}
+
+fn run_probe(args: &adulis_bench::ProbeArgs) -> anyhow::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(adulis_bench::probe(args))?;
+    Ok(EXIT_OK)
 }
 
 /// A word to the person at the terminal. If nobody can read it, there is nobody to tell.

@@ -219,7 +219,8 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn parse_positive_duration(text: &str) -> Result<Duration, String> {
+/// A duration of at least a millisecond; a bare number is seconds.
+pub(crate) fn parse_positive_duration(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         duration if duration >= Duration::from_millis(1) => Ok(duration),
         _ => Err("at least one millisecond is needed".to_owned()),

@@ -5,6 +5,8 @@
 //! its own; requests are serialised once, before the load begins, and answers are not decoded unless asked. Arrivals,
 //! stability and percentiles are plain state machines. There is no TLS here, and no server.
 //!
+//! [`probe`](probe()) asks a single question with the same clients: whether a server is ready, for health checks.
+//!
 //! Invariants:
 //! - The latency of an open loop counts from the time at which a request was meant to be sent; a time is sent late where
 //!   it must, and never left out.
@@ -25,6 +27,7 @@ mod load;
 mod measure;
 mod metadata;
 mod pacer;
+mod probe;
 mod progress;
 mod report;
 mod run;
@@ -39,6 +42,7 @@ mod verify;
 pub use args::BenchArgs;
 pub use data::{DataSource, InputSpec, ShapeOverride};
 pub use load::{Load, Sweep, SweepError};
+pub use probe::{ProbeArgs, probe};
 pub use report::{Comparison, FailureReport, LatencyReport, LevelReport, Ratio, Report, StageReport};
 pub use run::{Outcome, run};
 pub use schedule::{Arrivals, Distribution};

@@ -57,7 +57,7 @@ impl Target {
             ("grpc", None | Some(Protocol::Grpc)) | ("http", Some(Protocol::Grpc)) => Protocol::Grpc,
             ("grpc", Some(rest)) => bail!("`{text}` is a gRPC URL, the protocol is {}", rest.as_str()),
             ("http", rest) => rest.unwrap_or(Protocol::RestBinary),
-            ("https" | "grpcs", _) => bail!("`{text}`: TLS is not supported, measure the plain port"),
+            ("https" | "grpcs", _) => bail!("`{text}`: TLS is not supported, name the plain port"),
             (scheme, _) => bail!("`{text}`: expected http:// or grpc://, got {scheme}://"),
         };
         ensure!(

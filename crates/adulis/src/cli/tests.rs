@@ -33,6 +33,7 @@ fn help_texts() {
     insta::assert_snapshot!("help", help(&[]));
     insta::assert_snapshot!("help_serve", help(&["serve"]));
     insta::assert_snapshot!("help_check", help(&["check"]));
+    insta::assert_snapshot!("help_probe", help(&["probe"]));
 }
 
 #[test]

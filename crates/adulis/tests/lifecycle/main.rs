@@ -7,6 +7,7 @@
 
 mod limits;
 mod models;
+mod probe;
 mod start;
 mod stop;
 #[path = "../support/mod.rs"]
