@@ -3,25 +3,13 @@
 
 mod colons;
 
-use std::sync::LazyLock;
-
 use miette::Diagnostic as _;
 use prost_reflect::text_format::ParseError;
-use prost_reflect::{DescriptorPool, DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey};
-use prost_reflect::{MessageDescriptor, Value as ProtoValue};
+use prost_reflect::{DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey, Value as ProtoValue};
 use toml::{Table, Value};
 
+use crate::schema::SCHEMA;
 use crate::strict::{Faults, near_miss};
-
-/// The schema, compiled: a serialised `FileDescriptorSet`. A test keeps it equal to the schema's text.
-const DESCRIPTOR: &[u8] = include_bytes!("pbtxt/model_config.bin");
-
-static SCHEMA: LazyLock<MessageDescriptor> = LazyLock::new(|| {
-    DescriptorPool::decode(DESCRIPTOR)
-        .ok()
-        .and_then(|pool| pool.get_message_by_name("inference.ModelConfig"))
-        .expect("invariant: the descriptor that is compiled in decodes and has ModelConfig (tested)")
-});
 
 /// Parses a `config.pbtxt` into a table with the same names: messages are tables, enumerations their values' names.
 ///

@@ -4,7 +4,10 @@ use crate::ModelConfig;
 use crate::convert::Check;
 use crate::raw::RawModel;
 use crate::strict::{Faults, KeyFault, read_table, read_toml};
-use crate::{pbtxt, render};
+use crate::{json, pbtxt, render};
+
+/// Longest configuration, however it is written.
+pub(crate) const MAX_CONFIG_BYTES: usize = 1 << 20;
 
 /// The two kinds of model configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +60,35 @@ impl ModelConfig {
                 (read_table::<RawModel>(table, &mut faults), faults)
             }
         };
+        Self::checked(&raw, faults, name, directory)
+    }
+
+    /// Reads Triton's JSON form of a configuration, which stands in for the file's when a client loads model `name`.
+    ///
+    /// Takes what Triton gives out, and what protobuf's printers write: numbers as texts,
+    /// enumerations as numbers, names in lowerCamelCase.
+    ///
+    /// # Errors
+    /// All that is wrong with it: never empty. Unknown keys are.
+    pub fn read_json(text: &[u8], name: &str, directory: &Path) -> Result<Configured, Vec<KeyFault>> {
+        let mut faults = Faults::default();
+        if text.len() > MAX_CONFIG_BYTES {
+            faults.push("", "the configuration is larger than 1 MiB");
+            return Err(faults.into_vec());
+        }
+        let table = json::parse(text, &mut faults);
+        let raw = read_table::<RawModel>(table, &mut faults);
+        Self::checked(&raw, faults, name, directory)
+    }
+
+    fn checked(
+        raw: &RawModel,
+        faults: Faults,
+        name: &str,
+        directory: &Path,
+    ) -> Result<Configured, Vec<KeyFault>> {
         let mut check = Check { model: name, directory, notes: faults.same_file(), faults };
-        let config = check.model(&raw);
+        let config = check.model(raw);
         if check.faults.is_empty() {
             let notes = check.notes.into_vec();
             return Ok(Configured { config, notes });

@@ -1,7 +1,3 @@
-use std::path::Path;
-
-use prost::Message as _;
-
 use super::*;
 
 fn parsed(text: &str) -> Table {
@@ -17,23 +13,6 @@ fn fault(text: &str) -> String {
     let faults = faults.into_vec();
     assert_eq!(faults.len(), 1);
     faults[0].to_string()
-}
-
-#[test]
-fn descriptor_is_that_of_the_schema() {
-    let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let proto = crate_dir.join("../../proto");
-    let mut compiler = protox::Compiler::new([proto]).unwrap();
-    compiler.include_source_info(false).open_file("model_config.proto").unwrap();
-    let set = compiler.file_descriptor_set();
-    let file = crate_dir.join("src/pbtxt/model_config.bin");
-    if std::env::var_os("ADULIS_UPDATE").is_some() {
-        std::fs::write(&file, set.encode_to_vec()).unwrap();
-    }
-    assert!(
-        std::fs::read(&file).unwrap() == set.encode_to_vec(),
-        "proto/model_config.proto has changed: run ADULIS_UPDATE=1 cargo test -p adulis-repository descriptor"
-    );
 }
 
 #[test]

@@ -5,10 +5,8 @@ use std::path::{Path, PathBuf};
 use super::folder::{Folder, link_fault, version_of};
 use super::{MODEL_FILE, unreadable};
 use crate::name::name_fault;
+use crate::read::MAX_CONFIG_BYTES;
 use crate::{ConfigFormat, ModelConfig, ModelEntry, ModelVersion, Problem, VersionPolicy};
-
-/// Longest configuration file.
-const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// Backends that read a model file; others may do with the folder.
 const FILE_BACKENDS: [&str; 2] = ["onnxruntime", "tract"];
@@ -234,8 +232,9 @@ fn list(versions: &[u64]) -> String {
 
 fn read_bounded(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    let read = File::open(path)?.take(MAX_CONFIG_BYTES + 1).read_to_string(&mut text)?;
-    if u64::try_from(read).is_ok_and(|read| read > MAX_CONFIG_BYTES) {
+    let limit = u64::try_from(MAX_CONFIG_BYTES).map_err(io::Error::other)?;
+    let read = File::open(path)?.take(limit + 1).read_to_string(&mut text)?;
+    if read > MAX_CONFIG_BYTES {
         return Err(io::Error::other("it is larger than 1 MiB"));
     }
     Ok(text)
