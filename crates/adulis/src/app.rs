@@ -203,6 +203,11 @@ impl Adulis {
         adulis_http::router(Arc::clone(&self.service), self.http.clone())
     }
 
+    /// The routes of KServe's and TensorFlow Serving's V1 protocol: `/v1/models` and what is below it, and `GET /`.
+    pub fn v1(&self) -> adulis_http::Router {
+        adulis_http::v1_router(Arc::clone(&self.service), self.http.clone())
+    }
+
     /// The gRPC service as routes, to be served with HTTP/2, on a port of its own or together with others.
     pub fn grpc(&self) -> adulis_http::Router {
         adulis_grpc::routes(Arc::clone(&self.service), self.grpc.clone())

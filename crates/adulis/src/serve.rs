@@ -95,7 +95,7 @@ fn routers(adulis: &Adulis, options: &ServeOptions) -> Vec<(&'static str, Socket
         && options.http == options.grpc
         && options.http.map(|http| http.port()) != Some(0);
     if let Some(address) = options.http {
-        let rest = adulis.rest();
+        let rest = adulis.rest().merge(adulis.v1());
         let router = if shared { rest.merge(adulis.grpc()) } else { rest };
         let name = if shared { "http+grpc" } else { "http" };
         routers.push((name, address, router.fallback(adulis_http::not_found)));

@@ -17,6 +17,8 @@ pub(crate) enum HttpError {
         "content type '{given}' is not supported: send application/json, application/octet-stream or application/x-protobuf"
     )]
     ContentType { given: String },
+    #[error("content type '{given}' is not supported here: send application/json")]
+    NotJson { given: String },
     #[error("content encoding '{given}' is not supported: send gzip, deflate or none")]
     ContentEncoding { given: String },
     #[error("the request body is over the limit of {limit} bytes")]
@@ -54,7 +56,7 @@ impl HttpError {
     fn status(&self) -> Option<StatusCode> {
         match self {
             HttpError::Method { .. } => Some(StatusCode::METHOD_NOT_ALLOWED),
-            HttpError::ContentType { .. } | HttpError::ContentEncoding { .. } => {
+            HttpError::ContentType { .. } | HttpError::NotJson { .. } | HttpError::ContentEncoding { .. } => {
                 Some(StatusCode::UNSUPPORTED_MEDIA_TYPE)
             }
             HttpError::BodyTimeout { .. } => Some(StatusCode::REQUEST_TIMEOUT),
@@ -75,6 +77,7 @@ impl ServiceError for HttpError {
             }
             HttpError::Method { .. }
             | HttpError::ContentType { .. }
+            | HttpError::NotJson { .. }
             | HttpError::ContentEncoding { .. }
             | HttpError::BodyBroken { .. }
             | HttpError::BodyLength { .. }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use adulis_protocol::rest::INFERENCE_HEADER_CONTENT_LENGTH;
-use adulis_types::{InferRequest, InferResponse};
+use adulis_types::{InferRequest, InferResponse, InferenceService};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -53,6 +53,11 @@ impl<'a> Exchange<'a> {
         let timeout = timeouts::from_headers(headers)?;
         let accepted = coding::for_response(headers, rest.options.compression);
         Ok(Self { rest, arrived, timeout, accepted })
+    }
+
+    /// What is asked.
+    pub(crate) fn service(&self) -> &'a dyn InferenceService {
+        &*self.rest.services.inference
     }
 
     /// Reads the body, decompressed. Its binary section begins at `header_length`, if it has one.

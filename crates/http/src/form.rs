@@ -131,6 +131,31 @@ impl AnswerForm {
     }
 }
 
+/// Refuses a body that is said to be anything but JSON.
+///
+/// # Errors
+/// [`HttpError::NotJson`].
+pub(crate) fn check_json(headers: &HeaderMap) -> Result<(), HttpError> {
+    match body_form(headers) {
+        Ok(Form::Json) => Ok(()),
+        _ => Err(HttpError::NotJson { given: content_type(headers) }),
+    }
+}
+
+fn body_form(headers: &HeaderMap) -> Result<Form, HttpError> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return Ok(Form::Json);
+    };
+    let form = Form::of_media_type(essence(value.to_str().unwrap_or("?")));
+    form.ok_or_else(|| HttpError::ContentType { given: content_type(headers) })
+}
+
+/// The content type for a message.
+fn content_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    String::from_utf8_lossy(value).into_owned()
+}
+
 /// A media type without its parameters.
 fn essence(media_type: &str) -> &str {
     media_type.split(';').next().unwrap_or("").trim()

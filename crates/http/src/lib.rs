@@ -2,7 +2,7 @@
 //!
 //! [`router`] is the Open Inference Protocol's REST side as a plain [`axum::Router`] over any
 //! [`InferenceService`](adulis_types::InferenceService); it can be nested under a prefix of, or merged into, a larger
-//! application. [`Listener`] is the one accept loop of the server: REST, gRPC, metrics and the shared port all go
+//! application. [`v1_router`] is the V1 protocol of KServe and TensorFlow Serving likewise. [`Listener`] is the one accept loop of the server: REST, gRPC, metrics and the shared port all go
 //! through it, so that limits, timeouts and draining are the same everywhere.
 //!
 //! Handlers are thin: they read the body, have `adulis-protocol` decode it, call the service, and write what the codec
@@ -30,9 +30,11 @@ mod options;
 mod router;
 mod server;
 mod timeouts;
+mod v1;
 
 pub use axum::Router;
 pub use listener::{Drained, Listener, ListenerOptions, Protocols};
 pub use metrics::{RenderMetrics, metrics_router};
 pub use options::{HttpOptions, ResponseCompression};
 pub use router::{not_found, router};
+pub use v1::v1_router;

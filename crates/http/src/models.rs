@@ -16,6 +16,14 @@ use crate::router::{Rest, json};
 /// # Errors
 /// [`HttpError::Path`] for what does not decode to UTF-8, and a decode error for a version that is no number.
 pub(crate) async fn model_of(parts: &mut Parts) -> Result<ModelRef, Refusal> {
+    model_in(parts, "").await
+}
+
+/// The same, of a path whose last segment ends with `verb`.
+///
+/// # Errors
+/// As [`model_of`]; [`HttpError::NoRoute`] for a path that ends otherwise.
+pub(crate) async fn model_in(parts: &mut Parts, verb: &str) -> Result<ModelRef, Refusal> {
     let parameters = RawPathParams::from_request_parts(parts, &())
         .await
         .map_err(|_: RawPathParamsRejection| HttpError::Path)?;
@@ -27,6 +35,11 @@ pub(crate) async fn model_of(parts: &mut Parts) -> Result<ModelRef, Refusal> {
             // A parameter of the application that this router is nested in.
             _ => {}
         }
+    }
+    let last = version.as_mut().unwrap_or(&mut model);
+    match last.strip_suffix(verb) {
+        Some(name) => *last = name,
+        None => return Err(HttpError::NoRoute { path: parts.uri.path().to_owned() }.into()),
     }
     Ok(model_ref(model, version)?)
 }

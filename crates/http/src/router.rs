@@ -20,13 +20,19 @@ pub(crate) struct Rest {
     pub(crate) codec: Codec,
 }
 
+impl Rest {
+    pub(crate) fn new(services: impl Into<Services>, options: HttpOptions) -> Self {
+        Self { services: services.into(), options, codec: Codec::new() }
+    }
+}
+
 /// The Open Inference Protocol's REST routes over `services`: an `Arc` of an
 /// [`InferenceService`](adulis_types::InferenceService) alone, or [`Services`] with more parts.
 ///
 /// All of them are below `/v2`, and the router answers for all of `/v2`: unknown routes there are 404 with a JSON error. It
 /// sets no fallback for other paths, so that it merges into any application; a server of its own adds [`not_found`].
 pub fn router(services: impl Into<Services>, options: HttpOptions) -> Router {
-    let rest = Rest { services: services.into(), options, codec: Codec::new() };
+    let rest = Rest::new(services, options);
     // No layer stands around these routes: what every request needs is in `boundary::answer`, where it costs no boxed
     // body and no further future.
     Router::new()
@@ -65,7 +71,8 @@ pub async fn not_found(request: Request) -> Response {
     answer(call, async move { Err(HttpError::NoRoute { path }.into()) }).await
 }
 
-async fn method_not_allowed(request: Request) -> Response {
+/// Answers 405 with a JSON error; Axum adds `Allow`.
+pub(crate) async fn method_not_allowed(request: Request) -> Response {
     let call = Call::begin(&request);
     let method = request.method().clone();
     answer(call, async move { Err(HttpError::Method { method }.into()) }).await

@@ -4,6 +4,8 @@ use std::fmt;
 use adulis_tensor::{DataType, Shape, TensorError, UnknownDataType};
 use adulis_types::{ErrorKind, Name, ServiceError};
 
+use crate::rest::v1::PredictProblem;
+
 /// What decoders return before the model's name is put to it.
 pub(crate) type Parsed<T> = Result<T, Box<Problem>>;
 
@@ -159,6 +161,9 @@ pub enum Problem {
         /// The tensor.
         tensor: TensorLabel,
     },
+    /// The rows or columns of a V1 request are wrong.
+    #[error(transparent)]
+    Predict(#[from] PredictProblem),
     /// One tensor is wrong.
     #[error("{tensor}: {problem}")]
     Tensor {
@@ -271,7 +276,7 @@ pub enum TensorProblem {
         got: usize,
     },
     /// JSON has no form for this datatype.
-    #[error("{datatype} has no form in JSON: expected binary data ('binary_data_size')")]
+    #[error("{datatype} has no form in JSON: send binary data over the v2 protocol ('binary_data_size')")]
     NotInJson {
         /// The datatype.
         datatype: DataType,
@@ -401,9 +406,35 @@ pub enum EncodeError {
         /// Index of the element.
         index: usize,
     },
+    /// An output has not one row for each of the others, or no rows at all.
+    #[error(
+        "model '{model}': output '{output}' of shape {shape} has not the {rows} rows of the others: ask in the column format ('inputs' instead of 'instances')"
+    )]
+    Rows {
+        /// The model.
+        model: Name,
+        /// The output.
+        output: Name,
+        /// Its shape.
+        shape: Shape,
+        /// Rows of the first output that has any.
+        rows: usize,
+    },
+    /// An output has no elements, but lists without end around them.
+    #[error(
+        "model '{model}': output '{output}' of shape {shape} has no elements and too many lists: {ASK_FOR_BINARY}"
+    )]
+    EmptyLists {
+        /// The model.
+        model: Name,
+        /// The output.
+        output: Name,
+        /// Its shape.
+        shape: Shape,
+    },
 }
 
-const ASK_FOR_BINARY: &str = "ask for binary data (output parameter 'binary_data')";
+const ASK_FOR_BINARY: &str = "ask the v2 protocol for binary data (output parameter 'binary_data')";
 
 impl ServiceError for EncodeError {
     fn kind(&self) -> ErrorKind {

@@ -16,6 +16,7 @@ mod response;
 mod scanner;
 mod tensor;
 mod text;
+pub mod v1;
 mod writer;
 
 pub use body::RestBody;

@@ -167,7 +167,8 @@ fn what_json_cannot_carry_is_refused_with_the_way_out() {
         let response = response(datatype, shape, data);
         rest::encode_infer(response, &OutputFormat::new(false)).unwrap_err().to_string()
     };
-    let way_out = "which has no form in JSON: ask for binary data (output parameter 'binary_data')";
+    let way_out =
+        "which has no form in JSON: ask the v2 protocol for binary data (output parameter 'binary_data')";
     assert_eq!(
         refusal(DataType::Bf16, [1], vec![0; 2]),
         format!("model 'm': output 'O' is BF16, {way_out}")

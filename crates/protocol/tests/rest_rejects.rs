@@ -152,11 +152,11 @@ fn tensors() {
         ),
         (
             r#""datatype":"FP16","shape":[1],"data":[1]"#,
-            "FP16 has no form in JSON: expected binary data ('binary_data_size')",
+            "FP16 has no form in JSON: send binary data over the v2 protocol ('binary_data_size')",
         ),
         (
             r#""datatype":"BF16","shape":[1],"data":[1]"#,
-            "BF16 has no form in JSON: expected binary data ('binary_data_size')",
+            "BF16 has no form in JSON: send binary data over the v2 protocol ('binary_data_size')",
         ),
         (
             r#""datatype":"FP32","shape":[1],"data":[1],"parameters":{"binary_data_size":4}"#,

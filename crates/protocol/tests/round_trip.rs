@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use adulis_protocol::grpc::{self, ModelInferResponse};
 use adulis_protocol::model_ref;
+use adulis_protocol::rest::v1::{self, PredictFormat};
 use adulis_protocol::rest::{self, OutputFormat, RestBody};
-use adulis_tensor::{DataType, Shape, Tensor, append_element};
+use adulis_tensor::{DataType, Shape, ShapePattern, Tensor, append_element};
 use adulis_types::{
-    InferRequest, InferResponse, InputTensor, Name, OutputTensor, ParameterValue, Parameters,
-    RequestedOutput, Sequence, SequenceId, StageTimings,
+    InferRequest, InferResponse, InputTensor, ModelMetadata, Name, OutputTensor, ParameterValue, Parameters,
+    RequestedOutput, Sequence, SequenceId, StageTimings, TensorMetadata,
 };
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -168,6 +169,23 @@ fn has_no_json(datatype: DataType) -> bool {
     matches!(datatype, DataType::Fp16 | DataType::Bf16)
 }
 
+/// A model whose inputs are the outputs of a response.
+fn metadata_of(response: &InferResponse) -> ModelMetadata {
+    let input = |output: &OutputTensor| TensorMetadata {
+        name: output.name.clone(),
+        datatype: output.tensor.datatype(),
+        shape: ShapePattern::default(),
+        optional: false,
+    };
+    ModelMetadata {
+        name: "m".into(),
+        versions: vec![1],
+        platform: "test".into(),
+        inputs: response.outputs.iter().map(input).collect(),
+        outputs: Vec::new(),
+    }
+}
+
 fn joined(body: RestBody) -> (Bytes, Option<usize>) {
     let header = body.header_length;
     assert_eq!(body.total_len(), body.chunks.iter().map(Bytes::len).sum::<usize>());
@@ -204,6 +222,28 @@ proptest! {
         let body = Bytes::from(grpc::encode_body(response.clone()).concat());
         let decoded = grpc::decode_response(ModelInferResponse::decode(body).unwrap()).unwrap();
         prop_assert_eq!(format!("{decoded:?}"), format!("{response:?}"));
+    }
+
+    /// What is answered as `outputs` (`predictions`) and asked again as `inputs` (`instances`) is the same.
+    #[test]
+    fn tensors_in_v1(response in response(), rows: bool) {
+        let mut response = response;
+        // Lists tell neither the shape of no elements nor datatypes that JSON has no form for.
+        response.outputs.retain(|OutputTensor { tensor, .. }| {
+            tensor.elements() > 0 && !has_no_json(tensor.datatype()) && (!rows || !tensor.shape().is_empty())
+        });
+        let count = response.outputs.first().and_then(|output| output.tensor.shape().rows());
+        response.outputs.retain(|output| !rows || output.tensor.shape().rows() == count);
+        prop_assume!(!response.outputs.is_empty());
+        let format = if rows { PredictFormat::Rows } else { PredictFormat::Columns };
+        let body = String::from_utf8(v1::encode_predict(&response, format).unwrap().into()).unwrap();
+        let body = body.replacen("predictions", "instances", 1).replacen("outputs", "inputs", 1);
+        let metadata = metadata_of(&response);
+        let decoded = v1::decode_predict(model_ref("m", None).unwrap(), &metadata, &body.into()).unwrap();
+        prop_assert_eq!(decoded.format, format);
+        let expected = response.outputs.into_iter().map(|output| (output.name.to_string(), output.tensor));
+        let found = decoded.request.inputs.into_iter().map(|input| (input.name.to_string(), input.tensor));
+        prop_assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use adulis_tensor::{DataType, ShapePattern};
 use adulis_types::{
-    BoxFuture, ErrorKind, Failure, Fault, InferRequest, InferResponse, InferenceService, ModelMetadata,
-    ModelRef, OutputTensor, Parameters, Retry, ServerMetadata, StageTimings, TensorMetadata,
+    BoxFuture, ErrorKind, Failure, Fault, IndexEntry, IndexQuery, InferRequest, InferResponse,
+    InferenceService, ModelMetadata, ModelRef, ModelState, OutputTensor, Parameters, Retry, ServerMetadata,
+    StageTimings, TensorMetadata,
 };
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -140,6 +141,19 @@ impl InferenceService for ScriptedService {
     fn model_ready(&self, model: &ModelRef) -> Result<bool, Fault> {
         Self::find(model)?;
         Ok(model.name != "loading")
+    }
+
+    fn repository_index(&self, _: &IndexQuery) -> Result<Vec<IndexEntry>, Fault> {
+        let entry = |name: &str, state| IndexEntry {
+            name: name.into(),
+            version: Some(1),
+            state: Some(state),
+            reason: "".into(),
+        };
+        Ok(vec![
+            entry("echo", ModelState::Ready),
+            entry("loading", ModelState::Loading),
+        ])
     }
 
     fn server_metadata(&self) -> ServerMetadata {

@@ -187,7 +187,7 @@ impl<E: Element> Reader<'_, E> {
 }
 
 /// What a value that begins with `first` is, for messages.
-fn kind_of(first: Option<u8>) -> &'static str {
+pub(super) fn kind_of(first: Option<u8>) -> &'static str {
     match first {
         Some(b'{') => "an object",
         Some(b'"') => "a string",

@@ -137,7 +137,8 @@ fn tensor(out: &mut Vec<u8>, name: &str, tensor: &Tensor, binary: bool) -> Resul
     Ok(())
 }
 
-fn capacity<'a>(tensors: impl Iterator<Item = (&'a Tensor, bool)>) -> usize {
+/// A first guess at the bytes of JSON for tensors; those that go as binary data are told.
+pub(super) fn capacity<'a>(tensors: impl Iterator<Item = (&'a Tensor, bool)>) -> usize {
     let json = |tensor: &Tensor| match tensor.datatype() {
         DataType::Bytes => tensor.data().len(),
         _ => tensor.elements() * ELEMENT_BYTES,
@@ -148,7 +149,8 @@ fn capacity<'a>(tensors: impl Iterator<Item = (&'a Tensor, bool)>) -> usize {
             .sum::<usize>()
 }
 
-fn refusal(model: &str, output: &OutputTensor, why: &NotInJson) -> EncodeError {
+/// That an output has no form in JSON.
+pub(super) fn refusal(model: &str, output: &OutputTensor, why: &NotInJson) -> EncodeError {
     let (model, name) = (Name::from(model), Name::from(&*output.name));
     match *why {
         NotInJson::Datatype => {

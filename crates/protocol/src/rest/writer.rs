@@ -140,7 +140,16 @@ fn values<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
     bytes.as_chunks::<N>().0.iter().copied()
 }
 
-/// Appends floats in the shortest form that reads back as the same value.
+/// Appends a float in the shortest form that reads back as the same value; `None` for NaN and infinities.
+pub(super) fn float<F: ryu::Float + Finite>(out: &mut Vec<u8>, value: F) -> Option<()> {
+    let finite = value.finite();
+    if finite {
+        out.extend_from_slice(ryu::Buffer::new().format_finite(value).as_bytes());
+    }
+    finite.then_some(())
+}
+
+/// Appends floats in that form.
 fn floats<F: ryu::Float + Finite>(
     out: &mut Vec<u8>,
     values: impl Iterator<Item = F>,
@@ -160,7 +169,7 @@ fn floats<F: ryu::Float + Finite>(
     Ok(())
 }
 
-trait Finite: Copy {
+pub(super) trait Finite: Copy {
     fn finite(self) -> bool;
 }
 
