@@ -1,6 +1,7 @@
 //! Scheduling decisions as plain state machines: which requests share a batch and when it goes
-//! ([`BatchQueue`]), which requests of a stateful model's sequences do ([`SequenceQueue`]), which model runs next on a device ([`FairQueue`]), what a batch will cost ([`CostModel`]), and in
-//! which order answers leave ([`OrderedRelease`]).
+//! ([`BatchQueue`]), which requests of a stateful model's sequences do ([`SequenceQueue`]), which model runs next on a
+//! device ([`FairQueue`]), what a batch will cost ([`CostModel`]), how fast requests come ([`Pace`]), and in which order
+//! answers leave ([`OrderedRelease`]).
 //!
 //! The crate deliberately lacks a clock, a channel, a lock and a metric: time comes in as `now: Instant`, requests come
 //! in as opaque payloads, and the caller acts on what it is told. So every rule can be tested under virtual time.
@@ -18,6 +19,7 @@ mod cost;
 mod decision;
 mod fair;
 mod offer;
+mod pace;
 mod policy;
 mod queue;
 mod release;
@@ -28,6 +30,7 @@ pub use cost::CostModel;
 pub use decision::{Batch, Decision, Member};
 pub use fair::FairQueue;
 pub use offer::{Offer, QueueLimit, Refused, RefusedReason, Ticket};
+pub use pace::Pace;
 pub use policy::{BatchPolicy, QueuePolicy, TimeoutAction};
 pub use queue::BatchQueue;
 pub(crate) use queue::LONGEST_DELAY;

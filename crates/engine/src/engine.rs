@@ -27,7 +27,7 @@ pub struct Engine {
     pub(crate) table: ModelTable,
     pub(crate) executor: Arc<Executor>,
     pub(crate) metrics: ServingMetrics,
-    inline: InlineLimits,
+    pub(crate) inline: InlineLimits,
     threads: Mutex<Vec<JoinHandle<()>>>,
     loading: AtomicBool,
     draining: AtomicBool,
@@ -95,7 +95,7 @@ impl Engine {
             self.metrics.refused(error.kind().as_str());
         })?;
         let _in_flight = InFlight::new(&self.metrics);
-        serving.answer(&self.executor, request, self.inline).await
+        serving.answer(&self.executor, request).await
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use adulis_backend::Interrupt;
 use adulis_batcher::{
-    Batch, BatchPolicy, BatchQueue, CostModel, Decision, Offer, OrderedRelease, Refused, Ticket,
+    Batch, BatchPolicy, BatchQueue, CostModel, Decision, Offer, OrderedRelease, Pace, Refused, Ticket,
 };
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -23,10 +23,21 @@ pub(crate) struct Lane {
     /// With a queue delay, a waiting lane is looked at again only when this many rows are there.
     wake_rows: usize,
     instances: usize,
+    inline: InlineLimits,
+    /// Whether requests share batches.
+    merges: bool,
     /// Whether requests are held back for a fuller batch.
     delays: bool,
     /// Holds replies back where the model wants them in order; it has a lock of its own, since only such models need it.
     order: Option<Mutex<OrderedRelease<Replies>>>,
+}
+
+/// How a lane schedules.
+pub(crate) struct Rules {
+    pub(crate) policy: BatchPolicy,
+    /// Answers leave in the order in which their batches were formed.
+    pub(crate) preserve_ordering: bool,
+    pub(crate) inline: InlineLimits,
 }
 
 struct State {
@@ -38,6 +49,7 @@ struct State {
     waiting: bool,
     running: Vec<Running>,
     cost: CostModel,
+    pace: Pace,
     runs: u64,
     closed: bool,
 }
@@ -46,6 +58,12 @@ struct State {
 /// microseconds in all, which is less than a hand-over takes.
 const INLINE_LOOKS: usize = 16;
 const INLINE_SPINS: usize = 20;
+
+/// Requests that must be expected within the time of a hand-over for it to be worth while. A single client is never so fast,
+/// whose every request takes two such wake-ups: its own and that of the thread that reads it.
+const COMPANY: f64 = 1.5;
+/// Longest interval between requests that counts, in hand-overs.
+const LONGEST_INTERVAL: u32 = 8;
 
 /// What a caller that would run on its own thread finds.
 enum Inline {
@@ -87,12 +105,9 @@ pub(crate) enum Next {
 }
 
 impl Lane {
-    pub(crate) fn new(
-        policy: BatchPolicy,
-        preserve_ordering: bool,
-        slots: Vec<Slot>,
-        cost: CostModel,
-    ) -> Self {
+    pub(crate) fn new(rules: Rules, slots: Vec<Slot>, cost: CostModel) -> Self {
+        let Rules { policy, preserve_ordering, inline } = rules;
+        let merges = policy.max_batch_size > 1;
         let delays = !policy.max_queue_delay.is_zero();
         let wake_rows = policy.preferred_batch_sizes.iter().copied().min().unwrap_or(policy.max_batch_size);
         let state = State {
@@ -101,6 +116,7 @@ impl Lane {
             scheduled: false,
             waiting: false,
             cost,
+            pace: Pace::new(inline.alone * LONGEST_INTERVAL),
             runs: 0,
             closed: false,
             free: slots,
@@ -113,6 +129,8 @@ impl Lane {
             state: Mutex::new(state),
             wake_rows,
             instances,
+            inline,
+            merges,
             delays,
             order,
         }
@@ -161,11 +179,18 @@ impl Lane {
 
     /// Takes an instance for a run on the caller's own thread: only if nobody waits, and the run is known to be short.
     ///
+    /// A run that is not short even for a busy model is done there only if nobody would join it in a batch: while requests
+    /// come so fast that several are expected within the time of a hand-over, one run for all of them is cheaper.
+    ///
     /// Where every instance is out on a run that is short even for a busy model, one will be back before a thread hand-over
     /// would be done: the caller looks a few times more before it queues.
-    pub(crate) fn take_inline(&self, rows: usize, limits: InlineLimits) -> Option<Slot> {
+    pub(crate) fn take_inline(&self, rows: usize, arrived: Instant) -> Option<Slot> {
+        if self.inline.alone.is_zero() {
+            return None;
+        }
+        self.state.lock().pace.note(arrived);
         for _ in 0..INLINE_LOOKS {
-            match self.look_inline(rows, limits) {
+            match self.look_inline(rows) {
                 Inline::Take(slot) => return Some(slot),
                 Inline::Queue => return None,
                 Inline::LookAgain => (0..INLINE_SPINS).for_each(|_| std::hint::spin_loop()),
@@ -174,7 +199,7 @@ impl Lane {
         None
     }
 
-    fn look_inline(&self, rows: usize, limits: InlineLimits) -> Inline {
+    fn look_inline(&self, rows: usize) -> Inline {
         let mut state = self.state.lock();
         let alone = state.free.len() == self.instances;
         if state.closed || !state.queue.is_empty() || (self.order.is_some() && !alone) {
@@ -183,8 +208,11 @@ impl Lane {
         let Some(estimate) = state.cost.estimate(rows) else {
             return Inline::Queue;
         };
+        let company = || self.merges && state.pace.expects(COMPANY, self.inline.alone);
         // Who configures a delay wants requests to wait for company.
-        if estimate < limits.busy || (alone && !self.delays && estimate < limits.alone) {
+        if estimate < self.inline.busy
+            || (alone && !self.delays && estimate < self.inline.alone && !company())
+        {
             return state.free.pop().map_or(Inline::LookAgain, Inline::Take);
         }
         Inline::Queue

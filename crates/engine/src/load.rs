@@ -10,7 +10,7 @@ use adulis_telemetry::{ModelLabels, panic_message};
 use crate::admission::Interface;
 use crate::engine::Engine;
 use crate::instance::Slot;
-use crate::lane::Lane;
+use crate::lane::{Lane, Rules};
 use crate::plan::{self, Plan};
 use crate::serving::ServingModel;
 use crate::settings::or_cores;
@@ -153,7 +153,12 @@ impl Engine {
             outputs: plan.outputs,
             max_rows: plan.max_rows,
         };
-        let lane = Lane::new(plan.policy, plan.preserve_ordering, slots, cost);
+        let rules = Rules {
+            policy: plan.policy,
+            preserve_ordering: plan.preserve_ordering,
+            inline: self.inline,
+        };
+        let lane = Lane::new(rules, slots, cost);
         self.executor.register(|key| {
             Arc::new(ServingModel {
                 key,

@@ -28,9 +28,8 @@ impl ServingModel {
 
     /// Runs one admitted request on the caller's thread, with an instance that the lane gave for that.
     pub(crate) fn run_inline(&self, inputs: JobInputs, rows: usize, mut slot: Slot) -> (Reply, bool) {
-        let at = Instant::now();
         let inputs = assemble(&self.interface, std::iter::once(inputs), rows);
-        let run = self.run_once(&inputs, &[rows], &mut slot, at);
+        let run = self.run_once(&inputs, &[rows], &mut slot, Duration::ZERO);
         let infer = run
             .as_ref()
             .ok()
@@ -61,7 +60,7 @@ impl ServingModel {
             inputs.push(job.inputs);
         }
         let inputs = assemble(&self.interface, inputs.into_iter(), rows.iter().sum());
-        match self.run_once(&inputs, &rows, slot, at) {
+        match self.run_once(&inputs, &rows, slot, at.elapsed()) {
             Ok(answers) => {
                 let infer = answers.first().map(|answer| answer.timings.compute_infer);
                 let replies = callers.into_iter().zip(answers).map(|((caller, queued), mut answer)| {
@@ -93,7 +92,7 @@ impl ServingModel {
                 let alone: JobInputs =
                     inputs.iter().map(|input| (input.index, input.parts[member].clone())).collect();
                 let alone = assemble(&self.interface, std::iter::once(alone), rows);
-                match self.run_once(&alone, &[rows], slot, Instant::now()) {
+                match self.run_once(&alone, &[rows], slot, Duration::ZERO) {
                     Ok(mut answers) => answers.pop().ok_or_else(|| self.lost()),
                     Err(error) => Err(self.fault(error)),
                 }
@@ -101,15 +100,14 @@ impl ServingModel {
             .collect()
     }
 
-    /// One run of the instance over `inputs`, cut into one answer per entry of `rows`.
+    /// One run of the instance over `inputs`, cut into one answer per entry of `rows`. It was bound `batch` ago.
     fn run_once(
         &self,
         inputs: &[BatchInput],
         rows: &[usize],
         slot: &mut Slot,
-        bound: Instant,
+        batch: Duration,
     ) -> Result<Vec<Answer>, RunError> {
-        let batch = bound.elapsed();
         if slot.is_empty() {
             self.metrics().instance_rebuilds.inc();
         }

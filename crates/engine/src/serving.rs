@@ -10,7 +10,6 @@ use tokio::sync::oneshot;
 use crate::EngineError;
 use crate::admission::{Admitted, Interface, Selection, shape_class};
 use crate::executor::Executor;
-use crate::handover::InlineLimits;
 use crate::job::{Answer, Job, JobInputs, Reply};
 use crate::lane::{Lane, Place};
 use crate::plan::queue_timeout;
@@ -48,10 +47,9 @@ impl ServingModel {
         self: &Arc<Self>,
         executor: &Executor,
         request: InferRequest,
-        inline: InlineLimits,
     ) -> Result<InferResponse, EngineError> {
         let mut counted = Counted { serving: self, arrived: request.arrived, outcome: "cancelled" };
-        let result = self.admit_and_run(executor, request, inline).await;
+        let result = self.admit_and_run(executor, request).await;
         counted.outcome = result.as_ref().map_or_else(|error| error.kind().as_str(), |_| "ok");
         result
     }
@@ -60,11 +58,10 @@ impl ServingModel {
         self: &Arc<Self>,
         executor: &Executor,
         request: InferRequest,
-        inline: InlineLimits,
     ) -> Result<InferResponse, EngineError> {
         let InferRequest { id, inputs, outputs, priority, timeout, arrived, .. } = request;
         let Admitted { inputs, rows, outputs } = self.interface.admit(inputs, &outputs)?;
-        let answer = match self.lane.take_inline(rows, inline) {
+        let answer = match self.lane.take_inline(rows, arrived) {
             Some(slot) => {
                 let (reply, again) = self.run_inline(inputs, rows, slot);
                 if again {

@@ -379,3 +379,18 @@ async fn a_run_shorter_than_a_hand_over_is_done_at_once_unless_others_ask_or_a_d
     assert!(queued("m") >= 12.0, "{} of 16 were queued", queued("m"));
     assert!(runs <= 9.0, "17 requests took {runs} runs");
 }
+
+#[tokio::test]
+async fn short_runs_share_batches_while_requests_come_faster_than_a_hand_over() {
+    let settings = Settings { inline_threshold: Some(Duration::from_millis(200)), ..Settings::default() };
+    let server = Server::start(settings, &[entry("m", &[("execute_delay_microseconds", "1000")])]);
+    for _ in 0..60 {
+        server.engine.infer(request("m", 1, 1)).await.unwrap();
+    }
+    let name = "adulis_inference_stage_duration_seconds_count";
+    let queued = server.metric(&format!("{name}{{model=\"m\",version=\"1\",stage=\"queue\"}}"));
+    assert!(
+        (20.0..60.0).contains(&queued),
+        "{queued} of 60 were queued: all but the first, before the pace was known"
+    );
+}

@@ -22,7 +22,12 @@ fn model() -> Arc<dyn Model> {
 fn ordered_lane(instances: usize) -> Lane {
     let model = model();
     let slots = (0..instances).map(|index| Slot::new(index, &*model).unwrap()).collect();
-    Lane::new(BatchPolicy::default(), true, slots, CostModel::new())
+    let inline = InlineLimits::new(Some(Duration::ZERO));
+    Lane::new(
+        Rules { policy: BatchPolicy::default(), preserve_ordering: true, inline },
+        slots,
+        CostModel::new(),
+    )
 }
 
 fn replies() -> (Replies, Receiver<Reply>) {
