@@ -146,9 +146,8 @@ impl ServingModel {
     }
 
     fn respond(&self, id: adulis_types::Name, answer: Answer, selection: &Selection) -> InferResponse {
-        let named = |(index, tensor): (usize, _)| OutputTensor {
-            name: self.interface.outputs[index].name.clone(),
-            tensor,
+        let named = |(index, tensor): (usize, _)| {
+            OutputTensor::new(self.interface.outputs[index].name.clone(), tensor)
         };
         let mut tensors = answer.outputs;
         let outputs = match selection {

@@ -44,11 +44,11 @@ impl Shared {
 
     async fn call(&self, request: InferRequest) -> Result<InferResponse, Fault> {
         let Some(timeout) = request.timeout else {
-            return self.services.inference.infer(request).await;
+            return adulis_protocol::infer(&self.services, request).await;
         };
         let model = request.model.name.clone();
         let left = timeout.saturating_sub(request.arrived.elapsed()) + DEADLINE_GRACE;
-        match tokio::time::timeout(left, self.services.inference.infer(request)).await {
+        match tokio::time::timeout(left, adulis_protocol::infer(&self.services, request)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(GrpcError::Deadline { model, waited: timeout }.into()),
         }

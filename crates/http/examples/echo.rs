@@ -97,7 +97,7 @@ impl InferenceService for Echo {
             let outputs = request
                 .inputs
                 .into_iter()
-                .map(|input| OutputTensor { name: Arc::clone(&self.output), tensor: input.tensor });
+                .map(|input| OutputTensor::new(Arc::clone(&self.output), input.tensor));
             Ok(InferResponse {
                 model_name: Arc::clone(&self.name),
                 model_version: 1,

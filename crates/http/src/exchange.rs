@@ -101,11 +101,11 @@ impl<'a> Exchange<'a> {
             request.limit_timeout(timeout);
         }
         let Some(timeout) = request.timeout else {
-            return Ok(services.inference.infer(request).await?);
+            return Ok(adulis_protocol::infer(services, request).await?);
         };
         let model = request.model.name.clone();
         let left = timeout.saturating_sub(request.arrived.elapsed()) + DEADLINE_GRACE;
-        match within(left, services.inference.infer(request)).await {
+        match within(left, adulis_protocol::infer(services, request)).await {
             Some(outcome) => Ok(outcome?),
             None => Err(HttpError::Deadline { model, waited: timeout }.into()),
         }

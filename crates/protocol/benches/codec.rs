@@ -48,7 +48,7 @@ fn response(count: usize) -> InferResponse {
         model_version: 1,
         id: "".into(),
         parameters: Parameters::default(),
-        outputs: vec![OutputTensor { name: "OUTPUT0".into(), tensor: tensor(count) }],
+        outputs: vec![OutputTensor::new("OUTPUT0", tensor(count))],
         timings: StageTimings::default(),
     }
 }

@@ -32,6 +32,7 @@ impl ServiceError for DecodeError {
             Problem::RawBody | Problem::Tensor { problem: TensorProblem::SharedMemory, .. } => {
                 ErrorKind::Unsupported
             }
+            Problem::Tensor { problem: TensorProblem::SharedMemoryBytes { .. }, .. } => ErrorKind::TooLarge,
             _ => ErrorKind::InvalidArgument,
         }
     }
@@ -41,7 +42,8 @@ impl ServiceError for DecodeError {
     }
 }
 
-struct Prefix<'a>(&'a str);
+/// The model's name before a message, where it is known.
+pub(crate) struct Prefix<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Prefix<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -361,15 +363,36 @@ pub enum TensorProblem {
         /// The byte.
         got: u8,
     },
-    /// The data is in a shared-memory region.
-    #[error("shared memory ('shared_memory_region') is not supported: send the data in the request")]
+    /// The tensor is in shared memory, which is off.
+    #[error(
+        "shared memory is off on this server: start it with --shared-memory, or send and take the data itself"
+    )]
     SharedMemory,
+    /// The inputs in shared memory are too large together.
+    #[error(
+        "the inputs in shared memory have {bytes} bytes up to here, over the limit of {limit} for one request"
+    )]
+    SharedMemoryBytes {
+        /// How many, this input's included.
+        bytes: u64,
+        /// How many are taken.
+        limit: u64,
+    },
+    /// The data is said to be in shared memory, and there is other data too.
+    #[error("expected no data beside 'shared_memory_region', got {got}")]
+    BesideSharedMemory {
+        /// In what form.
+        got: &'static str,
+    },
+    /// The data of a response is where only its client can look.
+    #[error("the data is in a shared memory region, and not in the response")]
+    InSharedMemory,
     /// Bytes, datatype and shape do not fit together.
     #[error(transparent)]
     Bytes(#[from] TensorError),
 }
 
-/// Why a response could not be encoded: its data has no JSON form. Binary data is the way out of each.
+/// Why a response could not be encoded: its data has no JSON form, or no room where it should go.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
     /// The datatype has no JSON form.
@@ -393,6 +416,23 @@ pub enum EncodeError {
         output: Name,
         /// Index of the element.
         index: usize,
+    },
+    /// The place in shared memory that the request has for an output is too small.
+    #[error(
+        "model '{model}': output '{output}' has {needed} bytes, but 'shared_memory_byte_size' gives it {given} in region \
+         '{region}'"
+    )]
+    SharedMemorySize {
+        /// The model.
+        model: Name,
+        /// The output.
+        output: Name,
+        /// The region.
+        region: Name,
+        /// Bytes that the output has.
+        needed: usize,
+        /// Bytes that there are for it.
+        given: u64,
     },
     /// An element of a BYTES output is not UTF-8.
     #[error(

@@ -1,7 +1,8 @@
 //! Open Inference Protocol v2: codecs between bytes and the values of `adulis-types`.
 //!
 //! [`rest`] speaks JSON and the binary tensor extension, [`grpc`] Protocol Buffers; [`status`] maps every kind of error
-//! to its HTTP status and gRPC code. There are no sockets, routes or engines here.
+//! to its HTTP status and gRPC code. [`infer`] has a service answer what was decoded, with the tensors that are in shared
+//! memory fetched and delivered. There are no sockets, routes or engines here.
 //!
 //! Invariants:
 //! - Everything decoded is hostile: depth, rank, tensor and parameter counts are bounded, arithmetic is overflow-checked,
@@ -21,10 +22,12 @@ mod limits;
 mod parameters;
 pub mod rest;
 mod sequence;
+mod shared;
 pub mod status;
 mod tensors;
 mod version;
 
 pub use error::{DecodeError, EncodeError, Found, Problem, Side, TensorLabel, TensorProblem};
 pub use limits::{MAX_DEPTH, MAX_PARAMETERS, MAX_RANK, MAX_TENSORS};
+pub use shared::{SharedTensorError, infer};
 pub use version::model_ref;

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use adulis_types::{InferRequest, ParameterValue, Parameters};
+use adulis_types::{InferRequest, Name, ParameterValue, Parameters, RegionPlace};
 
 use crate::error::Parsed;
-use crate::{Problem, sequence};
+use crate::{Problem, TensorLabel, TensorProblem, sequence};
 
 /// Parameters of the protocols that the codecs take out.
 pub(crate) const PRIORITY: &str = "priority";
@@ -12,9 +12,12 @@ pub(crate) const BINARY_DATA_OUTPUT: &str = "binary_data_output";
 pub(crate) const BINARY_DATA: &str = "binary_data";
 pub(crate) const BINARY_DATA_SIZE: &str = "binary_data_size";
 pub(crate) const SHARED_MEMORY_REGION: &str = "shared_memory_region";
+pub(crate) const SHARED_MEMORY_OFFSET: &str = "shared_memory_offset";
+pub(crate) const SHARED_MEMORY_BYTE_SIZE: &str = "shared_memory_byte_size";
 
 const A_COUNT: &str = "a whole number of 0 or more";
 const A_FLAG: &str = "true or false";
+const A_NAME: &str = "the name of a region";
 
 /// Moves the parameters that have fields of their own into these; says whether outputs are wanted as binary data.
 pub(crate) fn take_fields(request: &mut InferRequest) -> Parsed<bool> {
@@ -38,6 +41,46 @@ pub(crate) fn take_flag(parameters: &mut Parameters, name: &'static str) -> Pars
     take(parameters, name, A_FLAG, ParameterValue::as_bool)
 }
 
+/// Takes out where a tensor lies in shared memory, if it does. `tensor` says which one it is, for the message where only a
+/// part of that is there.
+pub(crate) fn take_place(
+    parameters: &mut Parameters,
+    tensor: impl FnOnce() -> TensorLabel,
+) -> Parsed<Option<RegionPlace>> {
+    if parameters.is_empty() {
+        return Ok(None);
+    }
+    let region = take(parameters, SHARED_MEMORY_REGION, A_NAME, |value| match value {
+        ParameterValue::String(text) => Some(text.clone()),
+        _ => None,
+    })?;
+    let offset = take_count(parameters, SHARED_MEMORY_OFFSET)?;
+    let byte_size = take_count(parameters, SHARED_MEMORY_BYTE_SIZE)?;
+    let missing = |key| Err(tensor().problem(TensorProblem::Missing { key }));
+    match (region, byte_size) {
+        (Some(region), Some(byte_size)) => {
+            Ok(Some(RegionPlace { region, offset: offset.unwrap_or(0), byte_size }))
+        }
+        (Some(_), None) => missing(SHARED_MEMORY_BYTE_SIZE),
+        (None, None) if offset.is_none() => Ok(None),
+        (None, _) => missing(SHARED_MEMORY_REGION),
+    }
+}
+
+/// Whether a parameter of this name is one of those that [`take_place`] takes.
+pub(crate) fn is_of_place(name: &str) -> bool {
+    matches!(name, SHARED_MEMORY_REGION | SHARED_MEMORY_OFFSET | SHARED_MEMORY_BYTE_SIZE)
+}
+
+/// The parameters that say where a tensor lies.
+pub(crate) fn of_place(place: &RegionPlace) -> Parameters {
+    let mut parameters = Parameters::default();
+    parameters.set(SHARED_MEMORY_REGION, ParameterValue::String(place.region.clone()));
+    parameters.set(SHARED_MEMORY_OFFSET, ParameterValue::count(place.offset));
+    parameters.set(SHARED_MEMORY_BYTE_SIZE, ParameterValue::count(place.byte_size));
+    parameters
+}
+
 fn take_count(parameters: &mut Parameters, name: &'static str) -> Parsed<Option<u64>> {
     take(parameters, name, A_COUNT, ParameterValue::as_u64)
 }
@@ -58,7 +101,7 @@ fn take<T>(
 }
 
 /// A value for a message.
-pub(crate) fn describe(value: &ParameterValue) -> adulis_types::Name {
+pub(crate) fn describe(value: &ParameterValue) -> Name {
     let text = match value {
         ParameterValue::Bool(value) => value.to_string(),
         ParameterValue::Int64(value) => value.to_string(),

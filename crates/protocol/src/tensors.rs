@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use adulis_tensor::{DataType, Shape, Tensor};
-use adulis_types::Name;
+use adulis_types::{InferRequest, Name};
 use bytes::Bytes;
 
 use crate::error::Parsed;
@@ -58,16 +58,14 @@ pub(crate) fn check_count(side: Side, count: usize) -> Parsed<()> {
 }
 
 /// Refuses a name that stands twice.
-pub(crate) fn check_names<'a>(
-    side: Side,
-    names: impl ExactSizeIterator<Item = &'a Name> + Clone,
-) -> Parsed<()> {
-    let twice = if names.len() <= PAIRWISE {
+pub(crate) fn check_names<'a>(side: Side, names: impl Iterator<Item = &'a Name> + Clone) -> Parsed<()> {
+    let count = names.clone().count();
+    let twice = if count <= PAIRWISE {
         let repeated =
             |(index, name): &(usize, &Name)| names.clone().take(*index).any(|earlier| earlier == *name);
         names.clone().enumerate().find(repeated)
     } else {
-        let mut seen = HashSet::with_capacity(names.len());
+        let mut seen = HashSet::with_capacity(count);
         names.enumerate().find(|(_, name)| !seen.insert(*name))
     };
     match twice {
@@ -76,6 +74,12 @@ pub(crate) fn check_names<'a>(
             tensor: TensorLabel { side, index, name: Some(name.clone()) },
         })),
     }
+}
+
+/// The names of all inputs of a request, in shared memory or not.
+pub(crate) fn input_names(request: &InferRequest) -> impl Iterator<Item = &Name> + Clone {
+    let shared = request.shared_inputs.iter().map(|input| &input.name);
+    request.inputs.iter().map(|input| &input.name).chain(shared)
 }
 
 /// A tensor of data that was decoded element by element: a wrong count is told in elements, not bytes.

@@ -1,7 +1,7 @@
 //! Bad and good gRPC requests with typed and raw contents, and what the bad ones are told.
 
 use adulis_protocol::grpc::infer_parameter::ParameterChoice;
-use adulis_protocol::grpc::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
+use adulis_protocol::grpc::model_infer_request::InferInputTensor;
 use adulis_protocol::grpc::{self, InferParameter, InferTensorContents, ModelInferRequest};
 use adulis_types::{ErrorKind, ServiceError};
 use bytes::Bytes;
@@ -203,19 +203,4 @@ fn names_versions_parameters() {
         refusal(request(vec![input("INT8", &[1], None); 1025], &[])),
         "too many inputs: at most 1024 are taken"
     );
-
-    let region = || {
-        [(
-            "shared_memory_region".to_owned(),
-            parameter(Some(ParameterChoice::StringParam("r".into()))),
-        )]
-    };
-    let mut shared = request(vec![input("INT8", &[1], None)], &[]);
-    shared.inputs[0].parameters = region().into();
-    assert!(refusal(shared).starts_with("unsupported: input 'A': shared memory"));
-    let mut shared = request(vec![], &[]);
-    shared
-        .outputs
-        .push(InferRequestedOutputTensor { name: "O".into(), parameters: region().into() });
-    assert!(refusal(shared).starts_with("unsupported: output 'O': shared memory"));
 }

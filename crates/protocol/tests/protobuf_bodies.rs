@@ -98,9 +98,9 @@ fn what_is_wrong_is_told() {
 
 #[test]
 fn large_outputs_are_pieces_of_the_answer() {
-    let output = |name: &str, count: usize| OutputTensor {
-        name: name.into(),
-        tensor: Tensor::new(DataType::Uint8, Shape::from([count]), vec![7; count].into()).unwrap(),
+    let output = |name: &str, count: usize| {
+        let tensor = Tensor::new(DataType::Uint8, Shape::from([count]), vec![7; count].into()).unwrap();
+        OutputTensor::new(name, tensor)
     };
     let response = InferResponse {
         model_name: "m".into(),

@@ -135,10 +135,10 @@ fn response(datatype: DataType, shape: [usize; 1], data: Vec<u8>) -> InferRespon
         model_version: 3,
         id: Name::from("é\u{1}"),
         parameters: Parameters::default(),
-        outputs: vec![OutputTensor {
-            name: "O".into(),
-            tensor: Tensor::new(datatype, Shape::from(shape), data.into()).unwrap(),
-        }],
+        outputs: vec![OutputTensor::new(
+            "O",
+            Tensor::new(datatype, Shape::from(shape), data.into()).unwrap(),
+        )],
         timings: StageTimings::default(),
     }
 }

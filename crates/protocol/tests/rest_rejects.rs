@@ -177,14 +177,6 @@ fn tensor_lists() {
             "parameter 'binary_data_size': expected a number of bytes, got -4",
         ),
         (
-            r#"{"inputs":[{"name":"A","datatype":"FP32","shape":[1],"parameters":{"shared_memory_region":"r"}}]}"#,
-            "unsupported: input 'A': shared memory ('shared_memory_region') is not supported: send the data in the request",
-        ),
-        (
-            r#"{"inputs":[],"outputs":[{"name":"O","parameters":{"shared_memory_region":"r"}}]}"#,
-            "unsupported: output 'O': shared memory ('shared_memory_region') is not supported: send the data in the request",
-        ),
-        (
             r#"{"inputs":[{"name":"A","datatype":"INT8","shape":[1],"data":[1]},{"name":"A","datatype":"INT8","shape":[1],"data":[1]}]}"#,
             "input 'A' is given twice",
         ),

@@ -10,7 +10,7 @@ use adulis_protocol::rest::{self, OutputFormat, RestBody};
 use adulis_tensor::{DataType, Shape, ShapePattern, Tensor, append_element};
 use adulis_types::{
     InferRequest, InferResponse, InputTensor, ModelMetadata, Name, OutputTensor, ParameterValue, Parameters,
-    RequestedOutput, Sequence, SequenceId, StageTimings, TensorMetadata,
+    RegionPlace, RequestedOutput, Sequence, SequenceId, SharedInput, StageTimings, TensorMetadata,
 };
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -109,11 +109,20 @@ fn sequence() -> impl Strategy<Value = Option<Sequence>> {
     }))
 }
 
+fn place() -> impl Strategy<Value = RegionPlace> {
+    ("\\PC{1,8}", any::<u64>(), any::<u64>()).prop_map(|(region, offset, byte_size)| RegionPlace {
+        region: region.into(),
+        offset,
+        byte_size,
+    })
+}
+
 prop_compose! {
     fn request()(
         tensors in tensors(),
         parameters in parameters(),
-        output_parameters in prop::collection::vec(parameters(), 0..3),
+        requested in prop::collection::vec((parameters(), prop::option::of(place())), 0..3),
+        places in prop::collection::vec(place(), 0..3),
         (id, version, priority, timeout) in ("\\PC{0,8}", 0_u64..9, 0_u64..3, 0_u64..1000),
         sequence in sequence(),
     ) -> InferRequest {
@@ -128,11 +137,20 @@ prop_compose! {
             .into_iter()
             .map(|(name, tensor)| InputTensor { name: name.into(), tensor })
             .collect();
-        request.outputs = output_parameters
+        let shared = (request.inputs.len()..).zip(places).map(|(index, place)| SharedInput {
+            index,
+            name: format!("shared {index}").into(),
+            datatype: DataType::Fp32,
+            shape: Shape::from([index, 2]),
+            place,
+        });
+        request.shared_inputs = shared.collect();
+        request.outputs = requested
             .into_iter()
             .enumerate()
-            .map(|(index, parameters)| RequestedOutput {
+            .map(|(index, (parameters, place))| RequestedOutput {
                 parameters,
+                place: place.map(Box::new),
                 ..RequestedOutput::new(format!("out {index}"))
             })
             .collect();
@@ -151,7 +169,7 @@ prop_compose! {
             parameters,
             outputs: tensors
                 .into_iter()
-                .map(|(name, tensor)| OutputTensor { name: name.into(), tensor })
+                .map(|(name, tensor)| OutputTensor::new(name, tensor))
                 .collect(),
             timings: StageTimings::default(),
         }
@@ -160,9 +178,21 @@ prop_compose! {
 
 /// All of a request but the time at which it arrived.
 fn of_request(request: &InferRequest) -> String {
-    let InferRequest { model, id, parameters, inputs, outputs, priority, sequence, timeout, arrived: _ } =
-        request;
-    format!("{model:?} {id:?} {parameters:?} {inputs:?} {outputs:?} {priority} {sequence:?} {timeout:?}")
+    let InferRequest {
+        model,
+        id,
+        parameters,
+        inputs,
+        shared_inputs,
+        outputs,
+        priority,
+        sequence,
+        timeout,
+        arrived: _,
+    } = request;
+    format!(
+        "{model:?} {id:?} {parameters:?} {inputs:?} {shared_inputs:?} {outputs:?} {priority} {sequence:?} {timeout:?}"
+    )
 }
 
 fn has_no_json(datatype: DataType) -> bool {
@@ -272,7 +302,7 @@ fn binary_tensors_are_not_copied() {
         model_version: 1,
         id: Name::default(),
         parameters: Parameters::default(),
-        outputs: vec![OutputTensor { name: "OUT".into(), tensor: tensor.clone() }],
+        outputs: vec![OutputTensor::new("OUT", tensor.clone())],
         timings: StageTimings::default(),
     };
     let body = rest::encode_infer(response.clone(), &OutputFormat::new(true)).unwrap();

@@ -228,10 +228,7 @@ fn response(outputs: &[(&str, Tensor)]) -> InferResponse {
         model_version: 1,
         id: Name::default(),
         parameters: Parameters::default(),
-        outputs: outputs
-            .iter()
-            .map(|(name, tensor)| OutputTensor { name: (*name).into(), tensor: tensor.clone() })
-            .collect(),
+        outputs: outputs.iter().map(|(name, tensor)| OutputTensor::new(*name, tensor.clone())).collect(),
         timings: StageTimings::default(),
     }
 }

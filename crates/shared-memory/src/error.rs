@@ -72,14 +72,14 @@ pub enum SharedMemoryError {
         limit: u64,
     },
     /// The object could not be opened.
-    #[error("shared memory region '{name}': cannot open key '{key}' for reading and writing: {source}")]
+    #[error("shared memory region '{name}': cannot open key '{key}' for reading and writing: {reason}")]
     Open {
         /// The region.
         name: Name,
         /// The key.
         key: Name,
         /// The system's reason.
-        source: Errno,
+        reason: Errno,
     },
     /// The key names something else than memory.
     #[error("shared memory region '{name}': key '{key}' is not shared memory")]
@@ -130,20 +130,20 @@ pub enum SharedMemoryError {
         name: Name,
     },
     /// Data could not be read.
-    #[error("shared memory region '{name}' cannot be read: {source}")]
+    #[error("shared memory region '{name}' cannot be read: {reason}")]
     Read {
         /// The region.
         name: Name,
         /// The system's reason.
-        source: Errno,
+        reason: Errno,
     },
     /// Data could not be written.
-    #[error("shared memory region '{name}' cannot be written: {source}")]
+    #[error("shared memory region '{name}' cannot be written: {reason}")]
     Write {
         /// The region.
         name: Name,
         /// The system's reason.
-        source: Errno,
+        reason: Errno,
     },
 }
 

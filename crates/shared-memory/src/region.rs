@@ -20,7 +20,7 @@ impl Region {
     /// Opens the object of `key` and checks that the region lies in it.
     pub(crate) fn open(spec: RegionSpec, key: &RegionKey) -> Result<Self, SharedMemoryError> {
         let failed =
-            |source| SharedMemoryError::Open { name: spec.name.clone(), key: spec.key.clone(), source };
+            |reason| SharedMemoryError::Open { name: spec.name.clone(), key: spec.key.clone(), reason };
         let object = shm::open(format!("/{}", key.object()), open_flags(), Mode::empty()).map_err(failed)?;
         let stat = fs::fstat(&object).map_err(failed)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
@@ -59,8 +59,8 @@ impl Region {
                     at += count as u64;
                 }
                 Err(Errno::INTR) => {}
-                Err(source) => {
-                    return Err(SharedMemoryError::Read { name: self.spec.name.clone(), source });
+                Err(reason) => {
+                    return Err(SharedMemoryError::Read { name: self.spec.name.clone(), reason });
                 }
             }
         }
@@ -69,7 +69,7 @@ impl Region {
 
     /// Writes `data` to the object from `start` on. One copy. An object that was truncated grows again.
     pub(crate) fn write(&self, start: u64, data: &[u8]) -> Result<(), SharedMemoryError> {
-        let failed = |source| SharedMemoryError::Write { name: self.spec.name.clone(), source };
+        let failed = |reason| SharedMemoryError::Write { name: self.spec.name.clone(), reason };
         let (mut rest, mut at) = (data, start);
         while !rest.is_empty() {
             match io::pwrite(&self.object, rest, at) {
@@ -80,7 +80,7 @@ impl Region {
                     at += count as u64;
                 }
                 Err(Errno::INTR) => {}
-                Err(source) => return Err(failed(source)),
+                Err(reason) => return Err(failed(reason)),
             }
         }
         Ok(())

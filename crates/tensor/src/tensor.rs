@@ -68,26 +68,34 @@ impl Tensor {
     /// # Errors
     /// [`TensorError`] if the length of `data` is not what datatype and shape say.
     pub fn new(datatype: DataType, shape: Shape, data: Bytes) -> Result<Self, TensorError> {
-        let Some(count) = shape.elements() else {
-            return Err(TensorError::ShapeOverflow { shape });
-        };
-        match datatype.size_bytes() {
-            Some(size) => {
-                let Some(expected) = count.checked_mul(size) else {
-                    return Err(TensorError::ShapeOverflow { shape });
-                };
-                if data.len() != expected {
-                    return Err(TensorError::ByteLength { datatype, shape, expected, actual: data.len() });
-                }
-            }
-            None => {
-                let used = scan_elements(&data, count)?;
-                if used != data.len() {
-                    return Err(TensorError::TrailingBytes { extra: data.len() - used, count });
-                }
+        Self::check_length(datatype, &shape, data.len())?;
+        if datatype == DataType::Bytes {
+            let count = element_count(&shape)?;
+            let used = scan_elements(&data, count)?;
+            if used != data.len() {
+                return Err(TensorError::TrailingBytes { extra: data.len() - used, count });
             }
         }
         Ok(Self { datatype, shape, data })
+    }
+
+    /// Checks that data of `actual` bytes can be that of datatype and shape; for `BYTES`, whose elements say how long it is,
+    /// any length can.
+    ///
+    /// # Errors
+    /// [`TensorError::ByteLength`], and [`TensorError::ShapeOverflow`].
+    pub fn check_length(datatype: DataType, shape: &Shape, actual: usize) -> Result<(), TensorError> {
+        let count = element_count(shape)?;
+        let Some(size) = datatype.size_bytes() else {
+            return Ok(());
+        };
+        match count.checked_mul(size) {
+            None => Err(TensorError::ShapeOverflow { shape: shape.clone() }),
+            Some(expected) if expected != actual => {
+                Err(TensorError::ByteLength { datatype, shape: shape.clone(), expected, actual })
+            }
+            Some(_) => Ok(()),
+        }
     }
 
     /// The datatype.
@@ -176,6 +184,10 @@ impl Tensor {
         }
         (taken == total).then_some(parts)
     }
+}
+
+fn element_count(shape: &Shape) -> Result<usize, TensorError> {
+    shape.elements().ok_or_else(|| TensorError::ShapeOverflow { shape: shape.clone() })
 }
 
 #[cfg(test)]

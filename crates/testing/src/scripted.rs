@@ -220,7 +220,7 @@ fn echo(request: InferRequest) -> InferResponse {
         outputs: request
             .inputs
             .into_iter()
-            .map(|input| OutputTensor { name: input.name.as_str().into(), tensor: input.tensor })
+            .map(|input| OutputTensor::new(input.name.as_str(), input.tensor))
             .collect(),
         timings: StageTimings::default(),
     }

@@ -29,7 +29,7 @@ pub use settings::{
     Change, LogControl, LogLineFormat, LogSettings, LogUpdate, TraceControl, TraceLevels, TraceMode,
     TraceSettings, TraceUpdate,
 };
-pub use shared_memory::{RegionPlace, RegionSlice, RegionSpec, SharedMemory};
+pub use shared_memory::{RegionPlace, RegionSlice, RegionSpec, SharedInput, SharedMemory};
 pub use statistics::{
     BatchStatistics, DurationStatistic, InferenceStatistics, ModelStatistics, ResponseStatistics,
 };

@@ -16,6 +16,12 @@ pub enum ParameterValue {
 }
 
 impl ParameterValue {
+    /// A count. Numbers that fit `i64` have one form, whichever they came in: parameters are compared.
+    #[must_use]
+    pub fn count(value: u64) -> Self {
+        i64::try_from(value).map_or(Self::Uint64(value), Self::Int64)
+    }
+
     /// The value as a count: a non-negative whole number, or text that is one.
     #[must_use]
     pub fn as_u64(&self) -> Option<u64> {

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use adulis_tensor::Tensor;
 
-use crate::{Name, Parameters, Sequence};
+use crate::{Name, Parameters, RegionPlace, Sequence, SharedInput};
 
 /// A model as a request names it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,6 +32,9 @@ pub struct InferRequest {
     pub parameters: Parameters,
     /// Inputs, in the order they came.
     pub inputs: Vec<InputTensor>,
+    /// Inputs that are in shared memory still, by index. Frontends read them into `inputs` before they ask a service, which
+    /// finds none here.
+    pub shared_inputs: Vec<SharedInput>,
     /// Outputs that are wanted; empty means all.
     pub outputs: Vec<RequestedOutput>,
     /// Priority level, 1 highest; 0 means the model's default (`priority` parameter).
@@ -54,6 +57,7 @@ impl InferRequest {
             id: Name::default(),
             parameters: Parameters::default(),
             inputs: Vec::new(),
+            shared_inputs: Vec::new(),
             outputs: Vec::new(),
             priority: 0,
             sequence: None,
@@ -84,6 +88,8 @@ pub struct RequestedOutput {
     pub name: Name,
     /// The k highest values as classes (`classification` parameter) instead of the tensor; 0 asks for the tensor.
     pub classification: usize,
+    /// Where in shared memory it is wanted. Frontends write it there; to a service it says nothing.
+    pub place: Option<Box<RegionPlace>>,
     /// Parameters that the codec did not take.
     pub parameters: Parameters,
 }
@@ -92,6 +98,11 @@ impl RequestedOutput {
     /// The output `name`, as the model gives it.
     #[must_use]
     pub fn new(name: impl Into<Name>) -> Self {
-        Self { name: name.into(), classification: 0, parameters: Parameters::default() }
+        Self {
+            name: name.into(),
+            classification: 0,
+            place: None,
+            parameters: Parameters::default(),
+        }
     }
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use adulis_tensor::Tensor;
 
-use crate::{Name, Parameters};
+use crate::{Name, Parameters, RegionPlace};
 
 /// The answer to one [`crate::InferRequest`].
 #[derive(Debug, Clone)]
@@ -29,6 +29,16 @@ pub struct OutputTensor {
     pub name: Arc<str>,
     /// Its data.
     pub tensor: Tensor,
+    /// Where in shared memory the frontend has written it, and how many bytes: encoders say so and leave the data out.
+    pub written: Option<Box<RegionPlace>>,
+}
+
+impl OutputTensor {
+    /// An output as a service answers it.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>, tensor: Tensor) -> Self {
+        Self { name: name.into(), tensor, written: None }
+    }
 }
 
 /// How long a request spent in each stage. The stages of a batch are told to each of its members in full.

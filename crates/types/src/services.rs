@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::{InferenceService, LogControl, TraceControl};
+use crate::{InferenceService, LogControl, SharedMemory, TraceControl};
 
 /// All that a frontend serves: inference, and what the server as a whole offers beside it. A part that is not there is
 /// answered as not supported.
@@ -12,11 +12,13 @@ pub struct Services {
     pub log: Option<Arc<dyn LogControl>>,
     /// The traces' settings.
     pub trace: Option<Arc<dyn TraceControl>>,
+    /// Shared memory that clients register.
+    pub shared_memory: Option<Arc<dyn SharedMemory>>,
 }
 
 impl From<Arc<dyn InferenceService>> for Services {
     fn from(inference: Arc<dyn InferenceService>) -> Self {
-        Self { inference, log: None, trace: None }
+        Self { inference, log: None, trace: None, shared_memory: None }
     }
 }
 

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use adulis_tensor::{DataType, Shape};
 use bytes::Bytes;
 
 use crate::{BoxFuture, Fault, Name};
@@ -26,6 +27,21 @@ pub struct RegionPlace {
     pub offset: u64,
     /// How many bytes there are for it.
     pub byte_size: u64,
+}
+
+/// An input that is in shared memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedInput {
+    /// Its index among all inputs of its request.
+    pub index: usize,
+    /// Its name.
+    pub name: Name,
+    /// Its datatype.
+    pub datatype: DataType,
+    /// Its shape.
+    pub shape: Shape,
+    /// Where its bytes are.
+    pub place: RegionPlace,
 }
 
 /// The regions of system shared memory that clients have registered.

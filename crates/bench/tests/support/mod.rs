@@ -108,11 +108,7 @@ async fn infer(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byte
         .get("inference-header-content-length")
         .map(|length| length.to_str().unwrap().parse().unwrap());
     let decoded = rest::decode_infer(ModelRef::latest("identity"), body, header_length).unwrap();
-    let outputs = decoded
-        .request
-        .inputs
-        .into_iter()
-        .map(|input| OutputTensor { name: "Y".into(), tensor: input.tensor });
+    let outputs = decoded.request.inputs.into_iter().map(|input| OutputTensor::new("Y", input.tensor));
     let response = InferResponse {
         model_name: "identity".into(),
         model_version: 1,

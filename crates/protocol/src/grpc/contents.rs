@@ -31,7 +31,7 @@ pub(super) fn tensor(parts: Parts, raw: Option<Bytes>) -> Result<Tensor, TensorP
 }
 
 /// The fields that have elements.
-fn filled(contents: &InferTensorContents) -> smallvec::SmallVec<[&'static str; 8]> {
+pub(super) fn filled(contents: &InferTensorContents) -> smallvec::SmallVec<[&'static str; 8]> {
     [
         (!contents.bool_contents.is_empty(), "bool_contents"),
         (!contents.int_contents.is_empty(), "int_contents"),

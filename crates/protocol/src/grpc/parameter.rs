@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 
-use adulis_types::{ParameterValue, Parameters};
+use adulis_types::{ParameterValue, Parameters, RegionPlace};
 
 use crate::error::Parsed;
 use crate::grpc::InferParameter;
 use crate::grpc::infer_parameter::ParameterChoice;
-use crate::{MAX_PARAMETERS, Problem};
+use crate::parameters::{is_of_place, take_place};
+use crate::{MAX_PARAMETERS, Problem, TensorLabel};
 
 /// The parameters of a message. One whose value is of no known type is refused.
 pub(super) fn decode(map: BTreeMap<String, InferParameter>) -> Parsed<Parameters> {
@@ -19,7 +20,7 @@ pub(super) fn decode(map: BTreeMap<String, InferParameter>) -> Parsed<Parameters
             Some(ParameterChoice::Int64Param(value)) => ParameterValue::Int64(value),
             Some(ParameterChoice::StringParam(value)) => ParameterValue::String(value.into()),
             Some(ParameterChoice::DoubleParam(value)) => ParameterValue::Double(value),
-            Some(ParameterChoice::Uint64Param(value)) => unsigned(value),
+            Some(ParameterChoice::Uint64Param(value)) => ParameterValue::count(value),
             None => {
                 return Err(Box::new(Problem::Parameter {
                     name: name.into(),
@@ -33,9 +34,14 @@ pub(super) fn decode(map: BTreeMap<String, InferParameter>) -> Parsed<Parameters
     Ok(parameters)
 }
 
-/// Numbers that fit `i64` have one form, whichever field they came in: the cache compares parameters.
-fn unsigned(value: u64) -> ParameterValue {
-    i64::try_from(value).map_or(ParameterValue::Uint64(value), ParameterValue::Int64)
+/// Where the tensor with these parameters lies in shared memory, if it does. Others say nothing to any engine, and are let
+/// pass as Triton does.
+pub(super) fn place(
+    map: BTreeMap<String, InferParameter>,
+    tensor: impl FnOnce() -> TensorLabel,
+) -> Parsed<Option<RegionPlace>> {
+    let mut parameters = decode(map.into_iter().filter(|(name, _)| is_of_place(name)).collect())?;
+    take_place(&mut parameters, tensor)
 }
 
 /// Parameters as a message carries them.

@@ -1,13 +1,17 @@
-use adulis_tensor::Tensor;
-use adulis_types::{InferRequest, InputTensor, Name, ParameterValue, RequestedOutput};
+use std::collections::BTreeMap;
+
+use adulis_tensor::{Shape, Tensor};
+use adulis_types::{InferRequest, InputTensor, Name, ParameterValue, RequestedOutput, SharedInput};
 use bytes::Bytes;
 
 use crate::error::Parsed;
 use crate::grpc::contents::{self, Parts};
 use crate::grpc::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
-use crate::grpc::{ModelInferRequest, parameter};
-use crate::parameters::{self, BINARY_DATA, PRIORITY, SHARED_MEMORY_REGION, TIMEOUT};
-use crate::tensors::{check_count, check_names};
+use crate::grpc::{InferParameter, ModelInferRequest, parameter};
+use crate::parameters::{
+    self, BINARY_DATA, PRIORITY, SHARED_MEMORY_REGION, TIMEOUT, is_of_place, of_place, take_place,
+};
+use crate::tensors::{self, check_count, check_names, input_names};
 use crate::{DecodeError, Problem, Side, TensorLabel, TensorProblem, model_ref, sequence};
 
 /// Decodes one inference request. Raw contents become tensors without a copy.
@@ -31,18 +35,29 @@ fn fill(request: &mut InferRequest, message: ModelInferRequest) -> Parsed<()> {
     // A flag of the REST form: over gRPC every output is raw bytes.
     parameters::take_fields(request)?;
 
-    let mut raw = raw_contents(message.raw_input_contents, message.inputs.len())?;
-    request.inputs.reserve_exact(message.inputs.len());
+    // Those in shared memory have no raw contents, not even empty ones.
+    let here = message.inputs.iter().filter(|input| !is_shared(&input.parameters)).count();
+    let mut raw = raw_contents(message.raw_input_contents, here)?;
+    request.inputs.reserve_exact(here);
     for (index, input) in message.inputs.into_iter().enumerate() {
-        request.inputs.push(decode_input(input, index, raw.next())?);
+        if is_shared(&input.parameters) {
+            request.shared_inputs.push(decode_shared(input, index)?);
+        } else {
+            request.inputs.push(decode_input(input, index, raw.next())?);
+        }
     }
-    check_names(Side::Input, request.inputs.iter().map(|input| &input.name))?;
+    check_names(Side::Input, input_names(request))?;
 
     request.outputs.reserve_exact(message.outputs.len());
     for (index, output) in message.outputs.into_iter().enumerate() {
         request.outputs.push(decode_output(output, index)?);
     }
     check_names(Side::Output, request.outputs.iter().map(|output| &output.name))
+}
+
+/// Whether a tensor with these parameters is said to be in shared memory.
+fn is_shared(parameters: &BTreeMap<String, InferParameter>) -> bool {
+    parameters.keys().any(|name| is_of_place(name))
 }
 
 /// Raw contents, which are there for all tensors or for none.
@@ -55,17 +70,33 @@ pub(super) fn raw_contents(raw: Vec<Bytes>, tensors: usize) -> Parsed<std::vec::
 
 fn decode_input(input: InferInputTensor, index: usize, raw: Option<Bytes>) -> Parsed<InputTensor> {
     let name = Name::from(input.name);
-    let shared = input.parameters.contains_key(SHARED_MEMORY_REGION);
     let parts = Parts { datatype: input.datatype, shape: input.shape, contents: input.contents };
     let tensor: Result<Tensor, TensorProblem> = if name.is_empty() {
         Err(TensorProblem::Missing { key: "name" })
-    } else if shared {
-        Err(TensorProblem::SharedMemory)
     } else {
         contents::tensor(parts, raw)
     };
     match tensor {
         Ok(tensor) => Ok(InputTensor { name, tensor }),
+        Err(problem) => Err(label(Side::Input, index, name).problem(problem)),
+    }
+}
+
+fn decode_shared(input: InferInputTensor, index: usize) -> Parsed<SharedInput> {
+    let name = Name::from(input.name);
+    let place = parameter::place(input.parameters, || label(Side::Input, index, name.clone()))?;
+    let parts = || {
+        let place = place.ok_or(TensorProblem::Missing { key: SHARED_MEMORY_REGION })?;
+        if name.is_empty() {
+            return Err(TensorProblem::Missing { key: "name" });
+        }
+        if let Some(got) = contents::filled(&input.contents.unwrap_or_default()).first() {
+            return Err(TensorProblem::BesideSharedMemory { got });
+        }
+        Ok((tensors::datatype_of(&input.datatype)?, tensors::shape_of(&input.shape)?, place))
+    };
+    match parts() {
+        Ok((datatype, shape, place)) => Ok(SharedInput { index, name, datatype, shape, place }),
         Err(problem) => Err(label(Side::Input, index, name).problem(problem)),
     }
 }
@@ -81,22 +112,16 @@ fn decode_output(output: InferRequestedOutputTensor, index: usize) -> Parsed<Req
         return Err(label(Side::Output, index, name).problem(TensorProblem::Missing { key: "name" }));
     }
     let mut parameters = parameter::decode(output.parameters)?;
-    if parameters.get(SHARED_MEMORY_REGION).is_some() {
-        return Err(label(Side::Output, index, name).problem(TensorProblem::SharedMemory));
-    }
+    let place = take_place(&mut parameters, || label(Side::Output, index, name.clone()))?.map(Box::new);
     parameters::take_flag(&mut parameters, BINARY_DATA)?;
-    Ok(RequestedOutput { parameters, ..RequestedOutput::new(name) })
+    Ok(RequestedOutput { parameters, place, ..RequestedOutput::new(name) })
 }
 
-/// Encodes a request, as a client sends it: every input as raw bytes, without a copy.
+/// Encodes a request, as a client sends it: every input as raw bytes, without a copy, or by its place in shared memory.
 #[must_use]
 pub fn encode_request(request: &InferRequest) -> ModelInferRequest {
     let mut parameters = parameter::encode(&request.parameters);
-    let count = |value: u64| {
-        parameter::parameter(
-            &i64::try_from(value).map_or(ParameterValue::Uint64(value), ParameterValue::Int64),
-        )
-    };
+    let count = |value: u64| parameter::parameter(&ParameterValue::count(value));
     if request.priority > 0 {
         parameters.insert(PRIORITY.to_owned(), count(request.priority));
     }
@@ -112,30 +137,38 @@ pub fn encode_request(request: &InferRequest) -> ModelInferRequest {
         model_version: request.model.version.map(|version| version.to_string()).unwrap_or_default(),
         id: request.id.to_string(),
         parameters,
-        inputs: request
-            .inputs
-            .iter()
-            .map(|input| InferInputTensor {
-                name: input.name.to_string(),
-                datatype: input.tensor.datatype().as_str().to_owned(),
-                shape: dimensions(&input.tensor),
-                ..InferInputTensor::default()
-            })
-            .collect(),
-        outputs: request
-            .outputs
-            .iter()
-            .map(|output| InferRequestedOutputTensor {
-                name: output.name.to_string(),
-                parameters: parameter::encode(&output.parameters),
-            })
-            .collect(),
+        inputs: encode_inputs(request),
+        outputs: request.outputs.iter().map(encode_output).collect(),
         raw_input_contents: request.inputs.iter().map(|input| input.tensor.data().clone()).collect(),
     }
 }
 
+fn encode_inputs(request: &InferRequest) -> Vec<InferInputTensor> {
+    let here = request.inputs.iter().map(|input| InferInputTensor {
+        name: input.name.to_string(),
+        datatype: input.tensor.datatype().as_str().to_owned(),
+        shape: dimensions(input.tensor.shape()),
+        ..InferInputTensor::default()
+    });
+    let shared = request.shared_inputs.iter().map(|input| InferInputTensor {
+        name: input.name.to_string(),
+        datatype: input.datatype.as_str().to_owned(),
+        shape: dimensions(&input.shape),
+        parameters: parameter::encode(&of_place(&input.place)),
+        contents: None,
+    });
+    here.chain(shared).collect()
+}
+
+fn encode_output(output: &RequestedOutput) -> InferRequestedOutputTensor {
+    let mut parameters = parameter::encode(&output.parameters);
+    if let Some(place) = &output.place {
+        parameters.extend(parameter::encode(&of_place(place)));
+    }
+    InferRequestedOutputTensor { name: output.name.to_string(), parameters }
+}
+
 /// The shape as the messages carry it.
-pub(super) fn dimensions(tensor: &Tensor) -> Vec<i64> {
-    let extent = |&extent: &usize| i64::try_from(extent).unwrap_or(i64::MAX);
-    tensor.shape().iter().map(extent).collect()
+pub(super) fn dimensions(shape: &Shape) -> Vec<i64> {
+    shape.iter().map(|&extent| i64::try_from(extent).unwrap_or(i64::MAX)).collect()
 }

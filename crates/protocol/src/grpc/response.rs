@@ -1,16 +1,17 @@
-use std::sync::Arc;
-
 use adulis_types::{InferResponse, Name, OutputTensor, StageTimings};
+use bytes::Bytes;
 
 use crate::error::Parsed;
 use crate::grpc::contents::{self, Parts};
 use crate::grpc::model_infer_response::InferOutputTensor;
 use crate::grpc::request::{dimensions, label, raw_contents};
 use crate::grpc::{ModelInferResponse, parameter};
+use crate::parameters::{SHARED_MEMORY_REGION, of_place};
 use crate::tensors::check_count;
 use crate::{DecodeError, Side, TensorProblem, model_ref};
 
-/// Encodes a response: every output as raw bytes, without a copy.
+/// Encodes a response: every output as raw bytes, without a copy. Those that are in shared memory say where, and have empty
+/// raw bytes to keep the places of the others.
 #[must_use]
 pub fn encode_infer(response: InferResponse) -> ModelInferResponse {
     let mut message = ModelInferResponse {
@@ -22,13 +23,16 @@ pub fn encode_infer(response: InferResponse) -> ModelInferResponse {
         raw_output_contents: Vec::with_capacity(response.outputs.len()),
     };
     for output in response.outputs {
+        let written = output.written.as_deref();
         message.outputs.push(InferOutputTensor {
             name: output.name.as_ref().to_owned(),
             datatype: output.tensor.datatype().as_str().to_owned(),
-            shape: dimensions(&output.tensor),
-            ..InferOutputTensor::default()
+            shape: dimensions(output.tensor.shape()),
+            parameters: written.map(|place| parameter::encode(&of_place(place))).unwrap_or_default(),
+            contents: None,
         });
-        message.raw_output_contents.push(output.tensor.into_data());
+        let data = if written.is_some() { Bytes::new() } else { output.tensor.into_data() };
+        message.raw_output_contents.push(data);
     }
     message
 }
@@ -62,11 +66,13 @@ fn fill(response: &mut InferResponse, message: ModelInferResponse) -> Parsed<()>
         let parts = Parts { datatype: output.datatype, shape: output.shape, contents: output.contents };
         let tensor = if output.name.is_empty() {
             Err(TensorProblem::Missing { key: "name" })
+        } else if output.parameters.contains_key(SHARED_MEMORY_REGION) {
+            Err(TensorProblem::InSharedMemory)
         } else {
             contents::tensor(parts, raw.next())
         };
         match tensor {
-            Ok(tensor) => response.outputs.push(OutputTensor { name: Arc::from(output.name), tensor }),
+            Ok(tensor) => response.outputs.push(OutputTensor::new(output.name, tensor)),
             Err(problem) => return Err(label(Side::Output, index, output.name.into()).problem(problem)),
         }
     }

@@ -1,9 +1,9 @@
-use adulis_tensor::{DataType, Tensor};
-use adulis_types::{InferRequest, InferResponse, Name, OutputTensor};
+use adulis_tensor::{DataType, Shape, Tensor};
+use adulis_types::{InferRequest, InferResponse, Name, OutputTensor, RegionPlace};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::parameters::{BINARY_DATA, BINARY_DATA_OUTPUT, BINARY_DATA_SIZE, PRIORITY, TIMEOUT};
+use crate::parameters::{BINARY_DATA, BINARY_DATA_OUTPUT, BINARY_DATA_SIZE, PRIORITY, TIMEOUT, of_place};
 use crate::rest::writer::{self, NotInJson};
 use crate::rest::{OutputFormat, RestBody};
 use crate::{EncodeError, sequence};
@@ -15,7 +15,7 @@ const HEAD_BYTES: usize = 96;
 /// Bytes that an element takes in JSON, about.
 const ELEMENT_BYTES: usize = 10;
 
-/// Encodes a response in the form that `format` asks for.
+/// Encodes a response in the form that `format` asks for. Outputs that are in shared memory say where, and no more.
 ///
 /// Cost: the JSON is written once; binary tensors are chunks of the body as they are, not copied.
 ///
@@ -23,12 +23,10 @@ const ELEMENT_BYTES: usize = 10;
 /// [`EncodeError`] where an output is wanted in JSON and has no form in it: FP16 and BF16, NaN and infinities, byte
 /// strings that are not UTF-8.
 pub fn encode_infer(response: InferResponse, format: &OutputFormat) -> Result<RestBody, EncodeError> {
-    let binary: SmallVec<[bool; 8]> = response
-        .outputs
-        .iter()
-        .enumerate()
-        .map(|(index, output)| format.is_binary(index, &output.name))
-        .collect();
+    let outside_json = |(index, output): (usize, &OutputTensor)| {
+        output.written.is_some() || format.is_binary(index, &output.name)
+    };
+    let binary: SmallVec<[bool; 8]> = response.outputs.iter().enumerate().map(outside_json).collect();
     let tensors = response.outputs.iter().zip(&binary);
     let mut out =
         Vec::with_capacity(capacity(tensors.clone().map(|(output, &binary)| (&output.tensor, binary))));
@@ -50,14 +48,17 @@ pub fn encode_infer(response: InferResponse, format: &OutputFormat) -> Result<Re
     writer::key(&mut out, ",", "outputs");
     let mut result = Ok(());
     writer::list(&mut out, tensors, |out, (output, &binary)| {
-        if result.is_ok() {
+        if let Some(place) = &output.written {
+            placed(out, &output.name, (output.tensor.datatype(), output.tensor.shape()), place);
+        } else if result.is_ok() {
             result = tensor(out, &output.name, &output.tensor, binary)
                 .map_err(|why| refusal(&response.model_name, output, &why));
         }
     });
     result?;
     out.push(b'}');
-    let data = response.outputs.into_iter().zip(&binary).filter(|(_, binary)| **binary);
+    let follows = |(output, binary): &(OutputTensor, &bool)| **binary && output.written.is_none();
+    let data = response.outputs.into_iter().zip(&binary).filter(follows);
     Ok(RestBody::new(out, data.map(|(output, _)| output.tensor.into_data())))
 }
 
@@ -75,7 +76,14 @@ pub fn encode_request(request: &InferRequest, binary_inputs: bool, binary_output
     request_parameters(&mut out, request, binary_outputs);
     let mut binary: SmallVec<[Bytes; 4]> = SmallVec::new();
     writer::key(&mut out, "", "inputs");
-    writer::list(&mut out, &request.inputs, |out, input| {
+    let here = request.inputs.iter().map(Ok);
+    writer::list(&mut out, here.chain(request.shared_inputs.iter().map(Err)), |out, input| {
+        let input = match input {
+            Ok(input) => input,
+            Err(shared) => {
+                return placed(out, &shared.name, (shared.datatype, &shared.shape), &shared.place);
+            }
+        };
         let start = out.len();
         if !binary_inputs && tensor(out, &input.name, &input.tensor, false).is_ok() {
             return;
@@ -93,6 +101,9 @@ pub fn encode_request(request: &InferRequest, binary_inputs: bool, binary_output
             writer::key(out, ",", "parameters");
             writer::key(out, "{", BINARY_DATA);
             out.extend_from_slice(if binary_outputs { b"true" } else { b"false" });
+            if let Some(place) = &output.place {
+                writer::parameters(out, b',', &of_place(place));
+            }
             writer::parameters(out, b',', &output.parameters);
             out.extend_from_slice(b"}}");
         });
@@ -123,7 +134,7 @@ fn request_parameters(out: &mut Vec<u8>, request: &InferRequest, binary_outputs:
 
 /// Appends one tensor object.
 fn tensor(out: &mut Vec<u8>, name: &str, tensor: &Tensor, binary: bool) -> Result<(), NotInJson> {
-    writer::tensor_head(out, name, tensor);
+    writer::tensor_head(out, name, tensor.datatype(), tensor.shape());
     if binary {
         writer::key(out, ",", "parameters");
         writer::key(out, "{", BINARY_DATA_SIZE);
@@ -135,6 +146,14 @@ fn tensor(out: &mut Vec<u8>, name: &str, tensor: &Tensor, binary: bool) -> Resul
     }
     out.push(b'}');
     Ok(())
+}
+
+/// Appends one tensor object whose data is in shared memory.
+fn placed(out: &mut Vec<u8>, name: &str, (datatype, shape): (DataType, &Shape), place: &RegionPlace) {
+    writer::tensor_head(out, name, datatype, shape);
+    writer::key(out, ",", "parameters");
+    writer::parameters(out, b'{', &of_place(place));
+    out.extend_from_slice(b"}}");
 }
 
 /// A first guess at the bytes of JSON for tensors; those that go as binary data are told.

@@ -1,12 +1,13 @@
-use adulis_types::{InferRequest, InputTensor, ModelRef, Name, RequestedOutput};
+use adulis_types::{InferRequest, InputTensor, ModelRef, Name, RequestedOutput, SharedInput};
 use bytes::Bytes;
 
 use crate::error::Parsed;
-use crate::parameters::{BINARY_DATA, SHARED_MEMORY_REGION, take_fields, take_flag};
+use crate::parameters::{BINARY_DATA, take_fields, take_flag, take_place};
+use crate::rest::OutputFormat;
 use crate::rest::parameter::{self, duplicate, once};
 use crate::rest::scanner::Scanner;
-use crate::rest::{OutputFormat, tensor};
-use crate::tensors::{check_count, check_names};
+use crate::rest::tensor::{self, Found};
+use crate::tensors::{check_count, check_names, input_names};
 use crate::{DecodeError, Problem, Side, TensorLabel, TensorProblem};
 
 /// A decoded request, and the form in which its answer is wanted.
@@ -56,7 +57,7 @@ fn fill(decoded: &mut RestRequest, body: Bytes, header_length: Option<usize>) ->
     }
     let default = take_fields(&mut decoded.request)?;
     decoded.format.set_default(default);
-    check_names(Side::Input, decoded.request.inputs.iter().map(|input| &input.name))?;
+    check_names(Side::Input, input_names(&decoded.request))?;
     check_names(Side::Output, decoded.request.outputs.iter().map(|output| &output.name))
 }
 
@@ -110,8 +111,12 @@ impl Seen {
                 once(&mut self.inputs, key, ())?;
                 scanner.array(|scanner, index| {
                     check_count(Side::Input, index + 1)?;
-                    let (name, tensor) = tensor::read(scanner, (Side::Input, index), binary)?;
-                    request.inputs.push(InputTensor { name, tensor });
+                    match tensor::read(scanner, (Side::Input, index), binary)? {
+                        (name, Found::Here(tensor)) => request.inputs.push(InputTensor { name, tensor }),
+                        (name, Found::Shared { datatype, shape, place }) => {
+                            request.shared_inputs.push(SharedInput { index, name, datatype, shape, place });
+                        }
+                    }
                     Ok(())
                 })
             }
@@ -154,11 +159,9 @@ fn read_output(
         return Err(label(None).problem(TensorProblem::Missing { key: "name" }));
     };
     let mut parameters = parameters.unwrap_or_default();
-    if parameters.get(SHARED_MEMORY_REGION).is_some() {
-        return Err(label(Some(name)).problem(TensorProblem::SharedMemory));
-    }
+    let place = take_place(&mut parameters, || label(Some(name.clone())))?.map(Box::new);
     if let Some(binary) = take_flag(&mut parameters, BINARY_DATA)? {
         format.set(name.clone(), binary);
     }
-    Ok(RequestedOutput { parameters, ..RequestedOutput::new(name) })
+    Ok(RequestedOutput { parameters, place, ..RequestedOutput::new(name) })
 }

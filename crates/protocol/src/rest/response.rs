@@ -5,10 +5,11 @@ use bytes::Bytes;
 
 use crate::error::{Parsed, excerpt};
 use crate::rest::parameter::{self, once};
+use crate::rest::request;
 use crate::rest::scanner::Scanner;
-use crate::rest::{request, tensor};
+use crate::rest::tensor::{self, Found};
 use crate::tensors::check_count;
-use crate::{DecodeError, Problem, Side};
+use crate::{DecodeError, Problem, Side, TensorLabel, TensorProblem};
 
 /// Decodes the body of a response, as a client receives it. Stage timings do not travel and are zero.
 ///
@@ -57,9 +58,12 @@ fn fill(response: &mut InferResponse, body: Bytes, header_length: Option<usize>)
             once(&mut outputs, key, ())?;
             scanner.array(|scanner, index| {
                 check_count(Side::Output, index + 1)?;
-                let (name, tensor) = tensor::read(scanner, (Side::Output, index), &mut binary)?;
-                let name = Arc::from(name.as_str());
-                response.outputs.push(OutputTensor { name, tensor });
+                let (name, found) = tensor::read(scanner, (Side::Output, index), &mut binary)?;
+                let Found::Here(tensor) = found else {
+                    let label = TensorLabel { side: Side::Output, index, name: Some(name) };
+                    return Err(label.problem(TensorProblem::InSharedMemory));
+                };
+                response.outputs.push(OutputTensor::new(name.as_str(), tensor));
                 Ok(())
             })
         }

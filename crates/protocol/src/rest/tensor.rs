@@ -1,13 +1,13 @@
 //! One tensor object: an input of a request, or an output of a response.
 
 use adulis_tensor::{DataType, Shape, Tensor};
-use adulis_types::Name;
+use adulis_types::{Name, Parameters, RegionPlace};
 use bytes::Bytes;
 
 use crate::error::Parsed;
-use crate::parameters::{BINARY_DATA_SIZE, SHARED_MEMORY_REGION};
+use crate::parameters::{BINARY_DATA_SIZE, is_of_place, take_place};
 use crate::rest::data;
-use crate::rest::parameter::{duplicate, once, wrong};
+use crate::rest::parameter::{self, duplicate, once, wrong};
 use crate::rest::scanner::Scanner;
 use crate::tensors::{binary_tensor, datatype_of};
 use crate::{MAX_RANK, Problem, Side, TensorLabel, TensorProblem};
@@ -21,6 +21,8 @@ struct Fields {
     shape: Option<Shape>,
     data: Data,
     binary_size: Option<u64>,
+    /// Those that say where the tensor lies in shared memory.
+    shared: Parameters,
 }
 
 enum Data {
@@ -30,12 +32,18 @@ enum Data {
     Read(Tensor),
 }
 
+/// A tensor, or where it is.
+pub(super) enum Found {
+    Here(Tensor),
+    Shared { datatype: DataType, shape: Shape, place: RegionPlace },
+}
+
 /// Reads one tensor. Binary data is cut off the front of `binary`, where the tensors' bytes lie in their order.
 pub(super) fn read(
     scanner: &mut Scanner<'_>,
     (side, index): (Side, usize),
     binary: &mut Bytes,
-) -> Parsed<(Name, Tensor)> {
+) -> Parsed<(Name, Found)> {
     let mut fields = Fields {
         side,
         index,
@@ -44,13 +52,14 @@ pub(super) fn read(
         shape: None,
         data: Data::None,
         binary_size: None,
+        shared: Parameters::default(),
     };
     scanner.object(|scanner, key| fields.read(scanner, key))?;
     let Some(name) = fields.name.take() else {
         return Err(fields.problem(TensorProblem::Missing { key: "name" }));
     };
-    match fields.tensor(scanner, &name, binary) {
-        Ok(tensor) => Ok((name, tensor)),
+    match fields.found(scanner, &name, binary) {
+        Ok(found) => Ok((name, found)),
         Err(Fault::Tensor(problem)) => {
             fields.name = Some(name);
             Err(fields.problem(problem))
@@ -130,7 +139,14 @@ impl Fields {
                     None => Err(wrong(scanner, key, start, "a number of bytes")),
                 }
             }
-            SHARED_MEMORY_REGION => Err(self.problem(TensorProblem::SharedMemory)),
+            _ if is_of_place(key) => {
+                let value = parameter::read(scanner, key)?;
+                if self.shared.get(key).is_some() {
+                    return Err(duplicate(key));
+                }
+                self.shared.set(key, value);
+                Ok(())
+            }
             _ => scanner.skip_value(),
         })
     }
@@ -153,16 +169,36 @@ impl Fields {
         Ok(())
     }
 
-    /// Makes the tensor, its object being read to the end.
+    /// What the object says, being read to the end.
+    fn found(&mut self, scanner: &mut Scanner<'_>, name: &Name, binary: &mut Bytes) -> Result<Found, Fault> {
+        let missing = |key| Fault::Tensor(TensorProblem::Missing { key });
+        let datatype = self.datatype.ok_or_else(|| missing("datatype"))?;
+        let shape = self.shape.take().ok_or_else(|| missing("shape"))?;
+        let mut shared = std::mem::take(&mut self.shared);
+        let label = || TensorLabel { name: Some(name.clone()), ..self.label() };
+        match take_place(&mut shared, label).map_err(Fault::Whole)? {
+            Some(place) => self.shared(datatype, shape, place).map_err(Fault::Tensor),
+            None => Ok(Found::Here(self.tensor(scanner, name, (datatype, shape), binary)?)),
+        }
+    }
+
+    fn shared(&self, datatype: DataType, shape: Shape, place: RegionPlace) -> Result<Found, TensorProblem> {
+        let beside = |got| Err(TensorProblem::BesideSharedMemory { got });
+        match (&self.data, self.binary_size) {
+            (Data::Read(_) | Data::At(_), _) => beside("'data'"),
+            (Data::None, Some(_)) => beside("'binary_data_size'"),
+            (Data::None, None) => Ok(Found::Shared { datatype, shape, place }),
+        }
+    }
+
+    /// The tensor, where it is in the request itself.
     fn tensor(
         &mut self,
         scanner: &mut Scanner<'_>,
         name: &Name,
+        (datatype, shape): (DataType, Shape),
         binary: &mut Bytes,
     ) -> Result<Tensor, Fault> {
-        let missing = |key| Fault::Tensor(TensorProblem::Missing { key });
-        let datatype = self.datatype.ok_or_else(|| missing("datatype"))?;
-        let shape = self.shape.take().ok_or_else(|| missing("shape"))?;
         match (std::mem::replace(&mut self.data, Data::None), self.binary_size) {
             (Data::None, None) => Err(Fault::Tensor(TensorProblem::NoData)),
             (Data::None, Some(claimed)) => {

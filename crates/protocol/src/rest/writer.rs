@@ -1,6 +1,6 @@
 //! JSON written by hand into one buffer.
 
-use adulis_tensor::{DataType, Tensor};
+use adulis_tensor::{DataType, Shape, Tensor};
 use adulis_types::{ParameterValue, Parameters};
 
 /// Why a tensor cannot be written as JSON.
@@ -73,13 +73,13 @@ pub(super) fn list<T>(
 }
 
 /// Appends what begins every tensor object: name, datatype and shape.
-pub(super) fn tensor_head(out: &mut Vec<u8>, name: &str, tensor: &Tensor) {
+pub(super) fn tensor_head(out: &mut Vec<u8>, name: &str, datatype: DataType, shape: &Shape) {
     key(out, "{", "name");
     string(out, name);
     key(out, ",", "datatype");
-    string(out, tensor.datatype().as_str());
+    string(out, datatype.as_str());
     key(out, ",", "shape");
-    list(out, tensor.shape().iter(), |out, &extent| integer(out, extent));
+    list(out, shape.iter(), |out, &extent| integer(out, extent));
 }
 
 /// Appends `"name":value` for each parameter, `separator` before the first.
