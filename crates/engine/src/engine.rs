@@ -6,8 +6,8 @@ use adulis_backend::Backend;
 use adulis_repository::FailedModel;
 use adulis_telemetry::{MetricRegistry, ServingMetrics};
 use adulis_types::{
-    BoxFuture, Fault, InferRequest, InferResponse, InferenceService, ModelMetadata, ModelRef, ServerMetadata,
-    ServiceError,
+    BoxFuture, Fault, InferRequest, InferResponse, InferenceService, ModelConfigDocument, ModelMetadata,
+    ModelRef, ServerMetadata, ServiceError,
 };
 use parking_lot::Mutex;
 
@@ -15,10 +15,15 @@ use crate::executor::Executor;
 use crate::handover::InlineLimits;
 use crate::settings::or_cores;
 use crate::table::{ModelStatus, ModelTable};
-use crate::{EngineError, Settings};
+use crate::{EngineError, Settings, effective};
 
 /// Protocol extensions that are spoken.
-const EXTENSIONS: [&str; 3] = ["binary_tensor_data", "schedule_policy", "parameters"];
+const EXTENSIONS: [&str; 4] = [
+    "binary_tensor_data",
+    "model_configuration",
+    "schedule_policy",
+    "parameters",
+];
 
 /// Models, their queues, and the threads that execute them: the [`InferenceService`] that the frontends serve.
 pub struct Engine {
@@ -120,6 +125,10 @@ impl InferenceService for Engine {
             version: env!("CARGO_PKG_VERSION").into(),
             extensions: EXTENSIONS.iter().map(|&name| name.into()).collect(),
         }
+    }
+
+    fn model_config(&self, model: &ModelRef) -> Result<ModelConfigDocument, Fault> {
+        Ok(effective::config(&*self.table.resolve(model)?).document())
     }
 
     fn model_metadata(&self, model: &ModelRef) -> Result<ModelMetadata, Fault> {

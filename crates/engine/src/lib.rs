@@ -17,6 +17,7 @@
 //! binary injects backends.
 
 mod admission;
+mod effective;
 mod engine;
 mod error;
 mod executor;

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use adulis_backend::{Backend, BackendError, LoadRequest, Model};
-use adulis_repository::{ModelEntry, ModelVersion};
+use adulis_repository::{ModelConfig, ModelEntry, ModelVersion};
 use adulis_telemetry::{ModelLabels, panic_message};
 
 use crate::admission::Interface;
@@ -117,7 +117,18 @@ impl Engine {
         for index in 1..plan.instances {
             slots.push(Slot::new(index, &*model)?);
         }
-        Ok(self.register(Parts { name, version: version.version, backend, model, plan, slots, cost }))
+        Ok(
+            self.register(Parts {
+                name,
+                version: version.version,
+                config,
+                backend,
+                model,
+                plan,
+                slots,
+                cost,
+            }),
+        )
     }
 
     fn choose_backend(&self, wanted: Option<&str>) -> Result<&Arc<dyn Backend>, LoadError> {
@@ -145,7 +156,7 @@ impl Engine {
     }
 
     fn register(&self, parts: Parts<'_>) -> Arc<ServingModel> {
-        let Parts { name, version, backend, model, plan, slots, cost } = parts;
+        let Parts { name, version, config, backend, model, plan, slots, cost } = parts;
         let policy = plan.policy.clone();
         let interface = Interface {
             model: Arc::clone(name),
@@ -163,7 +174,9 @@ impl Engine {
             Arc::new(ServingModel {
                 key,
                 version,
+                backend: backend.name(),
                 platform: backend.platform().into(),
+                config: Box::new(config.clone()),
                 interface,
                 model,
                 lane,
@@ -181,6 +194,7 @@ impl Engine {
 struct Parts<'a> {
     name: &'a Arc<str>,
     version: u64,
+    config: &'a ModelConfig,
     backend: &'a Arc<dyn Backend>,
     model: Arc<dyn Model>,
     plan: Plan,

@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use adulis_backend::Model;
 use adulis_batcher::{BatchPolicy, Offer, Refused, RefusedReason, ShapeClass};
+use adulis_repository::ModelConfig;
 use adulis_telemetry::{ModelLabels, ModelMetrics, ServingMetrics};
 use adulis_types::{InferRequest, InferResponse, OutputTensor, ServiceError};
 use tokio::sync::oneshot;
@@ -19,7 +20,10 @@ pub(crate) struct ServingModel {
     /// Key in the executor.
     pub(crate) key: usize,
     pub(crate) version: u64,
+    pub(crate) backend: &'static str,
     pub(crate) platform: Arc<str>,
+    /// As it was read: what is in effect is put together when somebody asks.
+    pub(crate) config: Box<ModelConfig>,
     pub(crate) interface: Interface,
     pub(crate) model: Arc<dyn Model>,
     pub(crate) lane: Lane,

@@ -1,12 +1,16 @@
 //! Triton's JSON form of a configuration: protobuf's mapping of the schema in `proto/model_config.proto`, turned into a TOML
 //! table, as `config.pbtxt` is.
 
+mod print;
+
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::Value as Json;
 use toml::{Table, Value};
 
-use crate::schema::SCHEMA;
+use crate::schema::{SCHEMA, value_kind};
 use crate::strict::{Faults, near_miss};
+
+pub(crate) use print::print;
 
 /// Parses a document into a table with the schema's names: messages are tables, enumerations their values' names.
 ///
@@ -59,7 +63,7 @@ fn field_value(field: &FieldDescriptor, json: &Json, key: &str, faults: &mut Fau
     match json {
         Json::Null => None,
         Json::Object(object) if field.is_map() => {
-            let kind = map_value_kind(field)?;
+            let kind = value_kind(field);
             let entries = object.iter().filter_map(|(name, json)| {
                 Some((name.clone(), single(&kind, json, &format!("{key}.{name}"), faults)?))
             });
@@ -76,10 +80,6 @@ fn field_value(field: &FieldDescriptor, json: &Json, key: &str, faults: &mut Fau
         _ if field.is_list() => wrong("a list", json, key, faults),
         json => single(&field.kind(), json, key, faults),
     }
-}
-
-fn map_value_kind(field: &FieldDescriptor) -> Option<Kind> {
-    Some(field.kind().as_message()?.map_entry_value_field().kind())
 }
 
 fn single(kind: &Kind, json: &Json, key: &str, faults: &mut Faults) -> Option<Value> {

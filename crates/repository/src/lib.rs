@@ -9,6 +9,7 @@
 
 mod config;
 mod convert;
+mod document;
 mod ensemble;
 mod entry;
 mod instance;
@@ -28,6 +29,7 @@ pub mod strict;
 mod warmup;
 
 pub use config::{ModelConfig, TensorConfig, TensorFormat};
+pub use document::Completion;
 pub use ensemble::{Ensemble, EnsembleStep};
 pub use entry::{FailedModel, ModelEntry, ModelVersion, Scan};
 pub use instance::{InstanceGroup, InstanceKind, RateLimiter, Resource};

@@ -4,11 +4,11 @@
 mod colons;
 
 use miette::Diagnostic as _;
-use prost_reflect::text_format::ParseError;
-use prost_reflect::{DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey, Value as ProtoValue};
-use toml::{Table, Value};
+use prost_reflect::text_format::{FormatOptions, ParseError};
+use prost_reflect::{DynamicMessage, FieldDescriptor};
+use toml::Table;
 
-use crate::schema::SCHEMA;
+use crate::schema::{SCHEMA, table_of};
 use crate::strict::{Faults, near_miss};
 
 /// Parses a `config.pbtxt` into a table with the same names: messages are tables, enumerations their values' names.
@@ -27,6 +27,13 @@ pub(crate) fn parse(text: &str, faults: &mut Faults) -> Table {
             Table::new()
         }
     }
+}
+
+/// Writes a message of the schema in the text format, which [`parse`] reads back.
+pub(crate) fn print(message: &DynamicMessage) -> String {
+    let mut text = message.to_text_format_with_options(&FormatOptions::new().pretty(true));
+    text.push('\n');
+    text
 }
 
 fn offset_of(error: &ParseError) -> Option<usize> {
@@ -49,64 +56,6 @@ fn suggest(message: &str) -> Option<String> {
     }
     let values: Vec<_> = pool.get_enum_by_name(owner)?.values().collect();
     near_miss(word, values.iter().map(|value| value.name()))
-}
-
-fn table_of(message: &DynamicMessage) -> Table {
-    message
-        .fields()
-        .map(|(field, value)| (field.name().to_owned(), field_value(&field, value)))
-        .collect()
-}
-
-fn field_value(field: &FieldDescriptor, value: &ProtoValue) -> Value {
-    let kind = match (field.kind(), field.is_map()) {
-        (Kind::Message(entry), true) => entry.map_entry_value_field().kind(),
-        (kind, _) => kind,
-    };
-    match value {
-        ProtoValue::List(list) => list.iter().map(|item| single(&kind, item)).collect::<Vec<_>>().into(),
-        ProtoValue::Map(map) => {
-            let entries = map.iter();
-            Value::Table(entries.map(|(key, item)| (map_key(key), single(&kind, item))).collect())
-        }
-        value => single(&kind, value),
-    }
-}
-
-fn map_key(key: &MapKey) -> String {
-    match key {
-        MapKey::Bool(value) => value.to_string(),
-        MapKey::I32(value) => value.to_string(),
-        MapKey::I64(value) => value.to_string(),
-        MapKey::U32(value) => value.to_string(),
-        MapKey::U64(value) => value.to_string(),
-        MapKey::String(value) => value.clone(),
-    }
-}
-
-fn single(kind: &Kind, value: &ProtoValue) -> Value {
-    match value {
-        ProtoValue::Bool(value) => Value::Boolean(*value),
-        ProtoValue::I32(value) => Value::Integer(i64::from(*value)),
-        ProtoValue::I64(value) => Value::Integer(*value),
-        ProtoValue::U32(value) => Value::Integer(i64::from(*value)),
-        // Nothing that counts up to here means anything else than "very many".
-        ProtoValue::U64(value) => Value::Integer(i64::try_from(*value).unwrap_or(i64::MAX)),
-        ProtoValue::F32(value) => Value::Float(f64::from(*value)),
-        ProtoValue::F64(value) => Value::Float(*value),
-        ProtoValue::String(value) => Value::String(value.clone()),
-        ProtoValue::Bytes(value) => Value::String(String::from_utf8_lossy(value).into_owned()),
-        ProtoValue::EnumNumber(number) => enum_name(kind.as_enum(), *number),
-        ProtoValue::Message(message) => Value::Table(table_of(message)),
-        ProtoValue::List(_) | ProtoValue::Map(_) => Value::Array(Vec::new()),
-    }
-}
-
-fn enum_name(descriptor: Option<&EnumDescriptor>, number: i32) -> Value {
-    match descriptor.and_then(|descriptor| descriptor.get_value(number)) {
-        Some(value) => Value::String(value.name().to_owned()),
-        None => Value::String(number.to_string()),
-    }
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ impl ModelConfig {
 
     /// Reads Triton's JSON form of a configuration, which stands in for the file's when a client loads model `name`.
     ///
-    /// Takes what Triton gives out, and what protobuf's printers write: numbers as texts,
+    /// Takes what [`ModelConfig::document`] and Triton give out, and what protobuf's printers write: numbers as texts,
     /// enumerations as numbers, names in lowerCamelCase.
     ///
     /// # Errors

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 use crate::{FailedModel, ModelConfig, ModelEntry, ModelVersion, Problem, Scan};
 use folder::{Folder, Kind};
+pub(crate) use model::reads_file;
 
 /// The model file's name where nothing else is configured.
-const MODEL_FILE: &str = "model.onnx";
+pub(crate) const MODEL_FILE: &str = "model.onnx";
 
 /// What to do about a repository without models.
 const EXPECTED_LAYOUT: &str = "expected MODEL/1/model.onnx, MODEL/model.onnx, MODEL with a config.pbtxt or model.toml, or \

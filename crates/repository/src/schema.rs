@@ -1,8 +1,12 @@
 //! The schema of model configurations, compiled from `proto/model_config.proto`.
 
+mod table;
+
 use std::sync::LazyLock;
 
 use prost_reflect::{DescriptorPool, MessageDescriptor};
+
+pub(crate) use table::{map_key, message_of, narrow, table_of, value_kind};
 
 /// The schema, compiled: a serialised `FileDescriptorSet`. A test keeps it equal to the schema's text.
 const DESCRIPTOR: &[u8] = include_bytes!("schema/model_config.bin");

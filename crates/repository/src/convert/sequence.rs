@@ -9,6 +9,7 @@ use crate::name::is_plain_file_name;
 use crate::raw::{
     RawControl, RawControlInput, RawDirect, RawInitialState, RawOldest, RawSequenceBatching, RawState,
 };
+use crate::schema::narrow;
 use crate::strict::near_miss;
 use crate::{
     ControlKind, FalseTrue, InitialData, InitialState, SequenceBatching, SequenceControl, SequenceState,
@@ -90,7 +91,7 @@ impl Check<'_> {
                 raw.max_queue_delay.as_deref(),
                 raw.max_queue_delay_microseconds,
             ),
-            minimum_slot_utilization: single(share),
+            minimum_slot_utilization: narrow(share),
         }
     }
 
@@ -175,7 +176,7 @@ impl Check<'_> {
                     None
                 }
             },
-            ([], &[no, yes], []) => Some(FalseTrue::Fp32([single(no), single(yes)])),
+            ([], &[no, yes], []) => Some(FalseTrue::Fp32([narrow(no), narrow(yes)])),
             ([], [], &[no, yes]) => Some(FalseTrue::Bool([no, yes])),
             _ => {
                 self.faults.push_with_remedy(
@@ -316,13 +317,4 @@ impl Check<'_> {
         }
         path
     }
-}
-
-/// The schema's `float`, of which TOML only knows the wider form.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the schema says FP32: more digits mean nothing"
-)]
-fn single(number: f64) -> f32 {
-    number as f32
 }

@@ -1,3 +1,5 @@
+use toml::Value;
+
 use super::*;
 
 fn parsed(text: &str) -> Table {

@@ -9,6 +9,7 @@ use crate::{
     RateLimiter, Scheduling, TensorConfig, TimeoutAction, VersionPolicy, Warmup, WarmupData, WarmupInput,
 };
 
+mod any;
 mod json;
 mod properties;
 mod schedulers;

@@ -11,6 +11,11 @@ use crate::{ConfigFormat, ModelConfig, ModelEntry, ModelVersion, Problem, Versio
 /// Backends that read a model file; others may do with the folder.
 const FILE_BACKENDS: [&str; 2] = ["onnxruntime", "tract"];
 
+/// Whether models of this backend are files.
+pub(crate) fn reads_file(backend: &str) -> bool {
+    FILE_BACKENDS.contains(&backend)
+}
+
 /// Whether a path is named as a model file.
 pub(super) fn is_model_file(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "onnx")
@@ -221,7 +226,7 @@ fn needs_file(config: &ModelConfig) -> bool {
     if config.scheduling.ensemble().is_some() {
         return false;
     }
-    let by_backend = config.backend.as_deref().is_none_or(|backend| FILE_BACKENDS.contains(&backend));
+    let by_backend = config.backend.as_deref().is_none_or(reads_file);
     by_backend || config.default_model_filename.is_some()
 }
 

@@ -9,7 +9,7 @@ fn read_json(text: &str) -> Result<Configured, Vec<String>> {
 }
 
 /// As Triton prints the configuration of a model that has little of its own, with every default.
-const PRINTED: &str = r#"{
+pub(super) const PRINTED: &str = r#"{
   "name": "digits", "platform": "onnxruntime_onnx", "backend": "onnxruntime", "runtime": "",
   "version_policy": { "latest": { "num_versions": 1 } }, "max_batch_size": 0,
   "input": [{
