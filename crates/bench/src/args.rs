@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueHint};
+use clap::{ArgGroup, Args, ValueHint};
 use http::{HeaderName, HeaderValue};
 
 use crate::data::{DataSource, InputSpec, ShapeOverride};
@@ -19,6 +19,8 @@ Examples:
   adulis bench -m text --input-data requests.json --verify
   adulis bench -m mlp --concurrency 64 --compare http://127.0.0.1:9000 --raw /echo
                                                             the ratio to a bare echo of the same bytes
+  adulis bench -m mlp --compare-model mlp_unbatched --concurrency 1:256:x2
+                                                            the ratio of two models of one server
   adulis bench --raw /echo --input X:FP32:1,16 -u http://127.0.0.1:9000";
 
 /// Measures throughput and latency of a model on an inference server.
@@ -38,7 +40,10 @@ pub struct BenchArgs {
 }
 
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Target")]
+#[command(
+    next_help_heading = "Target",
+    group(ArgGroup::new("second").args(["compare", "compare_model"]).multiple(true))
+)]
 pub(crate) struct TargetArgs {
     /// The model; may be left out with --raw and --input
     #[arg(short, long, required_unless_present_all = ["raw", "inputs"])]
@@ -59,6 +64,10 @@ pub(crate) struct TargetArgs {
     /// A second server: both are sent the same requests, in alternating windows, and the ratios are told
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) compare: Option<String>,
+
+    /// The second side's model, where it is another one: at --compare, or at the same server without it
+    #[arg(long, value_name = "MODEL", requires = "model", conflicts_with = "raw")]
+    pub(crate) compare_model: Option<String>,
 
     /// Post the same bodies to this fixed path, answers having no meaning; to the second server if there is one
     #[arg(long, value_name = "PATH")]
@@ -178,8 +187,8 @@ pub(crate) struct MeasureArgs {
     #[arg(long, value_name = "PID")]
     pub(crate) server_pid: Option<u32>,
 
-    /// Process id of the second server
-    #[arg(long, value_name = "PID", requires = "compare")]
+    /// Process id of the second server; the first one's if both sides are one server
+    #[arg(long, value_name = "PID", requires = "second")]
     pub(crate) compare_server_pid: Option<u32>,
 }
 

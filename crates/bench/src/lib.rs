@@ -43,7 +43,9 @@ pub use args::BenchArgs;
 pub use data::{DataSource, InputSpec, ShapeOverride};
 pub use load::{Load, Sweep, SweepError};
 pub use probe::{ProbeArgs, probe};
-pub use report::{Comparison, FailureReport, LatencyReport, LevelReport, Ratio, Report, StageReport};
+pub use report::{
+    Comparison, FailureReport, LatencyReport, LevelReport, Pair, Ratio, Report, StageReport, WindowReport,
+};
 pub use run::{Outcome, run};
 pub use schedule::{Arrivals, Distribution};
 pub use stability::{Stability, Verdict, WindowFigures};

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use crate::cpu::{own_cpu, process_cpu};
 use crate::fleet::{Fleet, Mission, Tactics};
 use crate::progress::Progress;
-use crate::report::{Comparison, LevelReport, Ratio, Subject, as_f64, microseconds};
+use crate::report::{Comparison, LevelReport, Subject, as_f64, microseconds};
 use crate::server_metrics::{MetricsProbe, ServerDelta, Snapshot};
 use crate::stability::{Stability, Verdict, WindowFigures};
 use crate::tally::Tally;
@@ -188,7 +188,7 @@ pub(crate) async fn compare(
         report.stable = agree(windows, protocol);
         report
     });
-    Ok((reports, comparison(tactics, &windows)))
+    Ok((reports, Comparison::of(tactics.load, &windows)))
 }
 
 /// Whether all windows agree.
@@ -201,20 +201,4 @@ fn agree(windows: &[Window], protocol: Protocol) -> bool {
         })
     });
     verdicts.last() == Some(Verdict::Stable)
-}
-
-fn comparison(tactics: Tactics, [first, second]: &[Vec<Window>; 2]) -> Option<Comparison> {
-    let ratio = |figure: &dyn Fn(&Window) -> f64| {
-        let pairs = first.iter().zip(second);
-        Ratio::of(pairs.map(|(a, b)| (figure(a), figure(b))))
-    };
-    let percentile =
-        |at: f64| ratio(&move |window: &Window| microseconds(window.tally.latency().percentile(at)));
-    Some(Comparison {
-        load: tactics.load.to_string(),
-        throughput: ratio(&Window::requests_per_second)?,
-        p50: percentile(50.0)?,
-        p99: percentile(99.0)?,
-        server_cpu: ratio(&|window| window.server_cpu_microseconds_per_request().unwrap_or_default()),
-    })
 }

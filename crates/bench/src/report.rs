@@ -1,5 +1,6 @@
 //! What was measured, as people and programs read it. Units end the names.
 
+mod comparison;
 mod csv;
 mod table;
 
@@ -11,6 +12,7 @@ use crate::load::Load;
 use crate::measure::Window;
 use crate::tally::{Latencies, Tally};
 
+pub use comparison::{Comparison, Pair, Ratio, WindowReport};
 pub(crate) use csv::write_csv;
 pub(crate) use table::{Style, write_table};
 
@@ -37,6 +39,9 @@ pub struct Report {
 pub struct LevelReport {
     /// The server.
     pub url: String,
+    /// The model, if one was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// The protocol, or the fixed path of `--raw`.
     pub protocol: String,
     /// Requests in flight, in a closed loop.
@@ -126,48 +131,6 @@ pub struct StageReport {
     pub mean_microseconds: f64,
 }
 
-/// The first server over the second, at one level of load.
-#[derive(Debug, Clone, Serialize)]
-pub struct Comparison {
-    /// The level, as [`Load`] prints it.
-    pub load: String,
-    /// Requests per second.
-    pub throughput: Ratio,
-    /// Median latency.
-    pub p50: Ratio,
-    /// 99th percentile of latency.
-    pub p99: Ratio,
-    /// CPU time per request, where both are known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub server_cpu: Option<Ratio>,
-}
-
-/// Ratios of neighbouring windows.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[expect(missing_docs, reason = "each field is the statistic of its name")]
-pub struct Ratio {
-    pub median: f64,
-    pub min: f64,
-    pub max: f64,
-}
-
-impl Ratio {
-    /// Median and range of `a / b` over pairs; `None` where no pair has both figures.
-    #[must_use]
-    pub fn of(pairs: impl IntoIterator<Item = (f64, f64)>) -> Option<Self> {
-        let mut ratios: Vec<f64> =
-            pairs.into_iter().filter(|&(a, b)| a > 0.0 && b > 0.0).map(|(a, b)| a / b).collect();
-        ratios.sort_by(f64::total_cmp);
-        let (min, max) = (*ratios.first()?, *ratios.last()?);
-        let middle = ratios.len() / 2;
-        let median = match ratios.len() % 2 {
-            0 => f64::midpoint(ratios[middle - 1], ratios[middle]),
-            _ => ratios[middle],
-        };
-        Some(Self { median, min, max })
-    }
-}
-
 /// `duration` in microseconds.
 pub(crate) fn microseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
@@ -197,6 +160,7 @@ impl From<&Latencies> for LatencyReport {
 #[derive(Debug, Clone)]
 pub(crate) struct Subject {
     pub(crate) url: String,
+    pub(crate) model: Option<String>,
     pub(crate) protocol: String,
     pub(crate) rows_per_request: u32,
 }
@@ -219,6 +183,7 @@ impl LevelReport {
         };
         Self {
             url: subject.url.clone(),
+            model: subject.model.clone(),
             protocol: subject.protocol.clone(),
             concurrency,
             rate,

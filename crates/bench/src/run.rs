@@ -124,18 +124,37 @@ async fn sites(args: &BenchArgs) -> anyhow::Result<Sites> {
     };
     let first = Target::parse(asked.url.as_deref().unwrap_or(default_url), asked.protocol)?;
     let requests = requests(args, &first).await?;
-    let Some(second) = &asked.compare else {
-        let raw = asked.raw.as_deref();
-        return Ok(Sites::One(Box::new(site(args, first, &requests, raw).await?)));
+    let second = match (&asked.compare, &asked.compare_model) {
+        (None, None) => {
+            let raw = asked.raw.as_deref();
+            return Ok(Sites::One(Box::new(site(args, first, &requests, raw).await?)));
+        }
+        (Some(url), _) => Target::parse(url, Some(first.protocol))?,
+        (None, Some(_)) => first.clone(),
     };
-    let second = Target::parse(second, Some(first.protocol))?;
-    let mut first = site(args, first, &requests, None).await?;
-    let mut second = site(args, second, &requests, asked.raw.as_deref()).await?;
-    first.pid = args.measure.server_pid;
-    second.pid = args.measure.compare_server_pid;
-    // The metrics that were named, or found, are the first server's.
-    second.metrics = None;
+    let second = second_site(args, second, &requests).await?;
+    let first = site(args, first, &requests, None).await?;
     Ok(Sites::Two(Box::new([first, second])))
+}
+
+/// The side that the first one is compared with: the same inputs, to another server or another model.
+async fn second_site(args: &BenchArgs, target: Target, requests: &[InferRequest]) -> anyhow::Result<Site> {
+    let asked = &args.target;
+    let mut requests = requests.to_vec();
+    if let Some(model) = &asked.compare_model {
+        for request in &mut requests {
+            request.model = ModelRef { name: model.as_str().into(), version: None };
+        }
+    }
+    let mut site = site(args, target, &requests, asked.raw.as_deref()).await?;
+    // The metrics that were named, or found, are the first server's; so is the process, unless there is one server.
+    site.metrics = None;
+    let shared_pid = if asked.compare.is_none() { args.measure.server_pid } else { None };
+    site.pid = args.measure.compare_server_pid.or(shared_pid);
+    if let Some(model) = &asked.compare_model {
+        site.subject.model = Some(model.clone());
+    }
+    Ok(site)
 }
 
 async fn requests(args: &BenchArgs, target: &Target) -> anyhow::Result<Vec<InferRequest>> {
@@ -195,7 +214,13 @@ async fn site(
         },
         metrics: metrics(args, &target).await?,
         pid: args.measure.server_pid,
-        subject: Subject { url: target.url, protocol, rows_per_request: args.data.batch },
+        subject: Subject {
+            url: target.url,
+            // A fixed path has no model.
+            model: args.target.model.clone().filter(|_| raw.is_none()),
+            protocol,
+            rows_per_request: args.data.batch,
+        },
     })
 }
 

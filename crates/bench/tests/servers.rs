@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use adulis_bench::{Outcome, run};
-use support::{Behaviour, arguments, echo, grpc_echo};
+use support::{Behaviour, LAZY, arguments, echo, grpc_echo};
 
 async fn bench(words: &str) -> Outcome {
     run(arguments(words)).await.unwrap()
@@ -117,6 +117,30 @@ async fn two_servers_are_compared_window_by_window() {
     let comparison = &outcome.report.comparisons[0];
     assert!(comparison.throughput.min > 1.0, "{comparison:?}");
     assert!(comparison.p50.max < 1.0, "{comparison:?}");
+}
+
+#[tokio::test]
+async fn two_models_of_one_server_are_compared() {
+    let server = echo(Behaviour::Prompt).await;
+    let outcome = bench(&format!(
+        "-m identity --compare-model lazy -u {} --server-pid {} -c 2 {SHORT}",
+        server.url,
+        std::process::id()
+    ))
+    .await;
+    assert_eq!(outcome.failure, None);
+    let models: Vec<_> = outcome.report.results.iter().map(|result| result.model.as_deref()).collect();
+    assert_eq!(models, [Some("identity"), Some("lazy")]);
+    let comparison = &outcome.report.comparisons[0];
+    assert_eq!(comparison.pairs.len(), 2);
+    for pair in &comparison.pairs {
+        assert!(pair.first.p50_microseconds < 10_000.0, "{pair:?}");
+        assert!(pair.second.p50_microseconds >= LAZY.as_secs_f64() * 1e6 * 0.99, "{pair:?}");
+        assert_eq!((pair.first.failed, pair.second.failed), (0, 0));
+        // One process serves both.
+        assert!(pair.second.server_cpu_microseconds_per_request.is_some(), "{pair:?}");
+    }
+    assert!(comparison.throughput.min > 1.0, "{comparison:?}");
 }
 
 #[tokio::test]

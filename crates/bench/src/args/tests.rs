@@ -42,11 +42,19 @@ fn what_contradicts_itself_is_refused() {
         "-m m --percentile 101",
         "-m m --batch 0",
         "-m m --compare-server-pid 4",
+        "-m m --compare-model n --raw /echo",
+        "--raw /echo --input X:FP32:1 --compare-model n",
         "-m m --header broken",
         "-m m --header host:x",
         "-m m --input A:FP99:1",
     ] {
         assert!(parse(arguments).is_err(), "{arguments}");
     }
-    assert!(parse("--raw /echo --input X:FP32:1,16").is_ok());
+    for arguments in [
+        "--raw /echo --input X:FP32:1,16",
+        "-m m --compare-model n --compare-server-pid 4",
+        "-m m --compare http://a --compare-model n",
+    ] {
+        assert!(parse(arguments).is_ok(), "{arguments}");
+    }
 }

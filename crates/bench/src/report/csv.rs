@@ -2,8 +2,9 @@ use std::io::Write;
 
 use super::{LevelReport, Report};
 
-const COLUMNS: [&str; 24] = [
+const COLUMNS: [&str; 25] = [
     "url",
+    "model",
     "protocol",
     "concurrency",
     "rate",
@@ -46,6 +47,7 @@ fn line(result: &LevelReport) -> [String; COLUMNS.len()] {
     let latency = result.latency();
     [
         result.url.clone(),
+        result.model.clone().unwrap_or_default(),
         result.protocol.clone(),
         result.concurrency.map(|count| count.to_string()).unwrap_or_default(),
         result.rate.map(|rate| rate.to_string()).unwrap_or_default(),

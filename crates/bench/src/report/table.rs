@@ -15,10 +15,8 @@ pub(crate) enum Style {
 pub(crate) fn write_table(report: &Report, style: Style, out: &mut impl Write) -> io::Result<()> {
     let mut rows = vec![head()];
     rows.extend(report.results.iter().map(line));
-    let several = report.results.iter().any(|result| {
-        let first = &report.results[0];
-        (&result.url, &result.protocol) != (&first.url, &first.protocol)
-    });
+    let several = differ(&report.results, |result| (result.url.as_str(), result.protocol.as_str()))
+        || differ(&report.results, |result| result.model.as_deref());
     if let (false, Some(first)) = (several, report.results.first()) {
         let model = report.model.as_deref().unwrap_or("-");
         writeln!(
@@ -33,7 +31,7 @@ pub(crate) fn write_table(report: &Report, style: Style, out: &mut impl Write) -
     write_rows(&rows, style, out)?;
     for result in &report.results {
         let load = match several {
-            true => format!("{} {}", result.url, result.load()),
+            true => format!("{} {}", side(result), result.load()),
             false => result.load(),
         };
         write_remarks(result, &load, report.threads, out)?;
@@ -42,6 +40,19 @@ pub(crate) fn write_table(report: &Report, style: Style, out: &mut impl Write) -
         write_comparison(comparison, out)?;
     }
     Ok(())
+}
+
+/// Whether two results differ in something.
+fn differ<'a, T: PartialEq>(results: &'a [LevelReport], what: impl Fn(&'a LevelReport) -> T) -> bool {
+    results.iter().any(|result| what(result) != what(&results[0]))
+}
+
+/// Server and model.
+fn side(result: &LevelReport) -> String {
+    match &result.model {
+        Some(model) => format!("{} {model}", result.url),
+        None => result.url.clone(),
+    }
 }
 
 fn head() -> Vec<String> {
@@ -66,7 +77,7 @@ fn head() -> Vec<String> {
 fn line(result: &LevelReport) -> Vec<String> {
     let latency = result.latency();
     vec![
-        format!("{} {}", result.url, result.protocol),
+        format!("{} {}", side(result), result.protocol),
         result.load(),
         format!("{:.0}", result.requests_per_second),
         format!("{:.0}", result.rows_per_second),

@@ -29,6 +29,7 @@ fn window(requests: u32, late: Option<Duration>) -> Window {
 fn report(load: Load, late: Option<Duration>) -> Report {
     let subject = Subject {
         url: "http://a".to_owned(),
+        model: Some("m".to_owned()),
         protocol: "rest-binary".to_owned(),
         rows_per_request: 4,
     };
@@ -81,6 +82,20 @@ fn the_table_tells_what_matters() {
         "queue 100 µs, total 1000 µs",
     ] {
         assert!(text.contains(part), "{part} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn two_models_of_one_server_are_told_apart() {
+    let mut both = report(Load::Concurrency(8), None);
+    let mut other = both.results[0].clone();
+    other.model = Some("n".to_owned());
+    both.results.push(other);
+    let mut text = Vec::new();
+    write_table(&both, Style::Plain, &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    for side in ["http://a m rest-binary", "http://a n rest-binary"] {
+        assert!(text.contains(side), "{side} is missing in\n{text}");
     }
 }
 

@@ -57,7 +57,7 @@ struct Shared {
     first: std::sync::OnceLock<Instant>,
 }
 
-/// A REST server: model `identity`, a bare echo at `/echo`, metrics.
+/// A REST server: model `identity`, its like `lazy` that takes [`LAZY`], a bare echo at `/echo`, metrics.
 pub(crate) async fn echo(behaviour: Behaviour) -> Server {
     let shared =
         Arc::new(Shared { behaviour, requests: AtomicU64::new(0), first: std::sync::OnceLock::new() });
@@ -102,8 +102,19 @@ async fn metadata(Path(model): Path<String>) -> Result<String, (StatusCode, Stri
     Ok(format!(r#"{{"name":"identity","platform":"test","inputs":{tensor},"outputs":{tensor}}}"#))
 }
 
-async fn infer(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
+/// How long model `lazy` takes.
+pub(crate) const LAZY: Duration = Duration::from_millis(10);
+
+async fn infer(
+    State(shared): State<Arc<Shared>>,
+    Path(model): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
     shared.requests.fetch_add(1, Ordering::Relaxed);
+    if model == "lazy" {
+        tokio::time::sleep(LAZY).await;
+    }
     let header_length = headers
         .get("inference-header-content-length")
         .map(|length| length.to_str().unwrap().parse().unwrap());
