@@ -1,4 +1,4 @@
-//! Tasks of this repository: `cargo xtask setup`, `serve`, `test`, `tidy`, `codegen` and `image`.
+//! Tasks of this repository: `cargo xtask setup`, `serve`, `test`, `tidy`, `codegen`, `image` and `perf`.
 //!
 //! One module per task, and under them what they share: the cache folder, programs that are run, Python.
 //! Words for a person go to standard error.
@@ -8,6 +8,7 @@ mod codegen;
 mod debian;
 mod image;
 mod onnxruntime;
+mod perf;
 mod process;
 mod python;
 mod serve;
@@ -47,6 +48,8 @@ enum Task {
     },
     /// Build the server's container image from a binary built here.
     Image(image::ImageArgs),
+    /// Measure the figures that the project promises, and print them beside their goals.
+    Perf(perf::PerfArgs),
 }
 
 fn main() -> ExitCode {
@@ -67,5 +70,6 @@ fn run(task: &Task) -> Result<ExitCode> {
         Task::Tidy => tidy::run(),
         Task::Codegen { check } => codegen::codegen(*check).map(|()| ExitCode::SUCCESS),
         Task::Image(args) => image::run(args),
+        Task::Perf(args) => perf::run(args),
     }
 }

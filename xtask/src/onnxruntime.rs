@@ -14,7 +14,7 @@ use crate::python::Python;
 use crate::{cache, process};
 
 /// The version that is fetched; the crate `onnx` looks for it in a folder of this name.
-const VERSION: &str = "1.28.0";
+pub(crate) const VERSION: &str = "1.28.0";
 
 /// The library's name in the cache folder.
 const LIBRARY: &str = "libonnxruntime.so";

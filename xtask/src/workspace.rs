@@ -35,11 +35,18 @@ pub(crate) fn metadata() -> Result<Metadata> {
         .context("cargo metadata failed")
 }
 
+/// The folder that Cargo builds into.
+///
+/// # Errors
+/// Cargo can't read the manifests.
+pub(crate) fn target() -> Result<PathBuf> {
+    Ok(metadata()?.target_directory.into_std_path_buf())
+}
+
 /// Where Cargo puts the binary `adulis` of a profile's folder (`debug` or `release`).
 ///
 /// # Errors
 /// Cargo can't read the manifests.
 pub(crate) fn binary(profile: &str) -> Result<PathBuf> {
-    let target = metadata()?.target_directory;
-    Ok(target.as_std_path().join(profile).join(format!("adulis{}", env::consts::EXE_SUFFIX)))
+    Ok(target()?.join(profile).join(format!("adulis{}", env::consts::EXE_SUFFIX)))
 }

@@ -1,0 +1,120 @@
+//! The list of what is measured.
+
+use anyhow::{Result, ensure};
+use clap::ValueEnum;
+
+use super::figure::Figure;
+use super::workbench::{Workbench, build};
+use super::{batching, codec, copies, echo, memory, peer, resnet, start};
+use crate::setup::{self, SetupArgs};
+
+/// One measurement of one or more figures, in the order of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(super) enum Measurement {
+    /// Requests per second against a bare Axum handler.
+    EchoRest,
+    /// Requests per second against a bare tonic service.
+    EchoGrpc,
+    /// Latency added over a bare Axum handler.
+    AddedLatency,
+    /// CPU time of the MLP against a bare Axum handler's.
+    Cpu,
+    /// The MLP against FastAPI and ONNX Runtime in Python.
+    Fastapi,
+    /// The MLP with dynamic batching on against off.
+    Batching,
+    /// A long run against ONNX Runtime in the process.
+    Resnet50,
+    /// Decoding of JSON.
+    Json,
+    /// Start with one model.
+    Start,
+    /// Start, threads and memory with more than a thousand models.
+    ManyModels,
+    /// Memory over a million requests.
+    Memory,
+    /// Copies of tensor bytes.
+    Copies,
+}
+
+impl Measurement {
+    /// As on the command line.
+    pub(super) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// What it measures, in a few words.
+    pub(super) fn summary(self) -> String {
+        let help = self.to_possible_value().and_then(|value| value.get_help().map(ToString::to_string));
+        help.unwrap_or_default()
+    }
+
+    /// Roughly how long it takes once everything is built.
+    pub(super) fn seconds(self) -> u32 {
+        match self {
+            Self::Batching => 200,
+            Self::Resnet50 => 70,
+            Self::Cpu | Self::Memory => 45,
+            Self::EchoRest | Self::EchoGrpc | Self::AddedLatency | Self::Fastapi => 40,
+            Self::Json => 30,
+            Self::ManyModels => 15,
+            Self::Start | Self::Copies => 5,
+        }
+    }
+
+    /// Builds and fetches what it needs, so that nothing else runs while it measures.
+    ///
+    /// # Errors
+    /// Something can't be had.
+    pub(super) fn prepare(self, bench: &Workbench) -> Result<()> {
+        match self {
+            Self::Json => return codec::build(),
+            Self::Copies => return copies::build(),
+            _ => build(&["--package", "adulis", "--package", "adulis-baseline"])?,
+        }
+        // With another engine, or without the models, the figures would be of something else.
+        let missing = setup::ensure(&SetupArgs::default())?;
+        setup::report(&missing);
+        ensure!(missing.is_empty(), "`cargo xtask setup` has to succeed first");
+        match self {
+            Self::Fastapi => peer::environment().map(drop),
+            Self::ManyModels => start::node_tests(bench).map(drop),
+            Self::Resnet50 => build(&["--package", "adulis-onnx", "--example", resnet::EXAMPLE]),
+            _ => Ok(()),
+        }
+    }
+
+    /// Measures.
+    ///
+    /// # Errors
+    /// A server doesn't start, a request fails, what it says can't be understood.
+    pub(super) fn run(self, bench: &Workbench) -> Result<Vec<Figure>> {
+        match self {
+            Self::EchoRest => echo::rest_throughput(bench),
+            Self::EchoGrpc => echo::grpc_throughput(bench),
+            Self::AddedLatency => echo::added_latency(bench),
+            Self::Cpu => echo::cpu(bench),
+            Self::Fastapi => peer::run(bench),
+            Self::Batching => batching::run(bench),
+            Self::Resnet50 => resnet::run(bench),
+            Self::Json => codec::run(bench),
+            Self::Start => start::digits(bench),
+            Self::ManyModels => start::many_models(bench),
+            Self::Memory => memory::run(bench),
+            Self::Copies => copies::run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_measurement_has_a_name_and_says_what_it_is() {
+        for measurement in Measurement::value_variants() {
+            assert!(!measurement.summary().is_empty(), "{measurement:?}");
+            assert_eq!(Measurement::from_str(&measurement.name(), false), Ok(*measurement));
+        }
+    }
+}
