@@ -74,7 +74,7 @@ pub(crate) fn run(args: &PerfArgs) -> Result<ExitCode> {
     let names: Vec<String> = Measurement::value_variants().iter().map(|known| known.name()).collect();
     let wanted = wanted(&args.only);
     // Everything is built before anything is measured.
-    let ready: Vec<Result<()>> = wanted.iter().map(|measurement| measurement.prepare(&bench)).collect();
+    let ready = measurement::prepare(&wanted, &bench);
     let mut failed = Vec::new();
     for (measurement, ready) in wanted.into_iter().zip(ready) {
         eprintln!("\n── {} ──", measurement.name());

@@ -1,6 +1,6 @@
 //! The list of what is measured.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
 
 use super::figure::Figure;
@@ -62,21 +62,16 @@ impl Measurement {
         }
     }
 
-    /// Builds and fetches what it needs, so that nothing else runs while it measures.
-    ///
-    /// # Errors
-    /// Something can't be had.
-    pub(super) fn prepare(self, bench: &Workbench) -> Result<()> {
+    /// False for what is measured without a server.
+    fn needs_servers(self) -> bool {
+        !matches!(self, Self::Json | Self::Copies)
+    }
+
+    /// Builds and fetches what it alone needs.
+    fn prepare(self, bench: &Workbench) -> Result<()> {
         match self {
-            Self::Json => return codec::build(),
-            Self::Copies => return copies::build(),
-            _ => build(&["--package", "adulis", "--package", "adulis-baseline"])?,
-        }
-        // With another engine, or without the models, the figures would be of something else.
-        let missing = setup::ensure(&SetupArgs::default())?;
-        setup::report(&missing);
-        ensure!(missing.is_empty(), "`cargo xtask setup` has to succeed first");
-        match self {
+            Self::Json => codec::build(),
+            Self::Copies => copies::build(),
             Self::Fastapi => peer::environment().map(drop),
             Self::ManyModels => start::node_tests(bench).map(drop),
             Self::Resnet50 => build(&["--package", "adulis-onnx", "--example", resnet::EXAMPLE]),
@@ -104,6 +99,29 @@ impl Measurement {
             Self::Copies => copies::run(),
         }
     }
+}
+
+/// Builds and fetches what these measurements need, so that nothing else runs while one of them measures. Each has a
+/// result of its own: what one lacks doesn't keep the others from being taken.
+pub(super) fn prepare(wanted: &[Measurement], bench: &Workbench) -> Vec<Result<()>> {
+    let any = wanted.iter().any(|measurement| measurement.needs_servers());
+    let servers = if any { servers() } else { Ok(()) };
+    let prepare = |measurement: &Measurement| {
+        if let (true, Err(why)) = (measurement.needs_servers(), &servers) {
+            bail!("{why:#}");
+        }
+        measurement.prepare(bench)
+    };
+    wanted.iter().map(prepare).collect()
+}
+
+fn servers() -> Result<()> {
+    build(&["--package", "adulis", "--package", "adulis-baseline"])?;
+    // With another engine, or without the models, the figures would be of something else.
+    let missing = setup::ensure(&SetupArgs::default())?;
+    setup::report(&missing);
+    ensure!(missing.is_empty(), "`cargo xtask setup` has to succeed first");
+    Ok(())
 }
 
 #[cfg(test)]
