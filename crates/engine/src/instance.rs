@@ -58,23 +58,21 @@ impl Slot {
             Ok(Ok(execution)) => Ok(execution),
             Ok(Err(BackendError::Interrupted)) => Err(RunError::Interrupted),
             Ok(Err(BackendError::Execution { reason })) => Err(RunError::Failed(reason)),
-            Ok(Err(error)) => {
-                self.discard();
-                Err(RunError::Failed(error.to_string()))
-            }
-            Err(panic) => {
-                self.discard();
-                Err(RunError::Panicked(panic_message(&*panic)))
-            }
+            Ok(Err(error)) => Err(RunError::Failed(format!("{error}{}", self.discard()))),
+            Err(panic) => Err(RunError::Panicked(format!("{}{}", panic_message(&*panic), self.discard()))),
         }
     }
 
-    fn discard(&mut self) {
+    /// Drops the instance, and says what there is to add to the reason.
+    fn discard(&mut self) -> &'static str {
         self.interrupt = None;
         // The instance is in an unknown state: a panic while it is dropped must not get out either.
         let broken = self.instance.take();
-        if catch_unwind(AssertUnwindSafe(|| drop(broken))).is_err() {
-            tracing::error!("a backend panicked again while its broken instance was dropped");
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(broken)));
+        if dropped.is_ok() {
+            ""
+        } else {
+            " (it panicked again while its broken instance was dropped)"
         }
     }
 }

@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use adulis_telemetry::QueuedRequest;
 use adulis_tensor::Tensor;
-use adulis_types::StageTimings;
+use adulis_types::{RequestId, StageTimings};
 use tokio::sync::oneshot;
 
 use crate::EngineError;
@@ -15,6 +15,8 @@ pub(crate) type JobInputs = Vec<(usize, Tensor)>;
 pub(crate) struct Job {
     /// Unique within its lane.
     pub(crate) id: u64,
+    /// What the log calls it.
+    pub(crate) request_id: RequestId,
     pub(crate) inputs: JobInputs,
     /// When it was queued.
     pub(crate) queued: Instant,

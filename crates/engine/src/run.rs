@@ -1,9 +1,11 @@
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use adulis_backend::{BatchInput, Execution};
 use adulis_batcher::Member;
-use adulis_types::StageTimings;
+use adulis_types::{RequestId, StageTimings};
 use smallvec::SmallVec;
+use tokio::sync::oneshot;
 
 use crate::EngineError;
 use crate::admission::Interface;
@@ -55,7 +57,7 @@ impl ServingModel {
         for Member { payload: job, rows: job_rows, enqueued } in members {
             let queued = at.saturating_duration_since(enqueued);
             self.metrics().queue.observe(queued);
-            callers.push((job.reply, queued));
+            callers.push(Caller { reply: job.reply, queued, request_id: job.request_id });
             rows.push(job_rows);
             inputs.push(job.inputs);
         }
@@ -63,23 +65,24 @@ impl ServingModel {
         match self.run_once(&inputs, &rows, slot, at.elapsed()) {
             Ok(answers) => {
                 let infer = answers.first().map(|answer| answer.timings.compute_infer);
-                let replies = callers.into_iter().zip(answers).map(|((caller, queued), mut answer)| {
-                    answer.timings.queue = queued;
-                    (caller, Ok(answer))
+                let replies = callers.into_iter().zip(answers).map(|(caller, mut answer)| {
+                    answer.timings.queue = caller.queued;
+                    (caller.reply, Ok(answer))
                 });
                 (replies.collect(), infer)
             }
             Err(error) if rows.len() == 1 => {
                 let reply = Err(self.fault(error));
-                (callers.into_iter().map(|(caller, _)| caller).zip([reply]).collect(), None)
+                (callers.into_iter().map(|caller| caller.reply).zip([reply]).collect(), None)
             }
             Err(error) => {
                 tracing::warn!(
-                    model = %self.interface.model, version = self.version, requests = rows.len(), ?error,
+                    model = %self.interface.model, version = self.version, requests = rows.len(),
+                    request_ids = %Ids(&callers), ?error,
                     "a batch failed: its requests are run one by one"
                 );
                 let replies = self.run_singly(&inputs, &rows, slot);
-                (callers.into_iter().map(|(caller, _)| caller).zip(replies).collect(), None)
+                (callers.into_iter().map(|caller| caller.reply).zip(replies).collect(), None)
             }
         }
     }
@@ -156,6 +159,33 @@ impl ServingModel {
             let error = self.queue_timeout(job.queued);
             // A caller that has gone needs no answer.
             let _ = job.reply.send(Err(error));
+        }
+    }
+}
+
+/// A request of a batch that is being run.
+struct Caller {
+    reply: oneshot::Sender<Reply>,
+    /// How long it waited.
+    queued: Duration,
+    request_id: RequestId,
+}
+
+/// Ids of a batch's requests, as a log line has them: the first few, and how many more there are.
+struct Ids<'a>(&'a [Caller]);
+
+/// Ids that one log line names.
+const MAX_IDS: usize = 8;
+
+impl fmt::Display for Ids<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, caller) in self.0.iter().take(MAX_IDS).enumerate() {
+            let separator = if index > 0 { " " } else { "" };
+            write!(f, "{separator}{}", caller.request_id)?;
+        }
+        match self.0.len().saturating_sub(MAX_IDS) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
         }
     }
 }

@@ -5,7 +5,7 @@ use adulis_backend::Model;
 use adulis_batcher::{BatchPolicy, Offer, Refused, RefusedReason, ShapeClass};
 use adulis_repository::ModelConfig;
 use adulis_telemetry::{ModelLabels, ModelMetrics, ServingMetrics};
-use adulis_types::{InferRequest, InferResponse, OutputTensor, ServiceError};
+use adulis_types::{InferRequest, InferResponse, OutputTensor, RequestId, ServiceError};
 use tokio::sync::oneshot;
 
 use crate::EngineError;
@@ -63,7 +63,7 @@ impl ServingModel {
         executor: &Executor,
         request: InferRequest,
     ) -> Result<InferResponse, EngineError> {
-        let InferRequest { id, inputs, outputs, priority, timeout, arrived, .. } = request;
+        let InferRequest { id, request_id, inputs, outputs, priority, timeout, arrived, .. } = request;
         let Admitted { inputs, rows, outputs } = self.interface.admit(inputs, &outputs)?;
         let answer = match self.lane.take_inline(rows, arrived) {
             Some(slot) => {
@@ -75,19 +75,19 @@ impl ServingModel {
             }
             None => {
                 let deadline = timeout.and_then(|timeout| arrived.checked_add(timeout));
-                self.run_queued(executor, Entry { inputs, rows, priority, deadline }).await?
+                self.run_queued(executor, Entry { request_id, inputs, rows, priority, deadline }).await?
             }
         };
         Ok(self.respond(id, answer, &outputs))
     }
 
     async fn run_queued(self: &Arc<Self>, executor: &Executor, entry: Entry) -> Reply {
-        let Entry { inputs, rows, priority, deadline } = entry;
+        let Entry { request_id, inputs, rows, priority, deadline } = entry;
         let class = if self.merges { shape_class(&inputs) } else { ShapeClass::default() };
         let (reply, caller) = oneshot::channel();
         let queued = Instant::now();
         let _waiting = self.metrics().wait_in_queue();
-        let job = Job { id: self.lane.next_id(), inputs, queued, reply, _waiting };
+        let job = Job { id: self.lane.next_id(), request_id, inputs, queued, reply, _waiting };
         let offer = Offer { rows, class, priority, timeout: None, deadline, payload: job };
         let (place, schedule) = self.lane.push(offer, queued).map_err(|refused| self.refusal(&refused))?;
         let waiting = Waiting { lane: &self.lane, place, armed: true };
@@ -176,6 +176,7 @@ impl ServingModel {
 
 /// An admitted request on its way into the queue.
 struct Entry {
+    request_id: RequestId,
     inputs: JobInputs,
     rows: usize,
     priority: u64,

@@ -6,8 +6,8 @@ use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use adulis_protocol::status::grpc_code;
-use adulis_telemetry::{causes, is_request_id, next_request_id, panic_message};
-use adulis_types::{ErrorKind, Fault, Retry};
+use adulis_telemetry::{causes, panic_message};
+use adulis_types::{ErrorKind, Fault, RequestId, Retry};
 use futures_util::FutureExt;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Code, Request, Response, Status};
@@ -27,8 +27,9 @@ const RETRY_AFTER: &str = "retry-after";
 pub(crate) struct Call {
     /// The name of the RPC, for the access log.
     rpc: &'static str,
-    /// The id that the client gave.
-    id: Option<AsciiMetadataValue>,
+    id: RequestId,
+    /// The id as the client gave it, to be sent back.
+    given: Option<AsciiMetadataValue>,
     /// Only where the access log is on.
     started: Option<Instant>,
 }
@@ -36,29 +37,32 @@ pub(crate) struct Call {
 impl Call {
     /// Takes note of a call. Costs one metadata look-up where the access log is off.
     pub(crate) fn begin(rpc: &'static str, metadata: &MetadataMap) -> Self {
-        let id = metadata.get(REQUEST_ID).filter(|id| is_request_id(id.as_bytes())).cloned();
-        let mut call = Self { rpc, id, started: None };
-        if tracing::enabled!(target: ACCESS, Level::DEBUG) {
-            call.started = Some(Instant::now());
-            call.name();
-        }
-        call
+        let value = metadata.get(REQUEST_ID);
+        let (id, given) = match value.and_then(|value| RequestId::given(value.as_bytes())) {
+            Some(id) => (id, value.cloned()),
+            None => (RequestId::next(), None),
+        };
+        let started = tracing::enabled!(target: ACCESS, Level::DEBUG).then(Instant::now);
+        Self { rpc, id, given, started }
     }
 
-    /// Gives the call an id if it has none.
-    fn name(&mut self) {
-        if self.id.is_none() {
-            self.id = AsciiMetadataValue::try_from(next_request_id()).ok();
-        }
+    /// What the call is called in the log.
+    pub(crate) fn id(&self) -> &RequestId {
+        &self.id
     }
 
-    fn id(&self) -> &str {
-        self.id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or("")
+    /// The id as metadata of the response: the client's own always, one of ours only where it can be found in the log.
+    fn value(&self, is_logged: bool) -> Option<AsciiMetadataValue> {
+        match &self.given {
+            Some(given) => Some(given.clone()),
+            None if is_logged => AsciiMetadataValue::try_from(self.id.to_string()).ok(),
+            None => None,
+        }
     }
 
     fn span(&self) -> Span {
         match self.started {
-            Some(_) => tracing::debug_span!(target: ACCESS, "request", request_id = self.id()),
+            Some(_) => tracing::debug_span!(target: ACCESS, "request", request_id = %self.id),
             None => Span::none(),
         }
     }
@@ -67,7 +71,7 @@ impl Call {
         if let Some(started) = self.started {
             tracing::debug!(
                 target: ACCESS,
-                request_id = self.id(),
+                request_id = %self.id,
                 rpc = self.rpc,
                 code = ?code,
                 seconds = started.elapsed().as_secs_f64(),
@@ -88,19 +92,19 @@ pub(crate) async fn guarded<T>(
 
 /// Runs a unary handler's work and makes its outcome a response or a status.
 pub(crate) async fn answer<T>(
-    mut call: Call,
+    call: Call,
     work: impl Future<Output = Result<T, Fault>>,
 ) -> Result<Response<T>, Status> {
     match guarded(&call, work).await {
         Ok(message) => {
             call.log(Code::Ok);
             let mut response = Response::new(message);
-            if let Some(id) = call.id {
+            if let Some(id) = call.value(call.started.is_some()) {
                 response.metadata_mut().insert(REQUEST_ID, id);
             }
             Ok(response)
         }
-        Err(fault) => Err(refuse(&mut call, &fault)),
+        Err(fault) => Err(refuse(&call, &fault)),
     }
 }
 
@@ -111,14 +115,12 @@ pub(crate) async fn unwritten<M, T>(rpc: &'static str, request: &Request<M>) -> 
 }
 
 /// The status of an error, and its one log line.
-pub(crate) fn refuse(call: &mut Call, fault: &Fault) -> Status {
-    call.name();
-    let kind = fault.kind();
-    let request_id = call.id();
+pub(crate) fn refuse(call: &Call, fault: &Fault) -> Status {
+    let (kind, request_id) = (fault.kind(), &call.id);
     if kind == ErrorKind::Internal {
-        tracing::error!(request_id, kind = kind.as_str(), error = causes(fault.error()), "request failed");
+        tracing::error!(%request_id, kind = kind.as_str(), error = causes(fault.error()), "request failed");
     } else {
-        tracing::debug!(request_id, kind = kind.as_str(), error = causes(fault.error()), "request refused");
+        tracing::debug!(%request_id, kind = kind.as_str(), error = causes(fault.error()), "request refused");
     }
     let mut status = Status::new(grpc_code(kind), fault.client_message());
     let metadata = status.metadata_mut();
@@ -128,7 +130,7 @@ pub(crate) fn refuse(call: &mut Call, fault: &Fault) -> Status {
         let millis = u64::try_from(delay.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
         metadata.insert(PUSHBACK, millis.into());
     }
-    if let Some(id) = call.id.clone() {
+    if let Some(id) = call.value(true) {
         metadata.insert(REQUEST_ID, id);
     }
     call.log(status.code());

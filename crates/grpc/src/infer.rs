@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use adulis_protocol::grpc::{self, ModelInferRequest, ModelInferResponse};
-use adulis_types::{Fault, InferRequest, InferResponse};
+use adulis_types::{Fault, InferRequest, InferResponse, RequestId};
 use tonic::{Request, Response, Status};
 
 use crate::boundary::{Call, answer};
@@ -21,9 +21,10 @@ pub(crate) async fn unary(
 ) -> Result<Response<ModelInferResponse>, Status> {
     let (metadata, _, message) = request.into_parts();
     let call = Call::begin("ModelInfer", &metadata);
+    let id = call.id().clone();
     answer(call, async {
         let timeout = timeout::from_metadata(&metadata)?;
-        shared.infer(message, timeout).await
+        shared.infer(message, timeout, &id).await
     })
     .await
 }
@@ -34,8 +35,10 @@ impl Shared {
         &self,
         message: ModelInferRequest,
         timeout: Option<Duration>,
+        id: &RequestId,
     ) -> Result<ModelInferResponse, Fault> {
         let mut request = grpc::decode_infer(message)?;
+        request.request_id = id.clone();
         for timeout in [timeout, self.options.request_timeout].into_iter().flatten() {
             request.limit_timeout(timeout);
         }

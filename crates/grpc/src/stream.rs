@@ -105,7 +105,7 @@ impl InferStream {
         self.running.push(Box::pin(async move {
             let (id, model_name) = (message.id.clone(), message.model_name.clone());
             let model_version = message.model_version.clone();
-            let outcome = guarded(&call, shared.infer(message, left)).await;
+            let outcome = guarded(&call, shared.infer(message, left, call.id())).await;
             Answered { id, model_name, model_version, outcome }
         }));
     }
@@ -116,7 +116,7 @@ impl InferStream {
                 Ok(ModelStreamInferResponse { error_message: String::new(), infer_response: Some(response) })
             }
             Err(fault) => {
-                let status = refuse(&mut self.call, &fault);
+                let status = refuse(&self.call, &fault);
                 if self.errors_end {
                     self.ended = true;
                     return Err(status);

@@ -4,8 +4,8 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
-use adulis_telemetry::{causes, is_request_id, next_request_id, panic_message};
-use adulis_types::{ErrorKind, Retry};
+use adulis_telemetry::{causes, panic_message};
+use adulis_types::{ErrorKind, RequestId, Retry};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
@@ -22,8 +22,9 @@ pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json"
 
 /// What the boundary keeps of a request while it is answered.
 pub(crate) struct Call {
-    /// The id that the client gave.
-    id: Option<HeaderValue>,
+    id: RequestId,
+    /// The id as the client gave it, to be sent back.
+    given: Option<HeaderValue>,
     /// Only where the access log is on.
     trace: Option<Box<Trace>>,
 }
@@ -37,27 +38,38 @@ struct Trace {
 impl Call {
     /// Takes note of a request. Costs one header look-up where the access log is off.
     pub(crate) fn begin(request: &Request) -> Self {
-        let id = request.headers().get(REQUEST_ID).filter(|id| is_request_id(id.as_bytes())).cloned();
-        if !tracing::enabled!(target: ACCESS, Level::DEBUG) {
-            return Self { id, trace: None };
-        }
-        Self {
-            id: id.or_else(new_id),
-            trace: Some(Box::new(Trace {
+        let header = request.headers().get(REQUEST_ID);
+        let (id, given) = match header.and_then(|header| RequestId::given(header.as_bytes())) {
+            Some(id) => (id, header.cloned()),
+            None => (RequestId::next(), None),
+        };
+        let trace = tracing::enabled!(target: ACCESS, Level::DEBUG).then(|| {
+            Box::new(Trace {
                 started: Instant::now(),
                 method: request.method().clone(),
                 path: request.uri().path().to_owned(),
-            })),
-        }
+            })
+        });
+        Self { id, given, trace }
     }
 
-    fn id(&self) -> &str {
-        self.id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or("")
+    /// What the request is called in the log.
+    pub(crate) fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    /// The id as a header of the response: the client's own always, one of ours only where it can be found in the log.
+    fn header(&self, is_logged: bool) -> Option<HeaderValue> {
+        match &self.given {
+            Some(given) => Some(given.clone()),
+            None if is_logged => HeaderValue::try_from(self.id.to_string()).ok(),
+            None => None,
+        }
     }
 
     fn span(&self) -> Span {
         match self.trace {
-            Some(_) => tracing::debug_span!(target: ACCESS, "request", request_id = self.id()),
+            Some(_) => tracing::debug_span!(target: ACCESS, "request", request_id = %self.id),
             None => Span::none(),
         }
     }
@@ -66,7 +78,7 @@ impl Call {
         if let Some(trace) = &self.trace {
             tracing::debug!(
                 target: ACCESS,
-                request_id = self.id(),
+                request_id = %self.id,
                 method = %trace.method,
                 path = trace.path,
                 status = response.status().as_u16(),
@@ -77,39 +89,30 @@ impl Call {
     }
 }
 
-fn new_id() -> Option<HeaderValue> {
-    HeaderValue::try_from(next_request_id()).ok()
-}
-
 /// Runs a handler's work and makes its outcome a response. A panic is answered as an internal error.
-pub(crate) async fn answer<F>(mut call: Call, work: F) -> Response
+pub(crate) async fn answer<F>(call: Call, work: F) -> Response
 where
     F: Future<Output = Result<Response, Refusal>>,
 {
     let outcome = AssertUnwindSafe(work).catch_unwind().instrument(call.span()).await;
     let result =
         outcome.unwrap_or_else(|panic| Err(HttpError::Panicked { message: panic_message(&*panic) }.into()));
-    let mut response = match result {
-        Ok(response) => response,
-        Err(refusal) => {
-            call.id = call.id.take().or_else(new_id);
-            refuse(&refusal, call.id())
-        }
-    };
-    if let Some(id) = &call.id {
-        response.headers_mut().insert(REQUEST_ID, id.clone());
+    let is_logged = result.is_err() || call.trace.is_some();
+    let mut response = result.unwrap_or_else(|refusal| refuse(&refusal, &call.id));
+    if let Some(id) = call.header(is_logged) {
+        response.headers_mut().insert(REQUEST_ID, id);
     }
     call.log(&response);
     response
 }
 
-fn refuse(refusal: &Refusal, request_id: &str) -> Response {
+fn refuse(refusal: &Refusal, request_id: &RequestId) -> Response {
     let fault = &refusal.fault;
     let (kind, status) = (fault.kind(), refusal.status);
     if kind == ErrorKind::Internal {
-        tracing::error!(request_id, kind = kind.as_str(), error = causes(fault.error()), "request failed");
+        tracing::error!(%request_id, kind = kind.as_str(), error = causes(fault.error()), "request failed");
     } else {
-        tracing::debug!(request_id, kind = kind.as_str(), error = causes(fault.error()), "request refused");
+        tracing::debug!(%request_id, kind = kind.as_str(), error = causes(fault.error()), "request refused");
     }
     let body = adulis_protocol::rest::error_body(&fault.client_message());
     let mut response = Response::new(Body::from(body));

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use adulis_protocol::rest::INFERENCE_HEADER_CONTENT_LENGTH;
-use adulis_types::{InferRequest, InferResponse, InferenceService};
+use adulis_types::{InferRequest, InferResponse, InferenceService, RequestId};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -28,6 +28,7 @@ const DEADLINE_GRACE: Duration = Duration::from_millis(2);
 /// One request for an inference, from its head to its answer.
 pub(crate) struct Exchange<'a> {
     rest: &'a Rest,
+    id: RequestId,
     arrived: Instant,
     timeout: Option<Duration>,
     /// The coding that the client wants its answer in.
@@ -48,11 +49,11 @@ impl<'a> Exchange<'a> {
     ///
     /// # Errors
     /// [`HttpError::Header`] for a timeout that is none.
-    pub(crate) fn begin(rest: &'a Rest, headers: &HeaderMap) -> Result<Self, HttpError> {
+    pub(crate) fn begin(rest: &'a Rest, headers: &HeaderMap, id: RequestId) -> Result<Self, HttpError> {
         let arrived = Instant::now();
         let timeout = timeouts::from_headers(headers)?;
         let accepted = coding::for_response(headers, rest.options.compression);
-        Ok(Self { rest, arrived, timeout, accepted })
+        Ok(Self { rest, id, arrived, timeout, accepted })
     }
 
     /// What is asked.
@@ -96,6 +97,7 @@ impl<'a> Exchange<'a> {
     /// The service's own, and [`HttpError::Deadline`] where it does not answer in time.
     pub(crate) async fn ask(&self, mut request: InferRequest) -> Result<InferResponse, Refusal> {
         let Rest { services, options, .. } = self.rest;
+        request.request_id = self.id.clone();
         request.arrived = self.arrived;
         for timeout in [self.timeout, options.request_timeout].into_iter().flatten() {
             request.limit_timeout(timeout);

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use adulis_types::RequestId;
 use axum::extract::{Request, State};
 use axum::response::Response;
 
@@ -14,14 +15,15 @@ use crate::router::Rest;
 pub(crate) async fn infer(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
     // Boxed, so that what wraps it moves a pointer and not the kilobytes of the whole future.
-    answer(call, Box::pin(run(&rest, request))).await
+    let id = call.id().clone();
+    answer(call, Box::pin(run(&rest, request, id))).await
 }
 
-async fn run(rest: &Rest, request: Request) -> Result<Response, Refusal> {
+async fn run(rest: &Rest, request: Request, id: RequestId) -> Result<Response, Refusal> {
     let (mut parts, body) = request.into_parts();
     let model = model_of(&mut parts).await?;
     let headers = &parts.headers;
-    let exchange = Exchange::begin(rest, headers)?;
+    let exchange = Exchange::begin(rest, headers, id)?;
     let forms = Forms::of(headers)?;
     let header_length = forms.header_length(headers)?;
     let bytes = exchange.read(headers, body, header_length).await?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use adulis_protocol::rest::v1;
-use adulis_types::{IndexQuery, ModelRef, Services};
+use adulis_types::{IndexQuery, ModelRef, RequestId, Services};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -77,14 +77,15 @@ async fn status(State(rest): State<Arc<Rest>>, request: Request) -> Response {
 /// `POST /v1/models/{model}[/versions/{version}]:predict`
 async fn predict(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
-    answer(call, Box::pin(run(&rest, request))).await
+    let id = call.id().clone();
+    answer(call, Box::pin(run(&rest, request, id))).await
 }
 
-async fn run(rest: &Rest, request: Request) -> Result<Response, Refusal> {
+async fn run(rest: &Rest, request: Request, id: RequestId) -> Result<Response, Refusal> {
     let (mut parts, body) = request.into_parts();
     let model = model_in(&mut parts, v1::PREDICT).await?;
     let headers = &parts.headers;
-    let exchange = Exchange::begin(rest, headers)?;
+    let exchange = Exchange::begin(rest, headers, id)?;
     check_json(headers)?;
     let body = exchange.read(headers, body, None).await?;
     drop(parts);

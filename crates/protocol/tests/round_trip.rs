@@ -176,11 +176,12 @@ prop_compose! {
     }
 }
 
-/// All of a request but the time at which it arrived.
+/// All of a request but what it is called in the log and the time at which it arrived.
 fn of_request(request: &InferRequest) -> String {
     let InferRequest {
         model,
         id,
+        request_id: _,
         parameters,
         inputs,
         shared_inputs,

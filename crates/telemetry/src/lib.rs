@@ -8,7 +8,6 @@ mod histogram;
 mod logging;
 mod process;
 mod registry;
-mod request_id;
 mod serving;
 
 pub use cause::{causes, panic_message};
@@ -16,5 +15,4 @@ pub use histogram::{DurationHistogram, RowsHistogram};
 pub use logging::{LogFormat, LogOptions, LoggingError, init_logging};
 pub use process::ProcessMetrics;
 pub use registry::{CONTENT_TYPE, MetricRegistry};
-pub use request_id::{is_request_id, next_request_id};
 pub use serving::{ModelLabels, ModelMetrics, Outcome, QueuedRequest, ServingMetrics, Stage};

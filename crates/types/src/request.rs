@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use adulis_tensor::Tensor;
 
-use crate::{Name, Parameters, RegionPlace, Sequence, SharedInput};
+use crate::{Name, Parameters, RegionPlace, RequestId, Sequence, SharedInput};
 
 /// A model as a request names it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -28,6 +28,8 @@ pub struct InferRequest {
     pub model: ModelRef,
     /// The client's id for the request, sent back; empty where it gave none.
     pub id: Name,
+    /// What the request is called in the log.
+    pub request_id: RequestId,
     /// Parameters that neither the codec nor the fields below took.
     pub parameters: Parameters,
     /// Inputs, in the order they came.
@@ -55,6 +57,7 @@ impl InferRequest {
         Self {
             model,
             id: Name::default(),
+            request_id: RequestId::next(),
             parameters: Parameters::default(),
             inputs: Vec::new(),
             shared_inputs: Vec::new(),

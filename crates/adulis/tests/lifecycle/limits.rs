@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use adulis_testing::{TestRepository, TestServer};
+use adulis_testing::{IdentityModel, TestRepository, TestServer};
 use tokio::task::JoinHandle;
 use tonic::Code;
 
@@ -160,4 +160,34 @@ async fn a_full_queue_says_when_to_come_back() {
     assert_eq!((running.await.unwrap(), waiting.await.unwrap()), (200, 200));
     let refused = server.metric(REQUESTS, &[SLOW, "outcome=\"overloaded\""]).await;
     assert_eq!(refused.unwrap(), 2.0);
+}
+
+/// Two requests in one batch that fails: the line about the batch names both, and so does each one's own.
+#[tokio::test]
+async fn log_lines_name_the_requests_they_are_about() {
+    let repository = TestRepository::new().unwrap();
+    let model = IdentityModel {
+        inputs: &[("UINT8", "1")],
+        max_batch_size: 2,
+        parameters: &[("fail_on", "114")],
+        more: "dynamic_batching { preferred_batch_size: [ 2 ] max_queue_delay_microseconds: 20000000 }",
+    };
+    repository.identity("pair", &model).unwrap();
+    let server = serve(&repository, &["--set", "engine.inline_threshold=0s"]);
+    server.ready().await;
+
+    let (given, made) = (byte_json(114), byte_json(114));
+    let (named, numbered) = tokio::join!(
+        server.infer("pair", &["x-request-id: the-client-s-own"], &given),
+        server.infer("pair", &[], &made),
+    );
+    let (named, numbered) = (named.unwrap(), numbered.unwrap());
+    assert_eq!((named.status, numbered.status), (500, 500), "{}", named.text());
+    assert_eq!(named.header("x-request-id"), Some("the-client-s-own"));
+    let number = numbered.header("x-request-id").unwrap();
+
+    server.logged(&["a batch failed", "\"request_ids\":", "the-client-s-own", number]).await;
+    for id in ["the-client-s-own", number] {
+        server.logged(&["request failed", &format!("\"request_id\":\"{id}\"")]).await;
+    }
 }
