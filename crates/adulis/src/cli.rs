@@ -11,11 +11,11 @@ use crate::config::{ConfigErrors, Layers, Loaded};
 pub const EXIT_OK: u8 = 0;
 /// Something failed while running.
 pub const EXIT_FAILURE: u8 = 1;
-/// The command line, the configuration or a model repository is at fault. clap's own code for usage errors.
+/// The command line or the configuration is at fault. clap's own code for usage errors.
 pub const EXIT_CONFIGURATION: u8 = 2;
 
-const EXIT_CODES: &str = "Exit codes: 0 all went well, 1 something failed while running, 2 the command line, the \
-                          configuration or a model repository is at fault.";
+const EXIT_CODES: &str = "Exit codes: 0 all went well, 1 something failed, 2 the command line, the configuration \
+                          or a path that it names is at fault.";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -95,13 +95,18 @@ pub struct ServeArgs {
     pub print_config: bool,
 }
 
+const CHECK_CODES: &str = "Exit codes: 0 all is sound, 1 something is wrong, 2 the command line is at fault.";
+
 /// `adulis check`.
 #[derive(Debug, Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = CHECK_CODES)]
 pub struct CheckArgs {
     /// Model files, model folders and repositories
     #[arg(value_name = "PATH", required = true)]
     pub paths: Vec<PathBuf>,
+    /// Write one JSON document, for programs
+    #[arg(long)]
+    pub json: bool,
 }
 
 fn parse_setting(text: &str) -> Result<(String, String), String> {

@@ -36,5 +36,6 @@ mod warmup;
 pub use engine::Engine;
 pub use error::{EngineError, LoadError};
 pub use load::LoadProgress;
+pub use plan::check_supported;
 pub use settings::Settings;
 pub use table::{ModelState, ModelStatus};

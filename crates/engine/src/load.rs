@@ -93,7 +93,7 @@ impl Engine {
         name: &Arc<str>,
     ) -> Result<Arc<ServingModel>, LoadError> {
         let config = &entry.config;
-        plan::built(config)?;
+        plan::check_supported(config)?;
         let backend = self.choose_backend(config.backend.as_deref())?;
         let model = backend.load(&LoadRequest {
             name: Arc::clone(name),

@@ -100,7 +100,7 @@ impl Plan {
 ///
 /// # Errors
 /// [`LoadError::Configuration`] with the key.
-pub(crate) fn built(config: &ModelConfig) -> Result<(), LoadError> {
+pub fn check_supported(config: &ModelConfig) -> Result<(), LoadError> {
     let tensors = config.inputs.iter().chain(&config.outputs);
     let key = match &config.scheduling {
         Scheduling::Sequence(_) => "sequence_batching",

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use crate::{ModelConfig, Problem};
+use crate::{ConfigFormat, ModelConfig, Problem};
 
 /// A model that can be loaded.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +13,17 @@ pub struct ModelEntry {
     pub versions: Vec<ModelVersion>,
     /// The model's folder; `None` for a model file named by itself.
     pub directory: Option<PathBuf>,
+}
+
+impl ModelEntry {
+    /// The file that its configuration was read from, as far as its folder still tells, or the folder itself; empty for a
+    /// model that has no folder.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        let folder = self.directory.clone().unwrap_or_default();
+        let files = ConfigFormat::ALL.map(|format| folder.join(format.file_name()));
+        files.into_iter().find(|file| file.is_file()).unwrap_or(folder)
+    }
 }
 
 /// One version of a model.

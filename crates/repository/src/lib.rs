@@ -14,6 +14,7 @@ mod ensemble;
 mod entry;
 mod instance;
 mod json;
+mod links;
 mod name;
 mod optimization;
 mod pbtxt;

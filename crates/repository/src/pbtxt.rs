@@ -2,6 +2,9 @@
 //! both kinds of configuration file share all that follows.
 
 mod colons;
+mod tokens;
+
+use std::ops::Range;
 
 use miette::Diagnostic as _;
 use prost_reflect::text_format::{FormatOptions, ParseError};
@@ -11,22 +14,58 @@ use toml::Table;
 use crate::schema::{SCHEMA, table_of};
 use crate::strict::{Faults, near_miss};
 
+/// How deep messages and lists may nest: the schema's own go less deep, and the parser's stack is not endless.
+const MAX_DEPTH: usize = 32;
+
 /// Parses a `config.pbtxt` into a table with the same names: messages are tables, enumerations their values' names.
 ///
-/// Only what is set is there; of a field without presence, its default counts as not set. A syntax error, an unknown
-/// field or a value out of range is a fault with its line, and the table is empty.
+/// Only what is set is there; of a field without presence, its default counts as not set. Every unknown field is a fault with
+/// its line. The first syntax error or value out of range is one too; the table is empty then.
 pub(crate) fn parse(text: &str, faults: &mut Faults) -> Table {
-    let text = &*colons::before_lists(text);
-    match DynamicMessage::parse_text_format(SCHEMA.clone(), text) {
-        Ok(message) => table_of(&message),
-        Err(error) => {
-            let line = offset_of(&error).map(|offset| line_at(text, offset));
-            let message = error.to_string();
-            let remedy = suggest(&message);
-            faults.push_at_line(line, message, remedy);
-            Table::new()
+    if tokens::depth(text) > MAX_DEPTH {
+        faults.push("", format!("is nested deeper than {MAX_DEPTH} levels"));
+        return Table::new();
+    }
+    let mut text = colons::before_lists(text).into_owned();
+    loop {
+        let error = match DynamicMessage::parse_text_format(SCHEMA.clone(), &text) {
+            Ok(message) => return table_of(&message),
+            Err(error) => error,
+        };
+        let line = range_of(&error).map(|range| line_at(&text, range.start));
+        let message = error.to_string();
+        let remedy = suggest(&message);
+        // The parser stops at the first fault. So an unknown field is taken out and the rest read again.
+        match unknown_field(&error, &message, &text) {
+            Some(range) if !faults.is_full() => {
+                faults.push_key_at_line(line, &text[range.start..range.name_end], remedy);
+                blank(&mut text, range.start..range.end);
+            }
+            _ => {
+                faults.push_at_line(line, message, remedy);
+                return Table::new();
+            }
         }
     }
+}
+
+/// A field that the schema has not.
+struct UnknownField {
+    start: usize,
+    name_end: usize,
+    end: usize,
+}
+
+fn unknown_field(error: &ParseError, message: &str, text: &str) -> Option<UnknownField> {
+    let Range { start, end } = range_of(error)?;
+    let is_name = message.starts_with("field '") && text.get(start..end).is_some();
+    is_name.then(|| UnknownField { start, name_end: end, end: tokens::end_of_field(text, end) })
+}
+
+/// Leaves nothing of a part but its lines.
+fn blank(text: &mut String, range: Range<usize>) {
+    let lines: String = text[range.clone()].chars().filter(|character| *character == '\n').collect();
+    text.replace_range(range, &format!(" {lines}"));
 }
 
 /// Writes a message of the schema in the text format, which [`parse`] reads back.
@@ -36,8 +75,9 @@ pub(crate) fn print(message: &DynamicMessage) -> String {
     text
 }
 
-fn offset_of(error: &ParseError) -> Option<usize> {
-    error.labels()?.next().map(|label| label.offset())
+fn range_of(error: &ParseError) -> Option<Range<usize>> {
+    let label = error.labels()?.next()?;
+    Some(label.offset()..label.offset() + label.len())
 }
 
 fn line_at(text: &str, offset: usize) -> usize {

@@ -82,10 +82,21 @@ impl Faults {
         self.list.push(KeyFault { key: String::new(), line, message: message.into(), remedy });
     }
 
+    /// Adds an unknown key at a line, where its path is not known.
+    pub(crate) fn push_key_at_line(&mut self, line: Option<usize>, key: &str, remedy: Option<String>) {
+        let message = "unknown key".to_owned();
+        self.list.push(KeyFault { key: key.to_owned(), line, message, remedy });
+    }
+
+    /// Whether no more faults are told.
+    pub(crate) fn is_full(&self) -> bool {
+        self.list.len() >= MAX_FAULTS
+    }
+
     /// A key that is at fault already is not blamed again: what follows is a consequence.
     fn add(&mut self, key: String, message: String, remedy: Option<String>) {
         let known = |fault: &KeyFault| !fault.key.is_empty() && covers(&fault.key, &key);
-        if self.list.len() >= MAX_FAULTS || self.list.iter().any(known) {
+        if self.is_full() || self.list.iter().any(known) {
             return;
         }
         let line = self.line_of(&key);

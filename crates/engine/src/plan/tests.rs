@@ -92,7 +92,7 @@ fn the_rank_of_declared_tensors_tells_whether_the_model_batches() {
 
 #[test]
 fn what_is_not_built_yet_is_refused_before_anything_is_loaded() {
-    let refused = |config: &ModelConfig| built(config).map_err(|error| error.to_string());
+    let refused = |config: &ModelConfig| check_supported(config).map_err(|error| error.to_string());
     let mut config = ModelConfig::derived("m");
     assert_eq!(refused(&config), Ok(()));
     config.decoupled = true;

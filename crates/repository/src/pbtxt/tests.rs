@@ -11,7 +11,7 @@ fn parsed(text: &str) -> Table {
 
 fn fault(text: &str) -> String {
     let mut faults = Faults::default();
-    assert!(parse(text, &mut faults).is_empty());
+    parse(text, &mut faults);
     let faults = faults.into_vec();
     assert_eq!(faults.len(), 1);
     faults[0].to_string()
@@ -61,7 +61,7 @@ fn absent_and_zero_batch_size_differ() {
 fn faults_have_line_and_near_miss() {
     assert_eq!(
         fault("name: 'x'\nmax_batchsize: 3"),
-        "line 2: field 'max_batchsize' not found for message 'inference.ModelConfig'; did you mean max_batch_size?"
+        "line 2: max_batchsize: unknown key; did you mean max_batch_size?"
     );
     assert_eq!(
         fault("\n\ninput { name: 'x'\n data_type: FP32 }"),
@@ -73,4 +73,41 @@ fn faults_have_line_and_near_miss() {
     );
     assert_eq!(fault("name: 'x"), "expected string terminator, but reached end of input");
     assert!(fault("input { name: 'x'").contains("end of input"));
+}
+
+#[test]
+fn every_unknown_field_is_told_and_the_rest_is_read() {
+    let text = "
+        max_batchsize: 3, name: 'x'
+        inputs [ { name: 'a' }, { name: 'b' } ]
+        input { nam: 'x' 'y' dims: 3, formt < a: -1 > }
+        dynamic_batchin {
+          preferred: [ 1 ]
+        }
+        max_batch_size: 4
+    ";
+    let mut faults = Faults::default();
+    let table = parse(text, &mut faults);
+    let told: Vec<String> = faults.into_vec().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "line 2: max_batchsize: unknown key; did you mean max_batch_size?",
+            "line 3: inputs: unknown key; did you mean input?",
+            "line 4: nam: unknown key; did you mean name?",
+            "line 4: formt: unknown key; did you mean format?",
+            "line 5: dynamic_batchin: unknown key; did you mean dynamic_batching?",
+        ]
+    );
+    let expected: Table = toml::from_str("name = 'x'\nmax_batch_size = 4\ninput = [{ dims = [3] }]").unwrap();
+    assert_eq!(table, expected);
+}
+
+#[test]
+fn a_hostile_text_is_refused() {
+    let message = "[a/inference.ModelConfig] { ";
+    assert_eq!(fault(&message.repeat(30_000)), "is nested deeper than 32 levels");
+    let mut faults = Faults::default();
+    parse(&"a: 1 ".repeat(10_000), &mut faults);
+    assert!(faults.into_vec().len() <= 101);
 }
