@@ -56,6 +56,8 @@ pub struct ServerConfig {
     pub request_timeout: Option<Duration>,
     /// Longest REST body in bytes, as sent and decompressed.
     pub max_body_bytes: usize,
+    /// Longest REST body of a request to load a model, in bytes, as sent and decompressed.
+    pub max_load_bytes: usize,
     /// Longest gRPC message from a client in bytes, decompressed.
     pub max_grpc_message_bytes: usize,
     /// How long connections are still accepted after a signal to stop, while readiness is red already.
@@ -143,6 +145,7 @@ impl Default for ServerConfig {
             idle_timeout: Duration::from_secs(75),
             request_timeout: None,
             max_body_bytes: 64 << 20,
+            max_load_bytes: 512 << 20,
             max_grpc_message_bytes: 256 << 20,
             lame_duck: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
@@ -227,6 +230,7 @@ impl Config {
         let server = &self.server;
         HttpOptions {
             max_body_bytes: server.max_body_bytes,
+            max_load_bytes: server.max_load_bytes,
             body_timeout: server.body_timeout,
             request_timeout: server.request_timeout,
             ..HttpOptions::default()

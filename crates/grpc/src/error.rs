@@ -12,6 +12,8 @@ pub(crate) enum GrpcError {
     Deadline { model: Name, waited: Duration },
     #[error("{rpc} is not supported by this server")]
     Unwritten { rpc: &'static str },
+    #[error("the configuration of model '{model}' is no ModelConfig")]
+    Config { model: Name, source: prost::DecodeError },
     #[error("a handler panicked: {message}")]
     Panicked { message: String },
 }
@@ -22,13 +24,13 @@ impl ServiceError for GrpcError {
             GrpcError::Timeout { .. } => ErrorKind::InvalidArgument,
             GrpcError::Deadline { .. } => ErrorKind::DeadlineExceeded,
             GrpcError::Unwritten { .. } => ErrorKind::Unsupported,
-            GrpcError::Panicked { .. } => ErrorKind::Internal,
+            GrpcError::Config { .. } | GrpcError::Panicked { .. } => ErrorKind::Internal,
         }
     }
 
     fn client_message(&self) -> Cow<'static, str> {
         match self {
-            GrpcError::Panicked { .. } => Cow::Borrowed("internal error"),
+            GrpcError::Config { .. } | GrpcError::Panicked { .. } => Cow::Borrowed("internal error"),
             GrpcError::Timeout { .. } | GrpcError::Deadline { .. } | GrpcError::Unwritten { .. } => {
                 Cow::Owned(self.to_string())
             }

@@ -17,8 +17,10 @@ mod health;
 mod infer;
 mod models;
 mod options;
+mod repository;
 mod rpcs;
 mod server;
+mod statistics;
 mod stream;
 mod timeout;
 

@@ -1,12 +1,14 @@
 //! RPCs about one model.
 
 use adulis_protocol::grpc::{
-    self, ModelMetadataRequest, ModelMetadataResponse, ModelReadyRequest, ModelReadyResponse,
+    self, ModelConfigRequest, ModelConfigResponse, ModelMetadataRequest, ModelMetadataResponse,
+    ModelReadyRequest, ModelReadyResponse,
 };
 use adulis_protocol::model_ref;
 use tonic::{Request, Response, Status};
 
 use crate::boundary::{Call, answer};
+use crate::error::GrpcError;
 use crate::frontend::Shared;
 
 pub(crate) async fn ready(
@@ -31,6 +33,21 @@ pub(crate) async fn metadata(
         let message = request.get_ref();
         let model = model_ref(message.name.as_str(), Some(&message.version))?;
         Ok(grpc::model_metadata(&shared.services.inference.model_metadata(&model)?))
+    })
+    .await
+}
+
+pub(crate) async fn config(
+    shared: &Shared,
+    request: Request<ModelConfigRequest>,
+) -> Result<Response<ModelConfigResponse>, Status> {
+    let call = Call::begin("ModelConfig", request.metadata());
+    answer(call, async {
+        let message = request.get_ref();
+        let model = model_ref(message.name.as_str(), Some(&message.version))?;
+        let document = shared.services.inference.model_config(&model)?;
+        let encoded = grpc::model_config(&document);
+        Ok(encoded.map_err(|source| GrpcError::Config { model: model.name, source })?)
     })
     .await
 }

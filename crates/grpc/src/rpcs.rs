@@ -17,7 +17,7 @@ use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::boundary::unwritten;
-use crate::{Frontend, health, infer, models, stream};
+use crate::{Frontend, health, infer, models, repository, statistics, stream};
 
 type Answer<T> = Result<Response<T>, Status>;
 type InferResponses = BoxStream<ModelStreamInferResponse>;
@@ -59,35 +59,35 @@ impl GrpcInferenceService for Frontend {
     }
 
     async fn model_config(&self, request: Request<ModelConfigRequest>) -> Answer<ModelConfigResponse> {
-        unwritten("ModelConfig", &request).await
+        models::config(&self.0, request).await
     }
 
     async fn model_statistics(
         &self,
         request: Request<ModelStatisticsRequest>,
     ) -> Answer<ModelStatisticsResponse> {
-        unwritten("ModelStatistics", &request).await
+        statistics::statistics(&self.0, request).await
     }
 
     async fn repository_index(
         &self,
         request: Request<RepositoryIndexRequest>,
     ) -> Answer<RepositoryIndexResponse> {
-        unwritten("RepositoryIndex", &request).await
+        repository::index(&self.0, request).await
     }
 
     async fn repository_model_load(
         &self,
         request: Request<RepositoryModelLoadRequest>,
     ) -> Answer<RepositoryModelLoadResponse> {
-        unwritten("RepositoryModelLoad", &request).await
+        repository::load(&self.0, request).await
     }
 
     async fn repository_model_unload(
         &self,
         request: Request<RepositoryModelUnloadRequest>,
     ) -> Answer<RepositoryModelUnloadResponse> {
-        unwritten("RepositoryModelUnload", &request).await
+        repository::unload(&self.0, request).await
     }
 
     async fn system_shared_memory_status(

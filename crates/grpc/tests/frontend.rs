@@ -1,76 +1,21 @@
 //! The gRPC adapter over a scripted service, through the server's own listener: alone and on one port with REST.
 #![allow(clippy::unwrap_used, reason = "test code outside test functions")]
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+mod support;
+
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use adulis_grpc::{GrpcOptions, routes};
-use adulis_http::{Drained, HttpOptions, Listener, ListenerOptions, not_found, router};
-use adulis_protocol::grpc::model_infer_request::InferInputTensor;
+use adulis_grpc::GrpcOptions;
+use adulis_http::Drained;
 use adulis_protocol::grpc::{
-    GrpcInferenceServiceClient, ModelInferRequest, ModelMetadataRequest, ModelReadyRequest,
-    ServerLiveRequest, ServerMetadataRequest, ServerReadyRequest,
+    ModelMetadataRequest, ModelReadyRequest, ServerLiveRequest, ServerMetadataRequest, ServerReadyRequest,
 };
-use adulis_testing::{RawConnection, ScriptedService};
-use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
-use tokio_stream::wrappers::ReceiverStream;
+use adulis_testing::RawConnection;
+use support::{Server, default_server, message};
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Channel;
 use tonic::{Code, Request};
-
-type Client = GrpcInferenceServiceClient<Channel>;
-
-struct Server {
-    address: SocketAddr,
-    service: Arc<ScriptedService>,
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<Drained>,
-}
-
-impl Server {
-    fn start(options: GrpcOptions) -> Self {
-        let service = Arc::new(ScriptedService::default());
-        let rest = router(Arc::clone(&service), HttpOptions::default());
-        let grpc = routes(Arc::clone(&service), options).into_axum_router().reset_fallback();
-        let app = rest.merge(grpc).fallback(not_found);
-        let listener = Listener::bind(([127, 0, 0, 1], 0).into(), ListenerOptions::default()).unwrap();
-        let address = listener.local_addresses().unwrap()[0];
-        let (stop, stopped) = oneshot::channel::<()>();
-        let task = tokio::spawn(listener.serve(app, async {
-            let _ = stopped.await;
-        }));
-        Self { address, service, stop, task }
-    }
-
-    async fn client(&self) -> Client {
-        let channel = Channel::from_shared(format!("http://{}", self.address)).unwrap();
-        GrpcInferenceServiceClient::new(channel.connect().await.unwrap())
-    }
-}
-
-fn default_server() -> Server {
-    Server::start(GrpcOptions::default())
-}
-
-fn message(model: &str, id: &str, values: &[f32]) -> ModelInferRequest {
-    let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    ModelInferRequest {
-        model_name: model.to_owned(),
-        id: id.to_owned(),
-        inputs: vec![InferInputTensor {
-            name: "INPUT0".to_owned(),
-            datatype: "FP32".to_owned(),
-            shape: vec![1, i64::try_from(values.len()).unwrap()],
-            ..InferInputTensor::default()
-        }],
-        raw_input_contents: vec![Bytes::from(data)],
-        ..ModelInferRequest::default()
-    }
-}
 
 #[tokio::test]
 async fn health_and_metadata() {
@@ -242,52 +187,6 @@ async fn messages_are_bounded_and_may_be_compressed() {
     let status = client.model_infer(message("echo", "", &[0.5; 50_000])).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
     assert!(client.model_infer(message("echo", "", &values)).await.is_ok());
-}
-
-#[tokio::test]
-async fn a_stream_answers_as_results_come_and_survives_errors() {
-    let server = default_server();
-    let mut client = server.client().await;
-    let requests = ["late", "nobody", "panic", "echo"].map(|model| message(model, model, &[1.0]));
-    let mut answers = client.model_stream_infer(tokio_stream::iter(requests)).await.unwrap().into_inner();
-    let mut seen = Vec::new();
-    while let Some(answer) = answers.message().await.unwrap() {
-        seen.push((answer.infer_response.unwrap().id, answer.error_message));
-    }
-    assert_eq!(seen.len(), 4);
-    assert_eq!(seen[3], ("late".to_owned(), String::new()), "the slowest comes last");
-    let error = |id: &str| seen.iter().find(|(seen, _)| seen == id).unwrap().1.clone();
-    assert!(error("nobody").contains("unknown model"));
-    assert_eq!(error("panic"), "internal error");
-    assert_eq!(error("echo"), "");
-}
-
-#[tokio::test]
-async fn a_stream_ends_with_an_error_where_that_is_asked_for() {
-    let server = default_server();
-    let mut client = server.client().await;
-    let (_sender, receiver) = {
-        let (sender, receiver) = mpsc::channel(4);
-        sender.send(message("nobody", "", &[1.0])).await.unwrap();
-        (sender, receiver)
-    };
-    let mut request = Request::new(ReceiverStream::new(receiver));
-    request.metadata_mut().insert("triton_grpc_error", "true".parse().unwrap());
-    let mut answers = client.model_stream_infer(request).await.unwrap().into_inner();
-    assert_eq!(answers.message().await.unwrap_err().code(), Code::NotFound);
-}
-
-#[tokio::test]
-async fn a_stream_is_bounded_and_cancelled_as_a_whole() {
-    let server = Server::start(GrpcOptions { max_stream_requests: 3, ..GrpcOptions::default() });
-    let mut client = server.client().await;
-    let requests = vec![message("slow", "", &[1.0]); 10];
-    let answers = client.model_stream_infer(tokio_stream::iter(requests)).await.unwrap();
-    server.service.calls.wait_started(3).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(server.service.calls.started.load(Ordering::SeqCst), 3);
-    drop(answers);
-    server.service.calls.wait_cancelled(3).await;
 }
 
 #[tokio::test]

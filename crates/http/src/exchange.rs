@@ -71,24 +71,8 @@ impl<'a> Exchange<'a> {
         body: Body,
         header_length: Option<usize>,
     ) -> Result<Bytes, HttpError> {
-        let options = &self.rest.options;
-        let coding = coding::of_request(headers)?;
-        let plan = BodyPlan {
-            declared: length_header(headers, &header::CONTENT_LENGTH)?,
-            // The header's length is of the decompressed body.
-            header_length: header_length.filter(|_| coding.is_none()),
-            limit: options.max_body_bytes,
-        };
-        let waited = options.body_timeout;
-        let bytes =
-            within(waited, body::read(body, plan)).await.ok_or(HttpError::BodyTimeout { waited })??;
-        match coding {
-            None => Ok(bytes),
-            Some(coding) => {
-                let plan = BodyPlan { header_length, ..plan };
-                self.rest.codec.inflate(coding, bytes, plan).await
-            }
-        }
+        let plan = BodyPlan { declared: None, header_length, limit: self.rest.options.max_body_bytes };
+        read_body(self.rest, headers, body, plan).await
     }
 
     /// Has the service answer, within the least of all times that were set.
@@ -136,6 +120,29 @@ impl<'a> Exchange<'a> {
             headers.insert(HEADER_LENGTH, length.into());
         }
         Ok(response)
+    }
+}
+
+/// Reads a whole body, decompressed. The headers say how long it is, the plan what is taken.
+///
+/// # Errors
+/// [`HttpError`] for a body over the limit, too late, cut short or wrongly compressed.
+pub(crate) async fn read_body(
+    rest: &Rest,
+    headers: &HeaderMap,
+    body: Body,
+    plan: BodyPlan,
+) -> Result<Bytes, HttpError> {
+    let coding = coding::of_request(headers)?;
+    let declared = length_header(headers, &header::CONTENT_LENGTH)?;
+    // The header's length is of the decompressed body.
+    let header_length = plan.header_length.filter(|_| coding.is_none());
+    let waited = rest.options.body_timeout;
+    let read = body::read(body, BodyPlan { declared, header_length, ..plan });
+    let bytes = within(waited, read).await.ok_or(HttpError::BodyTimeout { waited })??;
+    match coding {
+        None => Ok(bytes),
+        Some(coding) => rest.codec.inflate(coding, bytes, plan).await,
     }
 }
 

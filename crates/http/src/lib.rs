@@ -27,8 +27,10 @@ mod listener;
 mod metrics;
 mod models;
 mod options;
+mod repository;
 mod router;
 mod server;
+mod statistics;
 mod timeouts;
 mod v1;
 

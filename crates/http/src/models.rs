@@ -55,6 +55,16 @@ pub(crate) async fn metadata(State(rest): State<Arc<Rest>>, request: Request) ->
     .await
 }
 
+/// `GET /v2/models/{model}[/versions/{version}]/config`
+pub(crate) async fn config(State(rest): State<Arc<Rest>>, request: Request) -> Response {
+    let call = Call::begin(&request);
+    answer(call, async move {
+        let model = model_of(&mut request.into_parts().0).await?;
+        Ok(json(rest.services.inference.model_config(&model)?.json))
+    })
+    .await
+}
+
 /// `GET /v2/models/{model}[/versions/{version}]/ready`
 ///
 /// 200 with a body that the KServe client can parse, or 503.

@@ -5,6 +5,8 @@ use std::time::Duration;
 pub struct HttpOptions {
     /// Longest request body in bytes, as sent and after decompression. Triton's default.
     pub max_body_bytes: usize,
+    /// Longest body of a request to load a model: models may travel in it.
+    pub max_load_bytes: usize,
     /// How long a whole request body may take to arrive.
     pub body_timeout: Duration,
     /// The longest that any request may take from its head to its answer; a client can only ask for less.
@@ -19,6 +21,7 @@ impl Default for HttpOptions {
     fn default() -> Self {
         Self {
             max_body_bytes: 64 << 20,
+            max_load_bytes: 512 << 20,
             body_timeout: Duration::from_secs(60),
             request_timeout: None,
             compression: ResponseCompression::default(),

@@ -11,7 +11,7 @@ use http::{HeaderValue, header};
 use crate::boundary::{Call, JSON, answer};
 use crate::coding::Codec;
 use crate::error::HttpError;
-use crate::{HttpOptions, infer, models, server};
+use crate::{HttpOptions, infer, models, repository, server, statistics};
 
 /// What the handlers share.
 pub(crate) struct Rest {
@@ -50,7 +50,16 @@ fn server_routes() -> Router<Arc<Rest>> {
         .route("/v2/", get(server::metadata))
         .route("/v2/health/live", get(server::live))
         .route("/v2/health/ready", get(server::ready))
-    // Triton's further server-wide routes (repository, statistics, shared memory, trace, logging) belong here.
+        .route("/v2/models/stats", get(statistics::all))
+        .merge(repository_routes("/v2/repository"))
+        .merge(repository_routes("/v2/repository/{repository}"))
+}
+
+fn repository_routes(base: &str) -> Router<Arc<Rest>> {
+    Router::new()
+        .route(&format!("{base}/index"), post(repository::index))
+        .route(&format!("{base}/models/{{model}}/load"), post(repository::load))
+        .route(&format!("{base}/models/{{model}}/unload"), post(repository::unload))
 }
 
 fn model_routes(base: &str) -> Router<Arc<Rest>> {
@@ -58,7 +67,8 @@ fn model_routes(base: &str) -> Router<Arc<Rest>> {
         .route(base, get(models::metadata))
         .route(&format!("{base}/ready"), get(models::ready))
         .route(&format!("{base}/infer"), post(infer::infer))
-    // Triton's further routes of a model (config, stats, generate) belong here.
+        .route(&format!("{base}/config"), get(models::config))
+        .route(&format!("{base}/stats"), get(statistics::model))
 }
 
 /// Answers 404 with a JSON error, or gRPC's `UNIMPLEMENTED` to a gRPC request on the shared port. For use as a fallback.

@@ -49,7 +49,7 @@ async fn predicts_in_both_formats() {
 async fn tells_what_there_is() {
     let server = server(HttpOptions::default());
     assert_eq!(server.get("/").await.text(), r#"{"status":"alive"}"#);
-    assert_eq!(server.get("/v1/models").await.text(), r#"{"models":["echo","loading"]}"#);
+    assert_eq!(server.get("/v1/models").await.text(), r#"{"models":["echo","gone","loading","new"]}"#);
     let status = r#"{"name":"echo","ready":true,"model_version_status":[{"version":"1","state":"AVAILABLE","status":{"error_code":"OK","error_message":""}}]}"#;
     for path in ["/v1/models/echo", "/v1/models/echo/versions/1"] {
         assert_eq!(server.get(path).await.text(), status, "{path}");

@@ -9,6 +9,7 @@ use adulis_types::{ErrorKind, Name, ServiceError};
 pub use encode::EncodeError;
 pub use tensor::{Side, TensorLabel, TensorProblem};
 
+use crate::control::ControlProblem;
 use crate::rest::v1::PredictProblem;
 
 /// What decoders return before the model's name is put to it.
@@ -38,6 +39,7 @@ impl ServiceError for DecodeError {
                 ErrorKind::Unsupported
             }
             Problem::Tensor { problem: TensorProblem::SharedMemoryBytes { .. }, .. } => ErrorKind::TooLarge,
+            Problem::Control(problem) => problem.kind(),
             _ => ErrorKind::InvalidArgument,
         }
     }
@@ -168,6 +170,9 @@ pub enum Problem {
         /// The tensor.
         tensor: TensorLabel,
     },
+    /// A request about the model repository is wrong.
+    #[error(transparent)]
+    Control(#[from] ControlProblem),
     /// The rows or columns of a V1 request are wrong.
     #[error(transparent)]
     Predict(#[from] PredictProblem),

@@ -4,8 +4,10 @@ mod body;
 mod contents;
 mod metadata;
 mod parameter;
+mod repository;
 mod request;
 mod response;
+mod statistics;
 mod wire;
 
 pub use crate::generated::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
@@ -16,5 +18,7 @@ pub use crate::generated::inference::*;
 
 pub use body::{decode_body, encode_body};
 pub use metadata::{decode_model_metadata, model_metadata, server_metadata};
+pub use repository::{decode_index_query, decode_load, decode_unload, model_config, repository_index};
 pub use request::{decode_infer, encode_request};
 pub use response::{decode_response, encode_infer};
+pub use statistics::statistics;

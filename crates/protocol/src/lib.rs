@@ -15,6 +15,7 @@
 compile_error!("tensors travel little-endian, and this crate hands out native numbers as they are");
 
 mod body;
+mod control;
 mod error;
 mod generated;
 pub mod grpc;
@@ -23,11 +24,13 @@ mod parameters;
 pub mod rest;
 mod sequence;
 mod shared;
+mod statistics;
 pub mod status;
 mod tensors;
 mod version;
 
+pub use control::ControlProblem;
 pub use error::{DecodeError, EncodeError, Found, Problem, Side, TensorLabel, TensorProblem};
-pub use limits::{MAX_DEPTH, MAX_PARAMETERS, MAX_RANK, MAX_TENSORS};
+pub use limits::{MAX_DEPTH, MAX_LOAD_PARAMETERS, MAX_PARAMETERS, MAX_RANK, MAX_TENSORS};
 pub use shared::{SharedTensorError, infer};
 pub use version::model_ref;

@@ -4,6 +4,9 @@ pub const MAX_TENSORS: usize = 1024;
 /// Parameters that one `parameters` object may have.
 pub const MAX_PARAMETERS: usize = 64;
 
+/// Parameters that one request to load a model may have: its configuration and its files.
+pub const MAX_LOAD_PARAMETERS: usize = 1024;
+
 /// Dimensions that a shape may have.
 pub const MAX_RANK: usize = 32;
 

@@ -11,9 +11,11 @@ mod format;
 mod metadata;
 mod number;
 mod parameter;
+mod repository;
 mod request;
 mod response;
 mod scanner;
+mod statistics;
 mod tensor;
 mod text;
 pub mod v1;
@@ -23,8 +25,10 @@ pub use body::RestBody;
 pub use encode::{encode_infer, encode_request};
 pub use format::OutputFormat;
 pub use metadata::{error_body, model_metadata, server_metadata};
+pub use repository::{RepositoryModel, decode_index_query, decode_load, decode_unload, repository_index};
 pub use request::{RestRequest, decode_infer};
 pub use response::decode_response;
+pub use statistics::statistics;
 
 /// The HTTP header that says how many bytes of a body are JSON, where binary tensors follow. Lower case, as HTTP/2 has it.
 pub const INFERENCE_HEADER_CONTENT_LENGTH: &str = "inference-header-content-length";

@@ -1,3 +1,6 @@
+mod models;
+mod stream;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -5,8 +8,9 @@ use std::time::Duration;
 use adulis_tensor::{DataType, ShapePattern};
 use adulis_types::{
     BoxFuture, ErrorKind, Failure, Fault, IndexEntry, IndexQuery, InferRequest, InferResponse,
-    InferenceService, ModelMetadata, ModelRef, ModelState, OutputTensor, Parameters, Retry, ServerMetadata,
-    StageTimings, TensorMetadata,
+    InferenceService, LoadModel, ModelConfigDocument, ModelMetadata, ModelRef, ModelStatistics, OutputTensor,
+    Parameters, ResponseStream, Retry, ServerMetadata, StageTimings, TensorMetadata, UnloadModel,
+    one_response,
 };
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -59,7 +63,10 @@ async fn wait_for(counter: &AtomicUsize, count: usize, what: &str) {
 /// `echo` answers each input as the output of the same name; `slow` never answers; `late` echoes after 100 ms; `held` echoes when
 /// [`ScriptedService::release`] lets it; `panic`
 /// panics; `fail-<kind>`, as `fail-overloaded`, fails with that [`ErrorKind`], `overloaded` with a retry after 1.2 s;
-/// `loading` is not ready. All other names are unknown, and so is every version but 1.
+/// `loading` is not ready. `each` answers once for every row of its first input, over streams only; `each-fails` fails
+/// after that. All other names are unknown, and so is every version but 1.
+///
+/// Every model can be loaded and unloaded but `nobody` and `fail-<kind>`.
 #[derive(Debug)]
 pub struct ScriptedService {
     /// What happened so far.
@@ -68,6 +75,10 @@ pub struct ScriptedService {
     pub unready: AtomicBool,
     /// The last request that came in, for tests of what a frontend puts into it.
     pub last: Mutex<Option<InferRequest>>,
+    /// What was loaded so far.
+    pub loads: Mutex<Vec<LoadModel>>,
+    /// What was unloaded so far.
+    pub unloads: Mutex<Vec<UnloadModel>>,
     /// Permits for `held`: each lets one call go on.
     pub release: Semaphore,
 }
@@ -78,6 +89,8 @@ impl Default for ScriptedService {
             calls: Arc::default(),
             unready: AtomicBool::new(false),
             last: Mutex::new(None),
+            loads: Mutex::default(),
+            unloads: Mutex::default(),
             release: Semaphore::new(0),
         }
     }
@@ -87,7 +100,8 @@ impl ScriptedService {
     fn find(model: &ModelRef) -> Result<(), Fault> {
         let known =
             matches!(&*model.name, "echo" | "slow" | "late" | "held" | "panic" | "loading" | "a name/with é")
-                || model.name.starts_with("fail-");
+                || model.name.starts_with("fail-")
+                || matches!(&*model.name, "each" | "each-fails");
         if !known {
             return Err(Failure::new(
                 ErrorKind::NotFound,
@@ -134,6 +148,16 @@ impl InferenceService for ScriptedService {
         })
     }
 
+    fn infer_stream(&self, request: InferRequest) -> ResponseStream<'_> {
+        match stream::answers(&request) {
+            Some(answers) => {
+                *self.last.lock() = Some(request);
+                answers
+            }
+            None => one_response(self.infer(request)),
+        }
+    }
+
     fn ready(&self) -> bool {
         !self.unready.load(Ordering::SeqCst)
     }
@@ -141,19 +165,6 @@ impl InferenceService for ScriptedService {
     fn model_ready(&self, model: &ModelRef) -> Result<bool, Fault> {
         Self::find(model)?;
         Ok(model.name != "loading")
-    }
-
-    fn repository_index(&self, _: &IndexQuery) -> Result<Vec<IndexEntry>, Fault> {
-        let entry = |name: &str, state| IndexEntry {
-            name: name.into(),
-            version: Some(1),
-            state: Some(state),
-            reason: "".into(),
-        };
-        Ok(vec![
-            entry("echo", ModelState::Ready),
-            entry("loading", ModelState::Loading),
-        ])
     }
 
     fn server_metadata(&self) -> ServerMetadata {
@@ -180,6 +191,31 @@ impl InferenceService for ScriptedService {
             outputs: vec![tensor("INPUT0")],
         })
     }
+
+    fn model_config(&self, model: &ModelRef) -> Result<ModelConfigDocument, Fault> {
+        Self::find(model)?;
+        Ok(models::config(model))
+    }
+
+    fn statistics(&self, model: Option<&ModelRef>) -> Result<Vec<ModelStatistics>, Fault> {
+        let Some(model) = model else {
+            return Ok(["echo", "held"].map(models::statistics).into());
+        };
+        Self::find(model)?;
+        Ok(vec![models::statistics(&model.name)])
+    }
+
+    fn repository_index(&self, query: &IndexQuery) -> Result<Vec<IndexEntry>, Fault> {
+        Ok(models::index(query))
+    }
+
+    fn load_model(&self, request: LoadModel) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async move { self.loaded(request) })
+    }
+
+    fn unload_model(&self, request: UnloadModel) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async move { self.unloaded(request) })
+    }
 }
 
 #[expect(clippy::panic, reason = "the model named `panic` is there to panic")]
@@ -189,6 +225,7 @@ async fn act(request: InferRequest) -> Result<InferResponse, Fault> {
         "slow" => std::future::pending::<()>().await,
         "late" => tokio::time::sleep(Duration::from_millis(100)).await,
         "panic" => panic!("the model was asked to panic"),
+        "each" | "each-fails" => return Err(failure("unsupported").into()),
         "loading" => return Err(Failure::new(ErrorKind::Unavailable, "model 'loading' is not ready").into()),
         name => {
             if let Some(kind) = name.strip_prefix("fail-") {

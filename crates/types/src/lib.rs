@@ -25,7 +25,7 @@ pub use request::{InferRequest, InputTensor, ModelRef, RequestedOutput};
 pub use request_id::RequestId;
 pub use response::{InferResponse, OutputTensor, StageTimings};
 pub use sequence::{Sequence, SequenceId};
-pub use service::{BoxFuture, InferenceService, ResponseStream};
+pub use service::{BoxFuture, InferenceService, ResponseStream, one_response};
 pub use services::Services;
 pub use settings::{
     Change, LogControl, LogLineFormat, LogSettings, LogUpdate, TraceControl, TraceLevels, TraceMode,

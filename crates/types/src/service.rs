@@ -12,7 +12,8 @@ use crate::{
 /// A boxed future, so that the service can be an object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Answers of one request, any number of them; ends after the last, or with an error.
+/// Answers of one request, any number of them; ends after the last, or with an error. Where the size hint is exactly one from
+/// the start, as [`one_response`]'s is, the first answer is told to clients as the last.
 ///
 /// Dropping it cancels what is not answered yet.
 pub type ResponseStream<'a> = Pin<Box<dyn Stream<Item = Result<InferResponse, Fault>> + Send + 'a>>;
@@ -34,7 +35,7 @@ pub trait InferenceService: Send + Sync + 'static {
     /// # Errors
     /// As [`InferenceService::infer`], as the stream's last item.
     fn infer_stream(&self, request: InferRequest) -> ResponseStream<'_> {
-        Box::pin(Once(Some(self.infer(request))))
+        one_response(self.infer(request))
     }
 
     /// Whether the process works at all.
@@ -113,7 +114,11 @@ fn unsupported(what: &str) -> Fault {
     Failure::new(ErrorKind::Unsupported, format!("{what} is not supported by this service")).into()
 }
 
-/// The stream of a single answer.
+/// The stream of a single answer. Its size hint says so, by which frontends know that the first answer is the last.
+pub fn one_response(answer: BoxFuture<'_, Result<InferResponse, Fault>>) -> ResponseStream<'_> {
+    Box::pin(Once(Some(answer)))
+}
+
 struct Once<'a>(Option<BoxFuture<'a, Result<InferResponse, Fault>>>);
 
 impl Stream for Once<'_> {
@@ -126,5 +131,10 @@ impl Stream for Once<'_> {
         let item = ready!(answer.as_mut().poll(context));
         self.0 = None;
         Poll::Ready(Some(item))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = usize::from(self.0.is_some());
+        (left, Some(left))
     }
 }

@@ -61,6 +61,9 @@ impl Check<'_> {
             max_body_bytes: self
                 .bytes("server.max_body_bytes", raw.max_body_bytes.as_ref())
                 .unwrap_or(default.max_body_bytes),
+            max_load_bytes: self
+                .bytes("server.max_load_bytes", raw.max_load_bytes.as_ref())
+                .unwrap_or(default.max_load_bytes),
             max_grpc_message_bytes: self
                 .bytes("server.max_grpc_message_bytes", raw.max_grpc_message_bytes.as_ref())
                 .unwrap_or(default.max_grpc_message_bytes),

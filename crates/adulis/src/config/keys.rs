@@ -43,6 +43,7 @@ pub(super) const KEYS: &[Key] = &[
     key("server.idle_timeout", "ADULIS_IDLE_TIMEOUT", Kind::Text),
     key("server.request_timeout", "ADULIS_REQUEST_TIMEOUT", Kind::Text),
     key("server.max_body_bytes", "ADULIS_MAX_BODY_BYTES", Kind::Text),
+    key("server.max_load_bytes", "ADULIS_MAX_LOAD_BYTES", Kind::Text),
     key("server.max_grpc_message_bytes", "ADULIS_MAX_GRPC_MESSAGE_BYTES", Kind::Text),
     key("server.lame_duck", "ADULIS_LAME_DUCK", Kind::Text),
     key("server.drain_timeout", "ADULIS_DRAIN_TIMEOUT", Kind::Text),

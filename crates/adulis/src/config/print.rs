@@ -56,6 +56,7 @@ fn server(server: &ServerConfig) -> RawServer {
         idle_timeout: time(server.idle_timeout),
         request_timeout: Some(server.request_timeout.map_or_else(|| OFF.to_owned(), format_duration)),
         max_body_bytes: bytes(server.max_body_bytes),
+        max_load_bytes: bytes(server.max_load_bytes),
         max_grpc_message_bytes: bytes(server.max_grpc_message_bytes),
         lame_duck: time(server.lame_duck),
         drain_timeout: time(server.drain_timeout),

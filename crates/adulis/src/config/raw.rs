@@ -26,6 +26,7 @@ pub(super) struct RawServer {
     pub(super) idle_timeout: Option<String>,
     pub(super) request_timeout: Option<String>,
     pub(super) max_body_bytes: Option<Value>,
+    pub(super) max_load_bytes: Option<Value>,
     pub(super) max_grpc_message_bytes: Option<Value>,
     pub(super) lame_duck: Option<String>,
     pub(super) drain_timeout: Option<String>,
