@@ -2,6 +2,8 @@
 //! become one checked [`Config`].
 
 mod check;
+mod compression;
+mod http2;
 mod keys;
 mod layers;
 mod print;
@@ -18,6 +20,8 @@ use adulis_grpc::GrpcOptions;
 use adulis_http::{HttpOptions, ListenerOptions};
 use adulis_telemetry::{LogFormat, LogOptions};
 
+pub use compression::CompressionConfig;
+pub use http2::Http2Config;
 pub use layers::{ConfigErrors, ConfigFault, Layers, Loaded, Source};
 
 /// Everything that can be set, checked. [`Config::default`] is what holds where nothing is set.
@@ -54,16 +58,24 @@ pub struct ServerConfig {
     pub idle_timeout: Duration,
     /// The longest that any request may take; `None`: as long as the client waits.
     pub request_timeout: Option<Duration>,
+    /// Most bytes of a request's head (HTTP/1.1), or of its header list (HTTP/2).
+    pub max_header_bytes: u32,
     /// Longest REST body in bytes, as sent and decompressed.
     pub max_body_bytes: usize,
     /// Longest REST body of a request to load a model, in bytes, as sent and decompressed.
     pub max_load_bytes: usize,
     /// Longest gRPC message from a client in bytes, decompressed.
     pub max_grpc_message_bytes: usize,
+    /// Requests in progress on one `ModelStreamInfer` stream.
+    pub max_grpc_stream_requests: usize,
     /// How long connections are still accepted after a signal to stop, while readiness is red already.
     pub lame_duck: Duration,
     /// How long requests in progress have to end after that.
     pub drain_timeout: Duration,
+    /// Limits of HTTP/2.
+    pub http2: Http2Config,
+    /// Which responses are compressed.
+    pub compression: CompressionConfig,
 }
 
 /// Scheduling and engines.
@@ -144,11 +156,15 @@ impl Default for ServerConfig {
             body_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(75),
             request_timeout: None,
+            max_header_bytes: ListenerOptions::default().max_header_bytes,
             max_body_bytes: 64 << 20,
             max_load_bytes: 512 << 20,
             max_grpc_message_bytes: 256 << 20,
+            max_grpc_stream_requests: GrpcOptions::default().max_stream_requests,
             lame_duck: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
+            http2: Http2Config::default(),
+            compression: CompressionConfig::default(),
         }
     }
 }
@@ -233,7 +249,8 @@ impl Config {
             max_load_bytes: server.max_load_bytes,
             body_timeout: server.body_timeout,
             request_timeout: server.request_timeout,
-            ..HttpOptions::default()
+            compression: server.compression.rest,
+            min_compress_bytes: server.compression.min_bytes,
         }
     }
 
@@ -243,7 +260,9 @@ impl Config {
         let server = &self.server;
         GrpcOptions {
             max_request_bytes: server.max_grpc_message_bytes,
+            max_stream_requests: server.max_grpc_stream_requests,
             request_timeout: server.request_timeout,
+            compress_responses: server.compression.grpc,
             ..GrpcOptions::default()
         }
     }
@@ -257,6 +276,11 @@ impl Config {
             header_read_timeout: server.header_timeout,
             keep_alive_timeout: server.idle_timeout,
             drain_timeout: server.drain_timeout,
+            max_header_bytes: server.max_header_bytes,
+            max_concurrent_streams: server.http2.max_concurrent_streams,
+            max_pending_accept_reset_streams: server.http2.max_pending_reset_streams,
+            max_local_error_reset_streams: server.http2.max_error_reset_streams,
+            http2_ping_interval: server.http2.ping_interval,
             ..ListenerOptions::default()
         }
     }

@@ -9,12 +9,16 @@ use adulis_telemetry::LogFormat;
 use toml::Value;
 
 use super::raw::{RawConfig, RawEngine, RawLog, RawOnnxRuntime, RawProvider, RawServer};
-use super::units::{AUTO, OFF, parse_address, parse_bytes, parse_duration};
+use super::units::{AUTO, OFF, format_bytes, parse_address, parse_bytes, parse_duration};
 use super::{Config, EngineConfig, LogConfig, OnnxRuntimeConfig, ServerConfig};
 
 const MAX_THREADS: i64 = 4096;
 /// A day: beyond it a limit is none, or a slip of the unit.
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Less would refuse ordinary requests.
+const HEADER_BYTES: RangeInclusive<usize> = 1024..=16 << 20;
+/// gRPC writes the length of a message in 32 bits.
+const GRPC_MESSAGE_BYTES: RangeInclusive<usize> = 1..=u32::MAX as usize;
 
 /// Checks everything; what is at fault keeps its default.
 pub(super) fn check(raw: &RawConfig, faults: &mut Faults) -> Config {
@@ -29,8 +33,9 @@ pub(super) fn check(raw: &RawConfig, faults: &mut Faults) -> Config {
     }
 }
 
-struct Check<'a> {
-    faults: &'a mut Faults,
+/// Checks keys one by one, and collects what is wrong.
+pub(super) struct Check<'a> {
+    pub(super) faults: &'a mut Faults,
 }
 
 impl Check<'_> {
@@ -58,6 +63,10 @@ impl Check<'_> {
                 raw.request_timeout.as_deref().filter(|text| *text != OFF),
                 &at_least_a_moment,
             ),
+            max_header_bytes: self
+                .bytes_within("server.max_header_bytes", raw.max_header_bytes.as_ref(), &HEADER_BYTES)
+                .and_then(|bytes| u32::try_from(bytes).ok())
+                .unwrap_or(default.max_header_bytes),
             max_body_bytes: self
                 .bytes("server.max_body_bytes", raw.max_body_bytes.as_ref())
                 .unwrap_or(default.max_body_bytes),
@@ -65,14 +74,23 @@ impl Check<'_> {
                 .bytes("server.max_load_bytes", raw.max_load_bytes.as_ref())
                 .unwrap_or(default.max_load_bytes),
             max_grpc_message_bytes: self
-                .bytes("server.max_grpc_message_bytes", raw.max_grpc_message_bytes.as_ref())
+                .bytes_within(
+                    "server.max_grpc_message_bytes",
+                    raw.max_grpc_message_bytes.as_ref(),
+                    &GRPC_MESSAGE_BYTES,
+                )
                 .unwrap_or(default.max_grpc_message_bytes),
+            max_grpc_stream_requests: self
+                .whole("server.max_grpc_stream_requests", raw.max_grpc_stream_requests, 1..=1 << 20)
+                .unwrap_or(default.max_grpc_stream_requests),
             lame_duck: self
                 .duration("server.lame_duck", raw.lame_duck.as_deref(), &from_zero)
                 .unwrap_or(default.lame_duck),
             drain_timeout: self
                 .duration("server.drain_timeout", raw.drain_timeout.as_deref(), &from_zero)
                 .unwrap_or(default.drain_timeout),
+            http2: self.http2(&raw.http2, &default.http2),
+            compression: self.compression(&raw.compression, &default.compression),
         };
         self.addresses(&server);
         server
@@ -242,7 +260,7 @@ impl Check<'_> {
     }
 
     /// One of some words.
-    fn word<T: Copy>(&mut self, key: &str, word: &str, known: &[(&str, T)]) -> Option<T> {
+    pub(super) fn word<T: Copy>(&mut self, key: &str, word: &str, known: &[(&str, T)]) -> Option<T> {
         if let Some((_, value)) = known.iter().find(|(name, _)| *name == word) {
             return Some(*value);
         }
@@ -252,7 +270,7 @@ impl Check<'_> {
         None
     }
 
-    fn whole(
+    pub(super) fn whole(
         &mut self,
         key: impl Into<String>,
         value: Option<i64>,
@@ -267,7 +285,7 @@ impl Check<'_> {
         None
     }
 
-    fn duration(
+    pub(super) fn duration(
         &mut self,
         key: &str,
         text: Option<&str>,
@@ -287,7 +305,23 @@ impl Check<'_> {
         None
     }
 
-    fn bytes(&mut self, key: &str, value: Option<&Value>) -> Option<usize> {
+    /// A size between two others.
+    fn bytes_within(
+        &mut self,
+        key: &str,
+        value: Option<&Value>,
+        limits: &RangeInclusive<usize>,
+    ) -> Option<usize> {
+        let bytes = self.bytes(key, value)?;
+        if limits.contains(&bytes) {
+            return Some(bytes);
+        }
+        let [least, most, given] = [*limits.start(), *limits.end(), bytes].map(format_bytes);
+        self.faults.push(key, format!("expected {least} to {most}, got {given}"));
+        None
+    }
+
+    pub(super) fn bytes(&mut self, key: &str, value: Option<&Value>) -> Option<usize> {
         let value = value?;
         let bytes = match value {
             Value::Integer(bytes) => usize::try_from(*bytes).ok(),

@@ -55,11 +55,15 @@ fn server(server: &ServerConfig) -> RawServer {
         body_timeout: time(server.body_timeout),
         idle_timeout: time(server.idle_timeout),
         request_timeout: Some(server.request_timeout.map_or_else(|| OFF.to_owned(), format_duration)),
+        max_header_bytes: bytes(usize::try_from(server.max_header_bytes).unwrap_or(usize::MAX)),
         max_body_bytes: bytes(server.max_body_bytes),
         max_load_bytes: bytes(server.max_load_bytes),
         max_grpc_message_bytes: bytes(server.max_grpc_message_bytes),
+        max_grpc_stream_requests: Some(signed(server.max_grpc_stream_requests)),
         lame_duck: time(server.lame_duck),
         drain_timeout: time(server.drain_timeout),
+        http2: server.http2.print(),
+        compression: server.compression.print(),
     }
 }
 

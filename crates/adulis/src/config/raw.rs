@@ -3,6 +3,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use super::compression::RawCompression;
+use super::http2::RawHttp2;
+
 /// `adulis.toml` as it is written. What is absent keeps its default.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -25,11 +28,15 @@ pub(super) struct RawServer {
     pub(super) body_timeout: Option<String>,
     pub(super) idle_timeout: Option<String>,
     pub(super) request_timeout: Option<String>,
+    pub(super) max_header_bytes: Option<Value>,
     pub(super) max_body_bytes: Option<Value>,
     pub(super) max_load_bytes: Option<Value>,
     pub(super) max_grpc_message_bytes: Option<Value>,
+    pub(super) max_grpc_stream_requests: Option<i64>,
     pub(super) lame_duck: Option<String>,
     pub(super) drain_timeout: Option<String>,
+    pub(super) http2: RawHttp2,
+    pub(super) compression: RawCompression,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -103,6 +103,11 @@ fn what_is_printed_reads_back_the_same() {
         metrics = "off"
         request_timeout = "1m 30s"
         max_body_bytes = 1025
+        max_header_bytes = "8KiB"
+        max_grpc_message_bytes = 4294967295
+        max_grpc_stream_requests = 3
+        http2 = { max_concurrent_streams = 7, max_pending_reset_streams = 8, max_error_reset_streams = 9, ping_interval = "1s" }
+        compression = { rest = "accepted", min_bytes = 10, grpc = true }
         lame_duck = "5s"
         [engine]
         backends = ["identity"]
@@ -189,8 +194,12 @@ header_timeout = "10"
 body_timeout = "2 days"
 idle_timeout = 75
 max_body_bytes = "64 parsecs"
-max_grpc_message_bytes = 0
+max_header_bytes = 1000
+max_grpc_message_bytes = "4GiB"
+max_grpc_stream_requests = 0
 lame_duck = "-1s"
+http2 = { max_concurrent_streams = 0, ping_interval = "1ms" }
+compression = { rest = "always", min_bytes = 0 }
 [engine]
 execution_threads = 100000
 default_max_batch_size = 0
@@ -248,6 +257,36 @@ fn settings_follow_the_configuration() {
     assert!(!settings.strict_readiness);
     assert!(!settings.engine.arena);
     assert_eq!(settings.backend_order, ["tract"]);
+    assert_eq!(Config::default().http(), HttpOptions::default());
+    assert_eq!(Config::default().grpc(), GrpcOptions::default());
+    assert_eq!(Config::default().listener(), ListenerOptions::default());
     let defaults = Config::default().settings();
     assert_eq!(format!("{defaults:?}"), format!("{:?}", Settings::default()));
+}
+
+#[test]
+fn frontends_follow_the_configuration() {
+    let file = r#"
+        [server]
+        max_header_bytes = "8KiB"
+        max_grpc_message_bytes = 5
+        max_grpc_stream_requests = 3
+        http2 = { max_concurrent_streams = 7, max_pending_reset_streams = 8, max_error_reset_streams = 9, ping_interval = "1s" }
+        compression = { rest = "never", min_bytes = 10, grpc = true }
+    "#;
+    let config = load(file, &[("ADULIS_COMPRESSION_REST", "accepted")]).config;
+    let http = config.http();
+    assert_eq!(
+        (http.compression, http.min_compress_bytes),
+        (adulis_http::ResponseCompression::Accepted, 10)
+    );
+    let grpc = config.grpc();
+    assert_eq!((grpc.max_request_bytes, grpc.max_stream_requests, grpc.compress_responses), (5, 3, true));
+    let listener = config.listener();
+    assert_eq!((listener.max_header_bytes, listener.max_concurrent_streams), (8192, 7));
+    assert_eq!(
+        (listener.max_pending_accept_reset_streams, listener.max_local_error_reset_streams),
+        (8, 9)
+    );
+    assert_eq!(listener.http2_ping_interval, Duration::from_secs(1));
 }
