@@ -13,6 +13,7 @@ mod any;
 mod json;
 mod properties;
 mod schedulers;
+mod wild;
 
 /// A configuration as they are found in the wild, with every kind of field that has an effect.
 const FULL: &str = r#"
