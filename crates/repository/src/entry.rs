@@ -1,6 +1,7 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::{ConfigFormat, ModelConfig, Problem};
+use crate::{ConfigFormat, Fingerprint, ModelConfig, Problem};
 
 /// A model that can be loaded.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,9 +58,22 @@ pub struct Scan {
     pub empty: Vec<Problem>,
     /// What was ignored and stops nothing: worth a line in the log.
     pub notes: Vec<Problem>,
+    /// What each model's files looked like before they were read, by name, of sound and broken ones alike. Empty where
+    /// nobody asked for it.
+    pub fingerprints: BTreeMap<String, Fingerprint>,
 }
 
 impl Scan {
+    /// The model of this name, or all that is wrong with it; `None` where it was not found.
+    #[must_use]
+    pub fn model(&self, name: &str) -> Option<Result<&ModelEntry, &[Problem]>> {
+        let sound = self.models.iter().find(|entry| entry.name == name).map(Ok);
+        sound.or_else(|| {
+            let failed = self.failed.iter().find(|failed| failed.name == name)?;
+            Some(Err(failed.problems.as_slice()))
+        })
+    }
+
     /// Everything that is wrong: of no one model first, then by model.
     pub fn all_problems(&self) -> impl Iterator<Item = &Problem> {
         let of_models = self.failed.iter().flat_map(|failed| &failed.problems);

@@ -2,7 +2,8 @@
 //!
 //! [`scan`] takes what people name on the command line (model files, model folders, repositories in Triton's layout)
 //! and gives a [`Scan`]: the models that can be loaded, those that cannot with the reasons, and nothing in between. It
-//! never stops at the first fault, and never writes.
+//! never stops at the first fault, and never writes. [`Repositories`] are the same paths for a server that looks again
+//! while it runs: for one model by its name, or for what has changed.
 //!
 //! A model is configured by `config.pbtxt` (Triton's schema, in protobuf's text format) or `model.toml` (the same names,
 //! fewer lines); both become a [`ModelConfig`]. With neither, everything is derived from the model itself.
@@ -12,6 +13,7 @@ mod convert;
 mod document;
 mod ensemble;
 mod entry;
+mod fingerprint;
 mod instance;
 mod json;
 mod links;
@@ -33,11 +35,12 @@ pub use config::{ModelConfig, TensorConfig, TensorFormat};
 pub use document::Completion;
 pub use ensemble::{Ensemble, EnsembleStep};
 pub use entry::{FailedModel, ModelEntry, ModelVersion, Scan};
+pub use fingerprint::{Fingerprint, VersionFingerprint};
 pub use instance::{InstanceGroup, InstanceKind, RateLimiter, Resource};
 pub use optimization::{Accelerator, GraphLevel, Optimization};
 pub use problem::Problem;
 pub use read::{ConfigFormat, Configured};
-pub use scan::scan;
+pub use scan::{Repositories, scan};
 pub use scheduling::{DynamicBatching, QueuePolicy, Scheduling, TimeoutAction, VersionPolicy};
 pub use sequence::{
     ControlKind, FalseTrue, InitialData, InitialState, SequenceBatching, SequenceControl, SequenceState,

@@ -2,21 +2,19 @@
 
 mod folder;
 mod model;
+mod search;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::{FailedModel, ModelConfig, ModelEntry, ModelVersion, Problem, Scan};
+use crate::Scan;
+pub(crate) use folder::version_of;
 use folder::{Folder, Kind};
 pub(crate) use model::reads_file;
+use search::{Search, Wanted};
 
 /// The model file's name where nothing else is configured.
 pub(crate) const MODEL_FILE: &str = "model.onnx";
-
-/// What to do about a repository without models.
-const EXPECTED_LAYOUT: &str = "expected MODEL/1/model.onnx, MODEL/model.onnx, MODEL with a config.pbtxt or model.toml, or \
-                               loose *.onnx files in it";
 
 /// Looks through model files, model folders and model repositories.
 ///
@@ -27,201 +25,102 @@ const EXPECTED_LAYOUT: &str = "expected MODEL/1/model.onnx, MODEL/model.onnx, MO
 ///   skipped.
 ///
 /// Finds everything that is wrong at once; a broken model is in [`Scan::failed`] and stops no other. A name that is there
-/// twice fails in both places. A repository in which nothing looks like a model is in [`Scan::empty`]. Links that lead out of a repository are refused; what is named directly may be a link.
+/// twice fails in both places, unless both are one and the same. A repository in which nothing looks like a model is in
+/// [`Scan::empty`]. Links that lead out of a repository are refused; what is named directly may be a link.
 ///
 /// Cost: about five system calls per model.
 #[must_use]
 pub fn scan(paths: &[PathBuf]) -> Scan {
-    let mut search = Search::default();
+    look(paths, Wanted::default())
+}
+
+fn look(paths: &[PathBuf], wanted: Wanted<'_>) -> Scan {
+    let mut search = Search::new(wanted);
     for path in paths {
         search.path(path);
     }
     search.finish()
 }
 
-/// A model that was found, wherever it was.
-struct Found {
-    /// The model's folder or file, for messages.
-    path: PathBuf,
-    /// The model, or all that is wrong with it.
-    outcome: Result<ModelEntry, Vec<Problem>>,
-}
+/// Model files, model folders and repositories as people name them, to be looked through again and again while a server
+/// runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Repositories(Vec<PathBuf>);
 
-#[derive(Default)]
-struct Search {
-    found: BTreeMap<String, Vec<Found>>,
-    seen: BTreeSet<PathBuf>,
-    problems: Vec<Problem>,
-    empty: Vec<Problem>,
-    notes: Vec<Problem>,
-}
-
-impl Search {
-    fn path(&mut self, path: &Path) {
-        let canonical = match path.canonicalize() {
-            Ok(canonical) => canonical,
-            Err(error) => {
-                self.problems.push(unreadable(path, &error));
-                return;
-            }
-        };
-        if !self.seen.insert(canonical.clone()) {
-            let note = Problem::of_path(path, "is named twice");
-            self.notes.push(note);
-        } else if canonical.is_dir() {
-            self.folder(path, &canonical);
-        } else {
-            self.file(path, &canonical);
-        }
+impl Repositories {
+    /// These paths. Nothing is read yet.
+    #[must_use]
+    pub fn new(paths: Vec<PathBuf>) -> Self {
+        Self(paths)
     }
 
-    /// A folder on the command line: one model, or a repository.
-    fn folder(&mut self, path: &Path, canonical: &Path) {
-        let folder = match Folder::read(path) {
-            Ok(folder) => folder,
-            Err(error) => {
-                self.problems.push(unreadable(path, &error));
-                return;
-            }
-        };
-        if folder.is_model() {
-            let name = canonical.file_name().map(|name| name.to_string_lossy().into_owned());
-            self.model(name.unwrap_or_default(), path, canonical);
-            return;
-        }
-        self.repository(path, canonical, &folder);
+    /// The paths.
+    #[must_use]
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.0
     }
 
-    fn repository(&mut self, path: &Path, canonical: &Path, folder: &Folder) {
-        let mut is_empty = true;
-        for entry in &folder.entries {
-            let inner = path.join(&entry.name);
-            let Some(name) = entry.name.to_str() else {
-                is_empty = false;
-                self.problems.push(Problem::of_path(inner, "the name is not valid UTF-8"));
+    /// All models, as [`scan`] finds them, with the [`crate::Fingerprint`] of each. A fingerprint is older than what was
+    /// read of its model: what is written meanwhile is seen at the next look.
+    ///
+    /// Cost: that of [`scan`], and one system call per file and folder of the models.
+    #[must_use]
+    pub fn scan(&self) -> Scan {
+        look(&self.0, Wanted { fingerprints: true, ..Wanted::default() })
+    }
+
+    /// One model by its name, as [`scan`] would find it, with its fingerprint. Where there is no such model, neither
+    /// [`Scan::models`] nor [`Scan::failed`] has an entry.
+    ///
+    /// `config`, in Triton's JSON form, stands in for the model's own configuration, which is not even read then.
+    ///
+    /// Cost: one listing per repository, and that of [`Repositories::scan`] for this model.
+    #[must_use]
+    pub fn find(&self, name: &str, config: Option<&[u8]>) -> Scan {
+        look(&self.0, Wanted { name: Some(name), config, fingerprints: true })
+    }
+
+    /// The names of all that may be a model, each with the repository that it lies in. Nothing but the repositories'
+    /// own folders is read, so that a folder with something else in it is named too.
+    #[must_use]
+    pub fn names(&self) -> BTreeMap<String, PathBuf> {
+        let mut names = BTreeMap::new();
+        for path in &self.0 {
+            // What cannot be read now has no names; a scan tells what is wrong with it.
+            let Ok(canonical) = path.canonicalize() else {
                 continue;
             };
-            match entry.kind {
-                Kind::File if model::is_model_file(&inner) => {
-                    is_empty = false;
-                    self.loose_file(&inner, canonical);
-                }
-                Kind::Folder => match Folder::read(&inner) {
-                    Ok(folder) if folder.holds_nothing() => {
-                        let message = "holds no model: no version folder, no model.onnx and no configuration";
-                        self.notes.push(Problem::of_path(inner, message));
-                    }
-                    _ => {
-                        is_empty = false;
-                        self.model(name.to_owned(), &inner, canonical);
-                    }
-                },
-                Kind::File | Kind::Other => {}
+            let folder = canonical.is_dir().then(|| Folder::read(path)).and_then(Result::ok);
+            match folder {
+                None => put_file(&mut names, path),
+                Some(folder) if folder.is_model() => put(&mut names, model::name_of(&canonical), path),
+                Some(folder) => put_entries(&mut names, path, &folder),
             }
         }
-        if is_empty {
-            self.empty
-                .push(Problem::of_path(path, "no model was found in this folder").remedy(EXPECTED_LAYOUT));
+        names
+    }
+}
+
+fn put(names: &mut BTreeMap<String, PathBuf>, name: String, path: &Path) {
+    names.insert(name, path.parent().unwrap_or(path).to_owned());
+}
+
+/// A model file that is named by itself.
+fn put_file(names: &mut BTreeMap<String, PathBuf>, path: &Path) {
+    match model::home_of(path) {
+        Some((directory, _)) => put(names, model::name_of(directory), directory),
+        None => put(names, model::stem(path), path),
+    }
+}
+
+fn put_entries(names: &mut BTreeMap<String, PathBuf>, path: &Path, folder: &Folder) {
+    for entry in &folder.entries {
+        let inner = path.join(&entry.name);
+        match (entry.kind, entry.name.to_str()) {
+            (Kind::Folder, Some(name)) => put(names, name.to_owned(), &inner),
+            (Kind::File, Some(_)) if model::is_model_file(&inner) => put(names, model::stem(&inner), &inner),
+            _ => {}
         }
-    }
-
-    /// One model's folder. Links must not lead out of `root`.
-    fn model(&mut self, name: String, path: &Path, root: &Path) {
-        let mut model = model::ModelFolder::new(&name, path, root);
-        let outcome = model.read(None);
-        self.notes.append(&mut model.notes);
-        self.put(name, path, outcome);
-    }
-
-    /// A model file in a repository, without a folder of its own.
-    fn loose_file(&mut self, path: &Path, root: &Path) {
-        let name = stem(path);
-        let outcome = match folder::link_fault(path, root) {
-            Some(problem) => Err(vec![problem.of_model(name.as_str())]),
-            None => Ok(single_file(&name, path)),
-        };
-        self.put(name, path, outcome);
-    }
-
-    /// A file on the command line.
-    fn file(&mut self, path: &Path, canonical: &Path) {
-        if !model::is_model_file(path) {
-            let problem = Problem::of_path(path, "is not a model: expected a folder or a file named *.onnx");
-            self.problems.push(problem);
-            return;
-        }
-        let Some((directory, version)) = model::home_of(path) else {
-            let name = stem(path);
-            self.put(name.clone(), path, Ok(single_file(&name, path)));
-            return;
-        };
-        let name = directory.file_name().map(|name| name.to_string_lossy().into_owned());
-        let name = name.unwrap_or_default();
-        // Named directly: the file may be a link to anywhere, so nothing is checked against a root.
-        let root = canonical.ancestors().last().unwrap_or(canonical);
-        let mut model = model::ModelFolder::new(&name, directory, root);
-        let outcome = model.read(Some(ModelVersion { version, path: path.to_owned() }));
-        self.notes.append(&mut model.notes);
-        self.put(name, path, outcome);
-    }
-
-    fn put(&mut self, name: String, path: &Path, outcome: Result<ModelEntry, Vec<Problem>>) {
-        let found = Found { path: path.to_owned(), outcome: model::checked_name(&name, path).and(outcome) };
-        self.found.entry(name).or_default().push(found);
-    }
-
-    fn finish(self) -> Scan {
-        let Self { found, problems, empty, notes, .. } = self;
-        let mut scan = Scan { problems, empty, notes, ..Scan::default() };
-        for (name, mut found) in found {
-            if found.len() > 1 {
-                let problems = duplicates(&name, found);
-                scan.failed.push(FailedModel { name, problems });
-                continue;
-            }
-            match found.pop().map(|found| found.outcome) {
-                Some(Ok(entry)) => scan.models.push(entry),
-                Some(Err(problems)) => scan.failed.push(FailedModel { name, problems }),
-                None => {}
-            }
-        }
-        scan
-    }
-}
-
-/// One problem for each place that has the name, naming the others, and what else is wrong there.
-fn duplicates(name: &str, found: Vec<Found>) -> Vec<Problem> {
-    let paths: Vec<PathBuf> = found.iter().map(|found| found.path.clone()).collect();
-    let mut problems = Vec::new();
-    for found in found {
-        let others = paths.iter().filter(|path| **path != found.path);
-        let others: Vec<String> = others.map(|path| path.display().to_string()).collect();
-        let message = format!("another model has the name {name:?} too: {}", others.join(", "));
-        let problem = Problem::of_path(found.path, message).of_model(name);
-        problems.push(problem.remedy("rename one of them, or leave it out"));
-        problems.extend(found.outcome.err().into_iter().flatten());
-    }
-    problems
-}
-
-fn single_file(name: &str, path: &Path) -> ModelEntry {
-    ModelEntry {
-        name: name.to_owned(),
-        config: ModelConfig::derived(name),
-        versions: vec![ModelVersion { version: 1, path: path.to_owned() }],
-        directory: None,
-    }
-}
-
-fn stem(path: &Path) -> String {
-    let stem = path.file_stem().unwrap_or_default();
-    stem.to_string_lossy().into_owned()
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> Problem {
-    match error.kind() {
-        io::ErrorKind::NotFound => Problem::of_path(path, "is not there"),
-        _ => Problem::of_path(path, format!("cannot be read: {error}")),
     }
 }
 

@@ -90,7 +90,7 @@ impl Folder {
 }
 
 /// The version that a folder's name says: a positive whole number without leading zeros.
-pub(super) fn version_of(name: &str) -> Option<u64> {
+pub(crate) fn version_of(name: &str) -> Option<u64> {
     let digits = !name.starts_with('0') && name.bytes().all(|byte| byte.is_ascii_digit());
     // The schema counts versions in i64.
     digits

@@ -2,10 +2,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::MODEL_FILE;
 use super::folder::{Folder, link_fault, version_of};
-use super::{MODEL_FILE, unreadable};
+use super::search::unreadable;
 use crate::name::name_fault;
 use crate::read::MAX_CONFIG_BYTES;
+use crate::strict::KeyFault;
 use crate::{ConfigFormat, ModelConfig, ModelEntry, ModelVersion, Problem, VersionPolicy};
 
 /// Backends that read a model file; others may do with the folder.
@@ -15,6 +17,9 @@ const FILE_BACKENDS: [&str; 2] = ["onnxruntime", "tract"];
 pub(crate) fn reads_file(backend: &str) -> bool {
     FILE_BACKENDS.contains(&backend)
 }
+
+/// What stands in place of a path where a configuration came with a request.
+const REQUEST_CONFIG: &str = "config in the request";
 
 /// Whether a path is named as a model file.
 pub(super) fn is_model_file(path: &Path) -> bool {
@@ -34,6 +39,16 @@ pub(super) fn home_of(path: &Path) -> Option<(&Path, u64)> {
     (path.file_name()? == MODEL_FILE).then_some((parent, 1))
 }
 
+/// The name of a model whose folder this is.
+pub(super) fn name_of(folder: &Path) -> String {
+    folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The name of a model that is one file.
+pub(super) fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 pub(super) fn checked_name(name: &str, path: &Path) -> Result<(), Vec<Problem>> {
     match name_fault(name) {
         None => Ok(()),
@@ -49,6 +64,8 @@ pub(super) struct ModelFolder<'a> {
     name: &'a str,
     path: &'a Path,
     root: &'a Path,
+    /// A configuration in JSON that stands in for the folder's own.
+    config: Option<&'a [u8]>,
     problems: Vec<Problem>,
     /// What is ignored and does no harm.
     pub(super) notes: Vec<Problem>,
@@ -57,7 +74,17 @@ pub(super) struct ModelFolder<'a> {
 impl<'a> ModelFolder<'a> {
     /// Links in `path` must not lead out of `root`.
     pub(super) fn new(name: &'a str, path: &'a Path, root: &'a Path) -> Self {
-        Self { name, path, root, problems: Vec::new(), notes: Vec::new() }
+        Self { name, path, root, config: None, problems: Vec::new(), notes: Vec::new() }
+    }
+
+    /// The same with a configuration that stands in for the folder's own, if there is one.
+    pub(super) fn configured(mut self, config: Option<&'a [u8]>) -> Self {
+        self.config = config;
+        self
+    }
+
+    pub(super) fn path(&self) -> &'a Path {
+        self.path
     }
 
     /// The model, or all that is wrong with it. `only` is a version whose file was named directly.
@@ -70,7 +97,10 @@ impl<'a> ModelFolder<'a> {
                 return Err(std::mem::take(&mut self.problems));
             }
         };
-        let config = self.config(&folder);
+        let config = match self.config {
+            Some(json) => self.given_config(json),
+            None => self.own_config(&folder),
+        };
         let versions = match only {
             Some(version) => vec![version],
             None => self.versions(&folder, &config),
@@ -101,8 +131,22 @@ impl<'a> ModelFolder<'a> {
         }
     }
 
+    /// The configuration that stands in for the folder's own, or what is derived where it is at fault.
+    fn given_config(&mut self, json: &[u8]) -> ModelConfig {
+        match read_json(json, self.name, self.path) {
+            Ok((config, notes)) => {
+                self.notes.extend(notes);
+                config
+            }
+            Err(problems) => {
+                self.problems.extend(problems);
+                ModelConfig::derived(self.name)
+            }
+        }
+    }
+
     /// The configuration, or what is derived where there is none or it is at fault.
-    fn config(&mut self, folder: &Folder) -> ModelConfig {
+    fn own_config(&mut self, folder: &Folder) -> ModelConfig {
         let derived = ModelConfig::derived(self.name);
         let mut present = ConfigFormat::ALL.into_iter().filter(|format| folder.has(format.file_name()));
         let Some(format) = present.next() else {
@@ -219,6 +263,19 @@ impl<'a> ModelFolder<'a> {
         };
         self.report(problem.remedy(remedy));
         None
+    }
+}
+
+/// A configuration that came with a request, with its notes, or all that is wrong with it.
+pub(super) fn read_json(
+    json: &[u8],
+    name: &str,
+    directory: &Path,
+) -> Result<(ModelConfig, Vec<Problem>), Vec<Problem>> {
+    let problem = |fault: KeyFault| Problem::of_key(REQUEST_CONFIG, fault).of_model(name);
+    match ModelConfig::read_json(json, name, directory) {
+        Ok(read) => Ok((read.config, read.notes.into_iter().map(problem).collect())),
+        Err(faults) => Err(faults.into_iter().map(problem).collect()),
     }
 }
 

@@ -210,6 +210,106 @@ fn a_name_that_is_there_twice_fails_in_both_places() {
 }
 
 #[test]
+fn one_model_that_is_named_in_two_ways_is_one_model() {
+    let root = tree(&["x/m/1/model.onnx", "x/n.onnx"]);
+    assert_eq!(
+        told(root.path(), &["x", "x/m", "x/n.onnx"]),
+        [
+            "m v1=x/m/1/model.onnx",
+            "n v1=x/n.onnx",
+            "note x/m: is named twice",
+            "note x/n.onnx: is named twice",
+        ]
+    );
+}
+
+fn named(root: &Path, paths: &[&str]) -> Repositories {
+    Repositories::new(paths.iter().map(|path| root.join(path)).collect())
+}
+
+#[test]
+fn one_model_is_found_by_its_name_and_no_other_is_read() {
+    let root = tree(&[
+        "x/good/1/model.onnx",
+        "x/bad/1/",
+        "x/loose.onnx",
+        "x/twice/1/model.onnx",
+        "y/twice/1/model.onnx",
+        "direct/1/model.onnx",
+        "file.onnx",
+    ]);
+    let repositories = named(root.path(), &["x", "y", "direct", "file.onnx"]);
+    for name in ["good", "loose", "direct", "file"] {
+        let scan = repositories.find(name, None);
+        assert_eq!(scan.model(name).unwrap().unwrap().versions.len(), 1);
+        assert_eq!((scan.models.len(), scan.failed.len()), (1, 0), "{name}");
+        assert_eq!(scan.fingerprints.keys().collect::<Vec<_>>(), [name]);
+    }
+    let scan = repositories.find("bad", None);
+    assert!(scan.model("bad").unwrap().is_err() && scan.models.is_empty());
+    assert!(scan.fingerprints.contains_key("bad"), "a broken model is looked at again when it changes");
+    let problems = repositories.find("twice", None).model("twice").unwrap().unwrap_err().to_vec();
+    for place in ["x/twice", "y/twice"] {
+        assert!(problems.iter().any(|problem| problem.path.ends_with(place)), "{problems:?}");
+    }
+    for name in ["nobody", "", "..", "x", "good/1"] {
+        let scan = repositories.find(name, None);
+        assert!(scan.model(name).is_none(), "{name:?}");
+        assert!(scan.problems.is_empty() && scan.empty.is_empty());
+    }
+}
+
+#[test]
+fn a_configuration_can_stand_in_for_the_models_own() {
+    let root = tree(&[
+        "x/m/1/model.onnx",
+        "x/m/2/other.onnx",
+        "x/m/config.pbtxt = ?",
+        "x/n.onnx",
+    ]);
+    let repositories = named(root.path(), &["x"]);
+    assert!(repositories.find("m", None).model("m").unwrap().is_err());
+    let config =
+        br#"{"max_batch_size": 3, "default_model_filename": "other.onnx", "version_policy": {"all": {}}}"#;
+    let scan = repositories.find("m", Some(config));
+    let problems = scan.model("m").unwrap().unwrap_err();
+    assert!(problems[0].to_string().contains("m/1/other.onnx: is not there"), "{problems:?}");
+    let config = br#"{"max_batch_size": 3, "default_model_filename": "other.onnx"}"#;
+    let scan = repositories.find("m", Some(config));
+    let entry = scan.model("m").unwrap().unwrap();
+    assert_eq!(entry.config.max_batch_size, Some(3));
+    assert_eq!(entry.versions.iter().map(|version| version.version).collect::<Vec<_>>(), [2]);
+    let scan = repositories.find("n", Some(br#"{"max_batch_size": 3}"#));
+    assert_eq!(scan.models[0].config.max_batch_size, Some(3));
+    for name in ["m", "n"] {
+        let scan = repositories.find(name, Some(br#"{"max_batch_sice": 3}"#));
+        let problem = &scan.model(name).unwrap().unwrap_err()[0];
+        assert_eq!(problem.model.as_deref(), Some(name));
+        assert!(problem.to_string().starts_with("config in the request: max_batch_sice: "), "{problem}");
+    }
+}
+
+#[test]
+fn names_are_told_with_their_repositories() {
+    let root = tree(&[
+        "x/a/1/model.onnx",
+        "x/b.onnx",
+        "x/.hidden/",
+        "x/readme.txt",
+        "y/c/1/model.onnx",
+        "z/d/2/model.onnx",
+        "e.onnx",
+    ]);
+    let paths = ["x", "y/c", "z/d/2/model.onnx", "e.onnx", "gone"];
+    let names = named(root.path(), &paths).names();
+    let names: Vec<(&str, &Path)> =
+        names.iter().map(|(name, path)| (name.as_str(), path.as_path())).collect();
+    let at = |path: &str| root.path().join(path);
+    let (x, y, z) = (at("x"), at("y"), at("z"));
+    assert_eq!(names, [("a", &*x), ("b", &*x), ("c", &*y), ("d", &*z), ("e", root.path()),]);
+}
+
+#[test]
 fn a_configuration_is_bounded() {
     let root = tree(&["m/1/model.onnx"]);
     fs::write(root.path().join("m/model.toml"), "#".repeat((1 << 20) + 1)).unwrap();
