@@ -3,12 +3,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adulis_backend::{Backend, BuiltIn};
-use adulis_engine::{Engine, LoadProgress, Settings};
+use adulis_engine::{Engine, Settings};
 use adulis_grpc::GrpcOptions;
 use adulis_http::HttpOptions;
-use adulis_repository::{Problem, Scan};
+use adulis_repository::{Problem, Repositories, Scan};
 use adulis_telemetry::{MetricRegistry, ProcessMetrics};
-use adulis_types::InferenceService;
+use adulis_types::{IndexQuery, InferenceService, ModelState};
 
 /// Wraps the service that the frontends see.
 type Wrap = Box<dyn FnOnce(Arc<dyn InferenceService>) -> Arc<dyn InferenceService> + Send>;
@@ -38,14 +38,15 @@ pub enum BuildError {
 }
 
 impl Builder {
-    /// Adds a model file, a model's folder, or a model repository.
+    /// Adds a model file, a model's folder, or a model repository, to those of [`Settings::repositories`].
     #[must_use]
     pub fn models(mut self, path: impl Into<PathBuf>) -> Self {
         self.models.push(path.into());
         self
     }
 
-    /// Sets the engine's settings.
+    /// Sets the engine's settings, [`Settings::control`] among them: whether models are loaded at start only, by request, or
+    /// whenever a repository changes.
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
@@ -96,7 +97,10 @@ impl Builder {
     /// # Errors
     /// [`BuildError`]. A model that cannot be read is no error: it is in the index, with the reason.
     pub fn build(self) -> Result<Adulis, BuildError> {
-        let scan = adulis_repository::scan(&self.models);
+        let mut settings = self.settings;
+        let paths = [settings.repositories.paths(), &self.models].concat();
+        settings.repositories = Repositories::new(paths);
+        let scan = settings.repositories.scan();
         if !scan.problems.is_empty() {
             return Err(BuildError::Models(scan.problems));
         }
@@ -108,9 +112,7 @@ impl Builder {
         backends.push(Arc::new(BuiltIn));
         let registry = Arc::new(MetricRegistry::default());
         ProcessMetrics::register(&registry);
-        let engine = Engine::new(self.settings, backends, &registry)?;
-        engine.set_loading(true);
-        engine.note_failed(&scan.failed);
+        let engine = Engine::new(settings, backends, &registry)?;
         let service: Arc<dyn InferenceService> = Arc::clone(&engine) as _;
         let service = match self.wrap {
             Some(wrap) => wrap(service),
@@ -145,28 +147,22 @@ impl Adulis {
         Builder::default()
     }
 
-    /// Loads and warms the models that were found; blocks until all are done. Each serves as soon as it is ready; the
-    /// server as a whole says that it is ready afterwards. Call it from a thread that may block
-    /// (`tokio::task::spawn_blocking`, or before the runtime starts).
+    /// Loads and warms the models that were found, or those of them that [`Settings::control`] says; blocks until all are
+    /// done. Each serves as soon as it is ready; the server as a whole says that it is ready afterwards. Call it from a
+    /// thread that may block (`tokio::task::spawn_blocking`, or before the runtime starts).
     pub fn load(&self) {
         let started = Instant::now();
-        for note in self.scan.empty.iter().chain(&self.scan.notes) {
-            tracing::warn!("{note}");
-        }
-        for problem in self.scan.failed.iter().flat_map(|failed| &failed.problems) {
-            tracing::error!(model = problem.model.as_deref(), "{problem}");
-        }
-        self.engine.load(&self.scan.models, log_progress);
-        self.engine.set_loading(false);
+        self.engine.start(&self.scan);
         self.log_outcome(started.elapsed());
     }
 
     fn log_outcome(&self, took: Duration) {
-        let models = self.engine.models();
-        let ready = models.iter().filter(|model| model.state == adulis_engine::ModelState::Ready).count();
-        let (failed, milliseconds) =
-            (models.len() - ready, u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-        if models.is_empty() && !self.scan.empty.is_empty() {
+        let index = self.engine.repository_index(&IndexQuery::default()).unwrap_or_default();
+        let loaded = index.iter().filter(|line| line.state.is_some());
+        let ready = loaded.clone().filter(|line| line.state == Some(ModelState::Ready)).count();
+        let failed = loaded.count() - ready;
+        let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        if ready + failed == 0 && !self.scan.empty.is_empty() {
             tracing::warn!(models = 0, "ready, and no model to serve: see the folders that are named above");
         } else if self.service.ready() {
             tracing::info!(models = ready, failed, milliseconds, "ready");
@@ -219,18 +215,5 @@ impl Adulis {
     pub fn metrics(&self) -> adulis_http::Router {
         let registry = Arc::clone(&self.registry);
         adulis_http::metrics_router(Arc::new(move || registry.render()))
-    }
-}
-
-fn log_progress(progress: &LoadProgress) {
-    let LoadProgress { model, version, outcome, done, total } = progress;
-    match outcome {
-        Ok((placement, took)) => {
-            let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            tracing::info!(%model, version, %placement, milliseconds, progress = %format_args!("{done}/{total}"), "loaded");
-        }
-        Err(reason) => {
-            tracing::error!(%model, version, reason, progress = %format_args!("{done}/{total}"), "not loaded");
-        }
     }
 }

@@ -23,6 +23,8 @@ Examples:
   adulis serve models/                        a repository in Triton's layout
   adulis serve models/ --http :9000 --grpc :9000
                                               REST and gRPC on one port
+  adulis serve models/ --model-control-mode explicit --load-model digits
+                                              models by request, digits from the start
   adulis serve --config adulis.toml           all from a file
   adulis serve models/ --set engine.onnxruntime.intra_op_threads=4
   adulis serve models/ --print-config > adulis.toml
@@ -72,6 +74,16 @@ pub struct ServeArgs {
     /// Address of metrics, or off [default: 0.0.0.0:8002]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub metrics: Option<String>,
+    /// Who says which models are loaded: none (all at start), explicit (requests) or poll (the repositories' state)
+    /// [default: none]
+    #[arg(long, value_name = "MODE")]
+    pub model_control_mode: Option<String>,
+    /// With explicit model control, a model to load at start, or * for all; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub load_model: Vec<String>,
+    /// With model control by polling, how many seconds lie between two looks at the repositories [default: 15]
+    #[arg(long, value_name = "SECONDS")]
+    pub repository_poll_secs: Option<u32>,
     /// Engines to try, in order, for models that name none [default: onnxruntime,tract]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub engine: Vec<String>,
@@ -148,6 +160,9 @@ impl ServeArgs {
         add("server.http", text(&self.http), "--http");
         add("server.grpc", text(&self.grpc), "--grpc");
         add("server.metrics", text(&self.metrics), "--metrics");
+        add("model_control_mode", text(&self.model_control_mode), "--model-control-mode");
+        let seconds = self.repository_poll_secs.map(|seconds| Value::Integer(i64::from(seconds)));
+        add("repository_poll_seconds", seconds, "--repository-poll-secs");
         add("log.format", text(&self.log_format), "--log-format");
         add("log.filter", text(&self.log_level), "--log-level");
         let threads = self.execution_threads.map(|threads| Value::Integer(i64::from(threads)));
@@ -156,6 +171,9 @@ impl ServeArgs {
             let items: Vec<Value> = items.into_iter().map(Value::String).collect();
             Some(Value::Array(items))
         };
+        if !self.load_model.is_empty() {
+            add("load_model", list(self.load_model.clone()), "--load-model");
+        }
         if !self.engine.is_empty() {
             add("engine.backends", list(self.engine.clone()), "--engine");
         }

@@ -3,6 +3,7 @@
 
 mod check;
 mod compression;
+mod control;
 mod http2;
 mod keys;
 mod layers;
@@ -15,9 +16,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use adulis_backend::{EngineOptions, ExecutionProvider, GraphOptimization};
-use adulis_engine::Settings;
+use adulis_engine::{ControlMode, Settings};
 use adulis_grpc::GrpcOptions;
 use adulis_http::{HttpOptions, ListenerOptions};
+use adulis_repository::Repositories;
 use adulis_telemetry::{LogFormat, LogOptions};
 
 pub use compression::CompressionConfig;
@@ -31,6 +33,8 @@ pub struct Config {
     pub repositories: Vec<PathBuf>,
     /// Whether one model that failed to load makes the server not ready.
     pub strict_readiness: bool,
+    /// Who says which models are loaded.
+    pub control: ControlMode,
     /// Addresses and limits of connections and requests.
     pub server: ServerConfig,
     /// Scheduling and engines.
@@ -92,6 +96,10 @@ pub struct EngineConfig {
     pub default_max_batch_size: usize,
     /// Rows that may wait per model; 0: no bound.
     pub max_queued_rows: usize,
+    /// How long the requests of a model that is unloaded have to end.
+    pub unload_timeout: Duration,
+    /// Most bytes of files that came with requests to load models, in all.
+    pub max_override_bytes: usize,
     /// Backends to try, in order, for models that name none.
     pub backends: Vec<String>,
     /// How hard the engine works on a graph before the first run.
@@ -137,6 +145,7 @@ impl Default for Config {
         Self {
             repositories: Vec::new(),
             strict_readiness: true,
+            control: ControlMode::default(),
             server: ServerConfig::default(),
             engine: EngineConfig::default(),
             log: LogConfig::default(),
@@ -179,6 +188,8 @@ impl Default for EngineConfig {
             inline_threshold: settings.inline_threshold,
             default_max_batch_size: settings.default_max_batch_size,
             max_queued_rows: settings.max_queued_rows,
+            unload_timeout: settings.unload_timeout,
+            max_override_bytes: settings.max_override_bytes,
             backends: settings.backend_order,
             graph_optimization: engine.graph_optimization,
             providers: engine.providers,
@@ -203,11 +214,15 @@ impl Config {
     pub fn settings(&self) -> Settings {
         let engine = self.engine.clone();
         Settings {
+            repositories: Repositories::new(self.repositories.clone()),
+            control: self.control.clone(),
             execution_threads: engine.execution_threads,
             load_threads: engine.load_threads,
             inline_threshold: engine.inline_threshold,
             default_max_batch_size: engine.default_max_batch_size,
             max_queued_rows: engine.max_queued_rows,
+            unload_timeout: engine.unload_timeout,
+            max_override_bytes: engine.max_override_bytes,
             strict_readiness: self.strict_readiness,
             backend_order: engine.backends,
             engine: EngineOptions {

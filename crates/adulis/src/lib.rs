@@ -20,7 +20,7 @@ pub mod config;
 pub mod serve;
 
 pub use adulis_backend as backend;
-pub use adulis_engine::{Engine, LoadProgress, ModelState, ModelStatus, Settings};
+pub use adulis_engine::{ControlMode, Engine, Settings, StartModels};
 pub use adulis_grpc::GrpcOptions;
 pub use adulis_http::{HttpOptions, Listener, ListenerOptions};
 pub use adulis_tensor as tensor;

@@ -75,9 +75,6 @@ fn builder(config: &Config) -> adulis::Builder {
     {
         builder = builder.onnxruntime(config.onnxruntime());
     }
-    for path in &config.repositories {
-        builder = builder.models(path);
-    }
     builder
 }
 

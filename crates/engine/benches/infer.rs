@@ -19,7 +19,7 @@ fn engine(inline_threshold: Duration) -> Arc<Engine> {
     let engine = Engine::new(settings, vec![Arc::new(BuiltIn)], &MetricRegistry::default()).unwrap();
     let config = ModelConfig { backend: Some("identity".to_owned()), ..ModelConfig::derived("identity") };
     let versions = vec![ModelVersion { version: 1, path: "none".into() }];
-    engine.load(&[ModelEntry { name: config.name.clone(), config, versions, directory: None }], |_| {});
+    engine.load(&[ModelEntry { name: config.name.clone(), config, versions, directory: None }]);
     engine
 }
 

@@ -1,45 +1,51 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use adulis_backend::Backend;
-use adulis_repository::FailedModel;
+use adulis_repository::{ModelEntry, Scan};
 use adulis_telemetry::{MetricRegistry, ServingMetrics};
 use adulis_types::{
-    BoxFuture, Fault, InferRequest, InferResponse, InferenceService, ModelConfigDocument, ModelMetadata,
-    ModelRef, ServerMetadata, ServiceError,
+    BoxFuture, Fault, IndexEntry, IndexQuery, InferRequest, InferResponse, InferenceService, LoadModel,
+    ModelConfigDocument, ModelMetadata, ModelRef, ModelStatistics, ServerMetadata, ServiceError, UnloadModel,
 };
 use parking_lot::Mutex;
 
 use crate::executor::Executor;
-use crate::handover::InlineLimits;
+use crate::lifecycle::Lifecycle;
 use crate::settings::or_cores;
-use crate::table::{ModelStatus, ModelTable};
+use crate::source::Source;
 use crate::{EngineError, Settings, effective};
 
 /// Protocol extensions that are spoken.
-const EXTENSIONS: [&str; 4] = [
+const EXTENSIONS: [&str; 7] = [
     "binary_tensor_data",
     "model_configuration",
     "schedule_policy",
     "parameters",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "statistics",
 ];
 
 /// Models, their queues, and the threads that execute them: the [`InferenceService`] that the frontends serve.
 pub struct Engine {
-    pub(crate) settings: Settings,
-    pub(crate) backends: Vec<Arc<dyn Backend>>,
-    pub(crate) table: ModelTable,
-    pub(crate) executor: Arc<Executor>,
-    pub(crate) metrics: ServingMetrics,
-    pub(crate) inline: InlineLimits,
+    lifecycle: Arc<Lifecycle>,
+    executor: Arc<Executor>,
+    metrics: ServingMetrics,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    loading: AtomicBool,
+    /// Whether [`Engine::start`] is done, or there is nothing to start with.
+    started: AtomicBool,
+    /// Calls of [`Engine::load`] in progress.
+    loading: AtomicUsize,
     draining: AtomicBool,
 }
 
 impl Engine {
-    /// An engine without models. Its execution threads run until it is dropped.
+    /// An engine without models. Its execution threads run until it is dropped. If there are repositories, it is not ready
+    /// before [`Engine::start`] is done.
     ///
     /// # Errors
     /// If a thread cannot be started.
@@ -51,37 +57,33 @@ impl Engine {
         let metrics = ServingMetrics::register(registry);
         let executor = Executor::new(metrics.clone());
         let threads = executor.start(or_cores(settings.execution_threads))?;
-        let inline = InlineLimits::new(settings.inline_threshold);
+        let started = settings.repositories.paths().is_empty();
+        let lifecycle = Lifecycle::new(settings, backends, Arc::clone(&executor), metrics.clone());
+        lifecycle.register(registry);
         Ok(Arc::new(Self {
-            settings,
-            inline,
-            backends,
-            table: ModelTable::default(),
+            lifecycle,
             executor,
             metrics,
             threads: Mutex::new(threads),
-            loading: AtomicBool::new(false),
+            started: AtomicBool::new(started),
+            loading: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
         }))
     }
 
-    /// Says that models are about to be loaded (or are all there): until then the server is not ready.
-    pub fn set_loading(&self, loading: bool) {
-        self.loading.store(loading, Ordering::Release);
+    /// Loads and warms what [`Settings::control`] says of what was found in [`Settings::repositories`], several at a time,
+    /// and serves each as soon as it is ready. Blocks until all are done; those that fail stay in the index with their
+    /// reason. Where the repositories are polled, that begins afterwards.
+    pub fn start(&self, scan: &Scan) {
+        self.lifecycle.start(scan);
+        self.started.store(true, Ordering::Release);
     }
 
-    /// Puts models that could not even be read into the index, with the reason.
-    pub fn note_failed(&self, failed: &[FailedModel]) {
-        for model in failed {
-            let problems: Vec<String> = model.problems.iter().map(ToString::to_string).collect();
-            self.table.set_problem(&model.name, &format!("failed to load: {}", problems.join("; ")));
-        }
-    }
-
-    /// Every model version and its state.
-    #[must_use]
-    pub fn models(&self) -> Vec<ModelStatus> {
-        self.table.statuses()
+    /// Loads and warms models that the embedder knows of, in the same way. The server is not ready meanwhile.
+    pub fn load(&self, entries: &[ModelEntry]) {
+        self.loading.fetch_add(1, Ordering::AcqRel);
+        self.lifecycle.load_all(entries.iter().cloned().map(Source::new).collect());
+        self.loading.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Turns readiness red; requests are still answered.
@@ -96,7 +98,7 @@ impl Engine {
     }
 
     async fn answer(&self, request: InferRequest) -> Result<InferResponse, EngineError> {
-        let serving = self.table.resolve(&request.model).inspect_err(|error| {
+        let serving = self.lifecycle.table.resolve(&request.model).inspect_err(|error| {
             self.metrics.refused(error.kind().as_str());
         })?;
         let _in_flight = InFlight::new(&self.metrics);
@@ -111,12 +113,13 @@ impl InferenceService for Engine {
 
     fn ready(&self) -> bool {
         !self.draining.load(Ordering::Acquire)
-            && !self.loading.load(Ordering::Acquire)
-            && self.table.all_ready(self.settings.strict_readiness)
+            && self.started.load(Ordering::Acquire)
+            && self.loading.load(Ordering::Acquire) == 0
+            && (self.lifecycle.table.is_whole() || !self.lifecycle.settings.strict_readiness)
     }
 
     fn model_ready(&self, model: &ModelRef) -> Result<bool, Fault> {
-        Ok(self.table.is_ready(model)?)
+        Ok(self.lifecycle.table.is_ready(model)?)
     }
 
     fn server_metadata(&self) -> ServerMetadata {
@@ -128,22 +131,76 @@ impl InferenceService for Engine {
     }
 
     fn model_config(&self, model: &ModelRef) -> Result<ModelConfigDocument, Fault> {
-        Ok(effective::config(&*self.table.resolve(model)?).document())
+        Ok(effective::config(&*self.lifecycle.table.resolve(model)?).document())
     }
 
     fn model_metadata(&self, model: &ModelRef) -> Result<ModelMetadata, Fault> {
-        Ok(self.table.metadata(model)?)
+        Ok(self.lifecycle.table.metadata(model)?)
     }
+
+    fn statistics(&self, model: Option<&ModelRef>) -> Result<Vec<ModelStatistics>, Fault> {
+        let table = &self.lifecycle.table;
+        let serving = match model {
+            None => table.all_serving(),
+            Some(model @ ModelRef { version: Some(_), .. }) => vec![table.resolve(model)?],
+            Some(model) => {
+                // Tells why, if none answers.
+                table.resolve(model)?;
+                table.serving(&model.name).into_values().collect()
+            }
+        };
+        let read = serving
+            .iter()
+            .map(|serving| serving.statistics.read(&serving.interface.model, serving.version));
+        Ok(read.collect())
+    }
+
+    /// Cost: one listing of each repository's folder, unless only ready models are asked for.
+    fn repository_index(&self, query: &IndexQuery) -> Result<Vec<IndexEntry>, Fault> {
+        let mut index = self.lifecycle.table.index(query);
+        if !query.ready {
+            add_never_loaded(&mut index, self.lifecycle.settings.repositories.names(), query);
+        }
+        Ok(index)
+    }
+
+    fn load_model(&self, request: LoadModel) -> BoxFuture<'_, Result<(), Fault>> {
+        let lifecycle = Arc::clone(&self.lifecycle);
+        Box::pin(async move { lifecycle.load_on_request(request).await.map_err(Fault::from) })
+    }
+
+    fn unload_model(&self, request: UnloadModel) -> BoxFuture<'_, Result<(), Fault>> {
+        // No model depends on another yet: there is nothing that `unload_dependents` would add.
+        let lifecycle = Arc::clone(&self.lifecycle);
+        Box::pin(async move { lifecycle.unload_on_request(request.name).await.map_err(Fault::from) })
+    }
+}
+
+/// Adds the models that are in a repository and were never loaded, with nothing but their names.
+fn add_never_loaded(index: &mut Vec<IndexEntry>, names: BTreeMap<String, PathBuf>, query: &IndexQuery) {
+    let in_repository = |folder: &PathBuf| {
+        query.repository.is_empty() || folder.to_string_lossy() == query.repository.as_str()
+    };
+    let known = index.len();
+    for (name, _) in names.into_iter().filter(|(_, folder)| in_repository(folder)) {
+        let first = index[..known].partition_point(|line| *line.name < *name);
+        if index[..known].get(first).is_none_or(|line| *line.name != *name) {
+            let (name, reason) = (name.into(), "".into());
+            index.push(IndexEntry { name, version: None, state: None, reason });
+        }
+    }
+    index.sort_by(|a, b| (&a.name, a.version).cmp(&(&b.name, b.version)));
 }
 
 impl Drop for Engine {
     /// Lets running batches finish, refuses what still waits, and ends the threads.
     fn drop(&mut self) {
         self.executor.close();
-        for serving in self.table.drain() {
+        self.lifecycle.close();
+        for serving in self.lifecycle.table.drain() {
             // Dropping a job drops its reply channel, which its caller sees as the engine closing.
             drop(serving.lane.close());
-            self.executor.unregister(serving.key);
+            self.executor.retire(&serving, true);
         }
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {

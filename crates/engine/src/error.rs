@@ -20,6 +20,9 @@ pub enum EngineError {
     /// The model is there and cannot answer.
     #[error("model '{model}' is not ready: {reason}")]
     NotReady { model: Name, reason: Arc<str> },
+    /// The model is unloaded, or is being so. Triton's text.
+    #[error("Request for unknown model: '{model}' has no available versions")]
+    Unloaded { model: Name },
     /// A required input is not in the request.
     #[error("model '{model}': input '{input}' ({datatype} {shape}) is missing")]
     MissingInput { model: Arc<str>, input: Arc<str>, datatype: DataType, shape: Box<ShapePattern> },
@@ -88,7 +91,7 @@ impl ServiceError for EngineError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::ModelNotFound { .. } | Self::VersionNotFound { .. } => ErrorKind::NotFound,
-            Self::NotReady { .. } => ErrorKind::Unavailable,
+            Self::NotReady { .. } | Self::Unloaded { .. } => ErrorKind::Unavailable,
             Self::MissingInput { .. }
             | Self::UnknownInput { .. }
             | Self::DuplicateInput { .. }
@@ -129,21 +132,21 @@ impl ServiceError for EngineError {
 #[expect(missing_docs, reason = "each field is what the message calls it")]
 pub enum LoadError {
     /// The configuration names a backend that this server has not.
-    #[error("failed to load: backend '{backend}' is not known; there are {known}")]
+    #[error("backend '{backend}' is not known; there are {known}")]
     UnknownBackend { backend: String, known: String },
     /// No backend can run here.
-    #[error("failed to load: no backend is available: {reasons}")]
+    #[error("no backend is available: {reasons}")]
     NoBackend { reasons: String },
     /// The backend refused.
-    #[error("failed to load: {0}")]
+    #[error("{0}")]
     Backend(#[from] BackendError),
     /// The backend panicked while it loaded.
-    #[error("failed to load: the backend panicked: {reason}")]
+    #[error("the backend panicked: {reason}")]
     Panicked { reason: String },
     /// Configuration and model disagree.
-    #[error("failed to load: {key}: {reason}")]
+    #[error("{key}: {reason}")]
     Configuration { key: String, reason: String },
     /// A configured warm-up request failed.
-    #[error("failed to load: warm-up '{name}' failed: {reason}")]
+    #[error("warm-up '{name}' failed: {reason}")]
     Warmup { name: String, reason: String },
 }

@@ -71,12 +71,23 @@ impl Executor {
         model
     }
 
-    /// Forgets a model. Its timers, if any, will find nothing.
-    pub(crate) fn unregister(&self, key: usize) {
+    /// Forgets a model if nobody but the caller holds it, or (`at_once`) in any case. Its key may then be given to another:
+    /// no thread has the model or can get it, and its timers, if any, will find nothing.
+    ///
+    /// The caller must have seen to it that nobody gets the model from elsewhere any more.
+    pub(crate) fn retire(&self, model: &Arc<ServingModel>, at_once: bool) -> bool {
+        // The caller's reference and the one below. Threads take theirs under the pool's lock, and work that has been
+        // scheduled has a request that holds one.
+        const HELD_HERE: usize = 2;
         let mut pool = self.pool.lock();
-        pool.ready.remove(key);
-        pool.models[key] = None;
-        pool.unused.push(key);
+        if Arc::strong_count(model) > HELD_HERE && !at_once {
+            return false;
+        }
+        let there = pool.models.get_mut(model.key).and_then(Option::take);
+        debug_assert!(there.is_some_and(|there| Arc::ptr_eq(&there.model, model)), "retired twice");
+        pool.ready.remove(model.key);
+        pool.unused.push(model.key);
+        true
     }
 
     /// A model has work: some thread is to look at it.

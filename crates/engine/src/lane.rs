@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use adulis_backend::Interrupt;
 use adulis_batcher::{
-    Batch, BatchPolicy, BatchQueue, CostModel, Decision, Offer, OrderedRelease, Pace, Refused, Ticket,
+    Batch, BatchPolicy, BatchQueue, CostModel, Decision, Offer, OrderedRelease, Pace, RefusedReason, Ticket,
 };
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -86,6 +86,15 @@ pub(crate) struct Place {
     id: u64,
 }
 
+/// Why a job was not queued.
+#[derive(Debug)]
+pub(crate) enum NotQueued {
+    /// The lane takes nothing any more.
+    Closed,
+    /// The queue did not take it.
+    Refused(RefusedReason),
+}
+
 /// A batch that has its instance.
 pub(crate) struct Bound {
     pub(crate) batch: Batch<Job>,
@@ -142,10 +151,13 @@ impl Lane {
     }
 
     /// Queues a job. The flag says whether the executor has to be told.
-    pub(crate) fn push(&self, offer: Offer<Job>, now: Instant) -> Result<(Place, bool), Refused<Job>> {
+    pub(crate) fn push(&self, offer: Offer<Job>, now: Instant) -> Result<(Place, bool), NotQueued> {
         let id = offer.payload.id;
         let mut state = self.state.lock();
-        let ticket = state.queue.push(offer, now)?;
+        if state.closed {
+            return Err(NotQueued::Closed);
+        }
+        let ticket = state.queue.push(offer, now).map_err(|refused| NotQueued::Refused(refused.reason))?;
         let early = state.waiting && state.queue.rows() < self.wake_rows;
         let schedule = !early && state.schedule();
         Ok((Place { ticket, id }, schedule))
@@ -266,7 +278,7 @@ impl Lane {
         state.cost.estimate(state.queue.rows())
     }
 
-    /// Takes everything out; what is running goes on.
+    /// Takes everything out, and lets nothing in any more; what is running goes on.
     pub(crate) fn close(&self) -> Vec<Job> {
         let mut state = self.state.lock();
         state.closed = true;

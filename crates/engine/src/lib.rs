@@ -5,18 +5,29 @@
 //!                          └─ queue ─ execution thread: bind batch, gather, run, scatter ┘
 //! ```
 //!
+//! Models come and go while requests run. A load makes its versions beside what serves and swaps them in one moment; what was
+//! swapped out answers what it has and is dropped when nobody holds it:
+//!
+//! ```text
+//! request, start, poll ─ task of a model ─ load ─ warm up ─ swap in the table ─┬─ serves
+//!                                                                              └─ the old ones finish ─ dropped
+//! ```
+//!
 //! Invariants:
 //! - What passed admission fits its model: names, datatypes, shapes and rows agree with the signature.
 //! - An instance is held by one thread at a time. It is in its model's free list, or exactly one run has it.
 //! - A model is in the executor's ready set at most once; whoever takes it out looks at its queue under the model's lock.
 //! - Every job is answered exactly once, or its caller is gone: the reply channel is dropped with it.
 //! - The executor's lock is never held while a model's lock is taken.
+//! - A request holds its model from the look-up to its answer, and a run to its end. What has left the table only loses
+//!   holders; when the last is gone, so are its key in the executor and its memory.
 //! - Execution threads belong to the device, not to models: their number does not depend on how many models are loaded.
 //!
 //! There is no protocol here and no engine library: frontends call [`Engine`] as an `InferenceService`, and the
 //! binary injects backends.
 
 mod admission;
+mod control;
 mod effective;
 mod engine;
 mod error;
@@ -25,17 +36,24 @@ mod handover;
 mod instance;
 mod job;
 mod lane;
+mod lifecycle;
 mod load;
+mod loaders;
+mod overrides;
 mod plan;
+mod poll;
+mod requests;
+mod retired;
 mod run;
 mod serving;
 mod settings;
+mod source;
+mod statistics;
 mod table;
 mod warmup;
 
+pub use control::{ControlError, ControlMode, StartModels};
 pub use engine::Engine;
 pub use error::{EngineError, LoadError};
-pub use load::LoadProgress;
 pub use plan::check_supported;
 pub use settings::Settings;
-pub use table::{ModelState, ModelStatus};

@@ -1,98 +1,59 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use adulis_backend::{Backend, BackendError, LoadRequest, Model};
-use adulis_repository::{ModelConfig, ModelEntry, ModelVersion};
-use adulis_telemetry::{ModelLabels, panic_message};
+use adulis_batcher::CostModel;
+use adulis_repository::ModelVersion;
+use adulis_telemetry::panic_message;
 
 use crate::admission::Interface;
-use crate::engine::Engine;
 use crate::instance::Slot;
 use crate::lane::{Lane, Rules};
+use crate::lifecycle::Lifecycle;
 use crate::plan::{self, Plan};
 use crate::serving::ServingModel;
-use crate::settings::or_cores;
-use crate::table::Version;
+use crate::source::Source;
+use crate::statistics::Statistics;
 use crate::{LoadError, warmup};
 
-/// How far loading has come.
-#[derive(Debug, Clone)]
-pub struct LoadProgress {
-    /// The model version that is done, loaded or not.
-    pub model: Arc<str>,
-    /// Its version.
-    pub version: u64,
-    /// Where it runs and how long the load took, or why it failed.
-    pub outcome: Result<(String, Duration), String>,
-    /// Model versions done so far.
-    pub done: usize,
-    /// Model versions in all.
-    pub total: usize,
-}
-
-impl Engine {
-    /// Loads and warms every version of every model, several at a time, and serves each as soon as it is ready.
-    /// Blocks until all are done. Those that fail stay in the index with their reason.
-    pub fn load(&self, entries: &[ModelEntry], progress: impl Fn(&LoadProgress) + Sync) {
-        let work: Vec<(&ModelEntry, &ModelVersion, Arc<str>)> = entries
-            .iter()
-            .flat_map(|entry| {
-                let name: Arc<str> = entry.name.as_str().into();
-                entry.versions.iter().map(move |version| (entry, version, Arc::clone(&name)))
-            })
-            .collect();
-        for (_, version, name) in &work {
-            self.table.set(name, version.version, Version::Loading);
-        }
-        let (next, done, total) = (AtomicUsize::new(0), AtomicUsize::new(0), work.len());
-        std::thread::scope(|scope| {
-            for _ in 0..or_cores(self.settings.load_threads).min(total) {
-                scope.spawn(|| {
-                    while let Some((entry, version, name)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let outcome = self.load_version(entry, version, name);
-                        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-                        let (model, version) = (Arc::clone(name), version.version);
-                        progress(&LoadProgress { model, version, outcome, done, total });
-                    }
-                });
-            }
-        });
-    }
-
-    fn load_version(
+impl Lifecycle {
+    /// Loads and warms one version. It does not answer yet.
+    ///
+    /// # Errors
+    /// What went wrong, for clients.
+    pub(crate) fn load_version(
         &self,
-        entry: &ModelEntry,
+        source: &Source,
         version: &ModelVersion,
-        name: &Arc<str>,
-    ) -> Result<(String, Duration), String> {
+    ) -> Result<Arc<ServingModel>, Arc<str>> {
         let started = Instant::now();
-        let loaded = catch_unwind(AssertUnwindSafe(|| self.make(entry, version, name)))
+        let loaded = catch_unwind(AssertUnwindSafe(|| self.make(source, version, started)))
             .unwrap_or_else(|panic| Err(LoadError::Panicked { reason: panic_message(&*panic) }));
-        let labels = ModelLabels { model: Arc::clone(name), version: version.version };
-        self.metrics.model_loaded(&labels, loaded.is_ok(), started.elapsed().as_secs_f64());
+        self.metrics.model_loaded(loaded.is_ok());
+        let (model, version) = (&source.name, version.version);
         match loaded {
             Ok(serving) => {
                 let placement = serving.model.placement();
-                self.table.set(name, version.version, Version::Ready(serving));
-                Ok((placement, started.elapsed()))
+                let milliseconds = u64::try_from(serving.load_time.as_millis()).unwrap_or(u64::MAX);
+                tracing::info!(%model, version, %placement, milliseconds, "loaded");
+                Ok(serving)
             }
             Err(error) => {
                 let reason = error.to_string();
-                self.table.set(name, version.version, Version::Failed(reason.as_str().into()));
-                Err(reason)
+                tracing::error!(%model, version, reason = %format_args!("failed to load: {reason}"), "not loaded");
+                Err(reason.into())
             }
         }
     }
 
     fn make(
         &self,
-        entry: &ModelEntry,
+        source: &Source,
         version: &ModelVersion,
-        name: &Arc<str>,
+        started: Instant,
     ) -> Result<Arc<ServingModel>, LoadError> {
-        let config = &entry.config;
+        let (name, config) = (&source.name, &source.entry.config);
         plan::check_supported(config)?;
         let backend = self.choose_backend(config.backend.as_deref())?;
         let model = backend.load(&LoadRequest {
@@ -117,18 +78,8 @@ impl Engine {
         for index in 1..plan.instances {
             slots.push(Slot::new(index, &*model)?);
         }
-        Ok(
-            self.register(Parts {
-                name,
-                version: version.version,
-                config,
-                backend,
-                model,
-                plan,
-                slots,
-                cost,
-            }),
-        )
+        let version = version.version;
+        Ok(self.assemble(Parts { source, version, backend, model, plan, slots, cost, started }))
     }
 
     fn choose_backend(&self, wanted: Option<&str>) -> Result<&Arc<dyn Backend>, LoadError> {
@@ -155,11 +106,11 @@ impl Engine {
         Err(LoadError::NoBackend { reasons: reasons.join("; ") })
     }
 
-    fn register(&self, parts: Parts<'_>) -> Arc<ServingModel> {
-        let Parts { name, version, config, backend, model, plan, slots, cost } = parts;
+    fn assemble(&self, parts: Parts<'_>) -> Arc<ServingModel> {
+        let Parts { source, version, backend, model, plan, slots, cost, started } = parts;
         let policy = plan.policy.clone();
         let interface = Interface {
-            model: Arc::clone(name),
+            model: Arc::clone(&source.name),
             inputs: plan.inputs,
             outputs: plan.outputs,
             max_rows: plan.max_rows,
@@ -176,15 +127,19 @@ impl Engine {
                 version,
                 backend: backend.name(),
                 platform: backend.platform().into(),
-                config: Box::new(config.clone()),
-                interface,
-                model,
+                config: Box::new(source.entry.config.clone()),
                 lane,
+                model,
                 weight: plan.weight,
                 merges: plan.merges,
                 policy,
                 serving: self.metrics.clone(),
                 metrics: OnceLock::new(),
+                statistics: Statistics::new(interface.max_rows.unwrap_or(1)),
+                interface,
+                load_time: started.elapsed(),
+                fingerprint: source.fingerprint(version),
+                _files: source.files.clone(),
             })
         })
     }
@@ -192,12 +147,12 @@ impl Engine {
 
 /// What a served model is put together from.
 struct Parts<'a> {
-    name: &'a Arc<str>,
+    source: &'a Source,
     version: u64,
-    config: &'a ModelConfig,
     backend: &'a Arc<dyn Backend>,
     model: Arc<dyn Model>,
     plan: Plan,
     slots: Vec<Slot>,
-    cost: adulis_batcher::CostModel,
+    cost: CostModel,
+    started: Instant,
 }

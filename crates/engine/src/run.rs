@@ -124,9 +124,11 @@ impl ServingModel {
         };
         let metrics = self.metrics();
         let requests = rows.len() as u64;
+        let total_rows: usize = rows.iter().sum();
+        self.statistics.executed(total_rows, &timings);
         metrics.executions.inc();
-        metrics.rows.inc_by(rows.iter().sum::<usize>() as u64);
-        metrics.batch_rows.observe(rows.iter().sum());
+        metrics.rows.inc_by(total_rows as u64);
+        metrics.batch_rows.observe(total_rows);
         metrics.batch.observe_times(timings.batch, requests);
         metrics.compute_input.observe_times(timings.compute_input, requests);
         metrics.compute_infer.observe_times(timings.compute_infer, requests);

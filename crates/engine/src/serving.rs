@@ -2,18 +2,20 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use adulis_backend::Model;
-use adulis_batcher::{BatchPolicy, Offer, Refused, RefusedReason, ShapeClass};
-use adulis_repository::ModelConfig;
-use adulis_telemetry::{ModelLabels, ModelMetrics, ServingMetrics};
-use adulis_types::{InferRequest, InferResponse, OutputTensor, RequestId, ServiceError};
+use adulis_batcher::{BatchPolicy, Offer, RefusedReason, ShapeClass};
+use adulis_repository::{ModelConfig, VersionFingerprint};
+use adulis_telemetry::{ModelLabels, ModelMetrics, Outcome, ServingMetrics};
+use adulis_types::{InferRequest, InferResponse, OutputTensor, RequestId, ServiceError, StageTimings};
 use tokio::sync::oneshot;
 
 use crate::EngineError;
 use crate::admission::{Admitted, Interface, Selection, shape_class};
 use crate::executor::Executor;
 use crate::job::{Answer, Job, JobInputs, Reply};
-use crate::lane::{Lane, Place};
+use crate::lane::{Lane, NotQueued, Place};
+use crate::overrides::OverrideFolder;
 use crate::plan::queue_timeout;
+use crate::statistics::{Answered, Statistics};
 
 /// A model version that answers requests.
 pub(crate) struct ServingModel {
@@ -35,6 +37,13 @@ pub(crate) struct ServingModel {
     pub(crate) serving: ServingMetrics,
     /// Made at the first request, so that models nobody asks have no series.
     pub(crate) metrics: OnceLock<ModelMetrics>,
+    pub(crate) statistics: Statistics,
+    /// How long loading and warm-up took.
+    pub(crate) load_time: Duration,
+    /// What its files looked like before they were read, where anybody will compare.
+    pub(crate) fingerprint: Option<VersionFingerprint>,
+    /// Its files, where they came with a request: held only to be dropped, after what reads them.
+    pub(crate) _files: Option<Arc<OverrideFolder>>,
 }
 
 impl ServingModel {
@@ -52,17 +61,24 @@ impl ServingModel {
         executor: &Executor,
         request: InferRequest,
     ) -> Result<InferResponse, EngineError> {
-        let mut counted = Counted { serving: self, arrived: request.arrived, outcome: "cancelled" };
+        let mut counted = Counted { serving: self, arrived: request.arrived, outcome: Err("cancelled") };
         let result = self.admit_and_run(executor, request).await;
-        counted.outcome = result.as_ref().map_or_else(|error| error.kind().as_str(), |_| "ok");
+        let result = result.map(|(rows, response)| {
+            counted.outcome = Ok((rows, response.timings));
+            response
+        });
+        if let Err(error) = &result {
+            counted.outcome = Err(error.kind().as_str());
+        }
         result
     }
 
+    /// The answer, and the rows that it took.
     async fn admit_and_run(
         self: &Arc<Self>,
         executor: &Executor,
         request: InferRequest,
-    ) -> Result<InferResponse, EngineError> {
+    ) -> Result<(usize, InferResponse), EngineError> {
         let InferRequest { id, request_id, inputs, outputs, priority, timeout, arrived, .. } = request;
         let Admitted { inputs, rows, outputs } = self.interface.admit(inputs, &outputs)?;
         let answer = match self.lane.take_inline(rows, arrived) {
@@ -78,7 +94,7 @@ impl ServingModel {
                 self.run_queued(executor, Entry { request_id, inputs, rows, priority, deadline }).await?
             }
         };
-        Ok(self.respond(id, answer, &outputs))
+        Ok((rows, self.respond(id, answer, &outputs)))
     }
 
     async fn run_queued(self: &Arc<Self>, executor: &Executor, entry: Entry) -> Reply {
@@ -89,7 +105,7 @@ impl ServingModel {
         let _waiting = self.metrics().wait_in_queue();
         let job = Job { id: self.lane.next_id(), request_id, inputs, queued, reply, _waiting };
         let offer = Offer { rows, class, priority, timeout: None, deadline, payload: job };
-        let (place, schedule) = self.lane.push(offer, queued).map_err(|refused| self.refusal(&refused))?;
+        let (place, schedule) = self.lane.push(offer, queued).map_err(|reason| self.refusal(&reason))?;
         let waiting = Waiting { lane: &self.lane, place, armed: true };
         if schedule {
             executor.schedule(self);
@@ -138,14 +154,17 @@ impl ServingModel {
         EngineError::QueueTimeout { model: self.interface.model.clone(), waited_microseconds }
     }
 
-    fn refusal(&self, refused: &Refused<Job>) -> EngineError {
+    fn refusal(&self, reason: &NotQueued) -> EngineError {
         let model = self.interface.model.clone();
-        match refused.reason {
-            RefusedReason::QueueFull { limit, what } => {
+        match *reason {
+            NotQueued::Closed => EngineError::Unloaded { model: (&*model).into() },
+            NotQueued::Refused(RefusedReason::QueueFull { limit, what }) => {
                 let retry_after = self.lane.backlog().unwrap_or(Duration::from_secs(1));
                 EngineError::QueueFull { model, limit, what, retry_after }
             }
-            RefusedReason::TooManyRows { rows, max } => EngineError::TooManyRows { model, rows, max },
+            NotQueued::Refused(RefusedReason::TooManyRows { rows, max }) => {
+                EngineError::TooManyRows { model, rows, max }
+            }
         }
     }
 
@@ -216,17 +235,27 @@ impl Drop for Waiting<'_> {
 struct Counted<'a> {
     serving: &'a ServingModel,
     arrived: Instant,
-    outcome: &'static str,
+    /// The rows of a request that was answered and where its time went, or how it ended.
+    outcome: Result<(usize, StageTimings), Outcome>,
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        let metrics = self.serving.metrics();
-        metrics.total.observe(self.arrived.elapsed());
-        if self.outcome == "ok" {
-            metrics.ok.inc();
-        } else {
-            self.serving.serving.outcome(&self.serving.labels(), self.outcome).inc();
+        let Self { serving, arrived, outcome } = self;
+        let answered = Instant::now();
+        let took = answered.saturating_duration_since(*arrived);
+        let metrics = serving.metrics();
+        metrics.total.observe(took);
+        match *outcome {
+            Ok((rows, timings)) => {
+                metrics.ok.inc();
+                let answered = Answered { arrived: *arrived, answered, rows, timings };
+                serving.statistics.succeeded(&answered);
+            }
+            Err(outcome) => {
+                serving.serving.outcome(&serving.labels(), outcome).inc();
+                serving.statistics.failed(took);
+            }
         }
     }
 }

@@ -1,10 +1,17 @@
 use std::time::Duration;
 
 use adulis_backend::EngineOptions;
+use adulis_repository::Repositories;
 
-/// What the engine can be told. Each field is a key of `[engine]` in `adulis.toml`.
+use crate::ControlMode;
+
+/// What the engine can be told. Each field but the first two is a key of `[engine]` in `adulis.toml`.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Where models come from.
+    pub repositories: Repositories,
+    /// Who says which of them are loaded.
+    pub control: ControlMode,
     /// Execution threads of the CPU device; 0 takes one per core that this process may use.
     pub execution_threads: usize,
     /// Models loaded at a time; 0 takes one per core.
@@ -16,6 +23,10 @@ pub struct Settings {
     pub default_max_batch_size: usize,
     /// Rows that may wait per model before requests are refused; 0 sets no bound.
     pub max_queued_rows: usize,
+    /// How long the requests of a model that is unloaded have to end; after that, those that wait are refused.
+    pub unload_timeout: Duration,
+    /// Most bytes of files that came with requests to load a model, of all models that are loaded from such files.
+    pub max_override_bytes: usize,
     /// Whether one model that failed to load makes the server not ready.
     pub strict_readiness: bool,
     /// Backends to try, in order, for models that name none.
@@ -27,11 +38,15 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            repositories: Repositories::default(),
+            control: ControlMode::default(),
             execution_threads: 0,
             load_threads: 0,
             inline_threshold: None,
             default_max_batch_size: 64,
             max_queued_rows: 16_384,
+            unload_timeout: Duration::from_secs(60),
+            max_override_bytes: 1 << 30,
             strict_readiness: true,
             backend_order: vec!["onnxruntime".to_owned(), "tract".to_owned()],
             engine: EngineOptions::default(),

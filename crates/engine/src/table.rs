@@ -1,63 +1,24 @@
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+mod entry;
 
-use adulis_types::{ModelMetadata, ModelRef, TensorMetadata};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Weak};
+
+use adulis_types::{IndexEntry, IndexQuery, ModelMetadata, ModelRef, ModelState, TensorMetadata};
 use parking_lot::RwLock;
 
 use crate::EngineError;
 use crate::admission::Interface;
 use crate::serving::ServingModel;
+pub(crate) use entry::{Entry, Finished, Outcome, Version};
+
+type Model = Entry<ServingModel>;
 
 /// Every model the server knows, and the state of each of its versions.
 #[derive(Default)]
-pub(crate) struct ModelTable(RwLock<HashMap<Arc<str>, Entry>>);
+pub(crate) struct ModelTable(RwLock<HashMap<Arc<str>, Model>>);
 
-#[derive(Default)]
-struct Entry {
-    versions: BTreeMap<u64, Version>,
-    /// Why the model as a whole has no versions.
-    problem: Option<Arc<str>>,
-}
-
-/// One version.
-#[derive(Clone)]
-pub(crate) enum Version {
-    Loading,
-    Ready(Arc<ServingModel>),
-    Failed(Arc<str>),
-}
-
-/// State of a model version, as the index and the logs tell it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ModelState {
-    /// It is being loaded.
-    Loading,
-    /// It answers.
-    Ready,
-    /// It could not be loaded; why.
-    Failed(Arc<str>),
-}
-
-/// One line of the index of models.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelStatus {
-    /// The model's name.
-    pub name: Arc<str>,
-    /// The version; `None` where the model as a whole could not be read.
-    pub version: Option<u64>,
-    /// Its state.
-    pub state: ModelState,
-}
-
-impl Version {
-    fn state(&self) -> ModelState {
-        match self {
-            Version::Loading => ModelState::Loading,
-            Version::Ready(_) => ModelState::Ready,
-            Version::Failed(reason) => ModelState::Failed(reason.clone()),
-        }
-    }
-}
+/// What the index says of a version that was unloaded; Triton's word.
+const UNLOADED: &str = "unloaded";
 
 impl ModelTable {
     /// The model version that answers a request.
@@ -65,16 +26,10 @@ impl ModelTable {
         let table = self.0.read();
         let entry = find(&table, model)?;
         match model.version {
-            None => match entry.latest() {
-                Some(serving) => Ok(Arc::clone(serving)),
-                None => Err(EngineError::NotReady { model: model.name.clone(), reason: entry.reason() }),
-            },
-            Some(version) => match entry.version(model, version)? {
+            None => entry.latest().map(Arc::clone).ok_or_else(|| no_version(model, entry)),
+            Some(number) => match version(entry, model, number)? {
                 Version::Ready(serving) => Ok(Arc::clone(serving)),
-                Version::Loading => Err(not_ready(model, "it is still loading")),
-                Version::Failed(reason) => {
-                    Err(EngineError::NotReady { model: model.name.clone(), reason: reason.clone() })
-                }
+                state => Err(not_ready(model, state)),
             },
         }
     }
@@ -84,8 +39,8 @@ impl ModelTable {
         let table = self.0.read();
         let entry = find(&table, model)?;
         match model.version {
-            None => Ok(entry.latest().is_some()),
-            Some(version) => Ok(matches!(entry.version(model, version)?, Version::Ready(_))),
+            None => Ok(entry.answers()),
+            Some(number) => Ok(matches!(version(entry, model, number)?, Version::Ready(_))),
         }
     }
 
@@ -94,102 +49,192 @@ impl ModelTable {
         let serving = self.resolve(model)?;
         let table = self.0.read();
         let entry = find(&table, model)?;
-        let ready = entry.versions.iter().filter(|(_, version)| matches!(version, Version::Ready(_)));
         Ok(ModelMetadata {
             name: serving.interface.model.clone(),
-            versions: ready.map(|(number, _)| *number).collect(),
+            versions: entry.ready().map(|(number, _)| number).collect(),
             platform: serving.platform.clone(),
             inputs: tensors(&serving.interface, |interface| &interface.inputs),
             outputs: tensors(&serving.interface, |interface| &interface.outputs),
         })
     }
 
-    pub(crate) fn set(&self, model: &Arc<str>, number: u64, version: Version) {
-        self.0.write().entry(Arc::clone(model)).or_default().versions.insert(number, version);
-    }
-
-    pub(crate) fn set_problem(&self, model: &str, problem: &str) {
-        self.0.write().entry(model.into()).or_default().problem = Some(problem.into());
-    }
-
-    /// Every model version and its state, by name and version.
-    pub(crate) fn statuses(&self) -> Vec<ModelStatus> {
+    /// The versions of a model that answer.
+    pub(crate) fn serving(&self, model: &str) -> BTreeMap<u64, Arc<ServingModel>> {
         let table = self.0.read();
-        let mut statuses: Vec<ModelStatus> = Vec::new();
-        for (name, entry) in table.iter() {
-            if let Some(problem) = &entry.problem {
-                let state = ModelState::Failed(problem.clone());
-                statuses.push(ModelStatus { name: name.clone(), version: None, state });
-            }
-            statuses.extend(entry.versions.iter().map(|(number, version)| ModelStatus {
-                name: name.clone(),
-                version: Some(*number),
-                state: version.state(),
-            }));
-        }
-        statuses.sort_by(|a, b| (&a.name, a.version).cmp(&(&b.name, b.version)));
-        statuses
+        let ready = table.get(model).into_iter().flat_map(Entry::ready);
+        ready.map(|(number, serving)| (number, Arc::clone(serving))).collect()
     }
 
-    /// Whether nothing is loading, and (if `strict`) nothing has failed.
-    pub(crate) fn all_ready(&self, strict: bool) -> bool {
-        self.0.read().values().all(|entry| {
-            let version_ready = |version: &Version| match version {
-                Version::Loading => false,
-                Version::Ready(_) => true,
-                Version::Failed(_) => !strict,
-            };
-            (entry.problem.is_none() || !strict) && entry.versions.values().all(version_ready)
-        })
+    /// Everything that answers, by name and version.
+    pub(crate) fn all_serving(&self) -> Vec<Arc<ServingModel>> {
+        let mut serving: Vec<Arc<ServingModel>> = {
+            let table = self.0.read();
+            table
+                .values()
+                .flat_map(|entry| entry.ready().map(|(_, serving)| Arc::clone(serving)))
+                .collect()
+        };
+        serving.sort_by(|a, b| (&a.interface.model, a.version).cmp(&(&b.interface.model, b.version)));
+        serving
+    }
+
+    /// See [`Entry::begin`].
+    pub(crate) fn begin(&self, model: &Arc<str>, repository: &Arc<str>, versions: &[u64]) {
+        self.0.write().entry(Arc::clone(model)).or_default().begin(repository, versions);
+    }
+
+    /// See [`Entry::finish`].
+    pub(crate) fn finish(
+        &self,
+        model: &Arc<str>,
+        outcomes: Vec<Outcome<ServingModel>>,
+    ) -> Finished<ServingModel> {
+        self.0.write().entry(Arc::clone(model)).or_default().finish(outcomes)
+    }
+
+    /// See [`Entry::fail`].
+    pub(crate) fn fail(&self, model: &str, reason: &str) {
+        self.0.write().entry(model.into()).or_default().fail(reason.into());
+    }
+
+    /// See [`Entry::unload`], and where nothing is to be left of the model [`Entry::leave`].
+    pub(crate) fn unload(&self, model: &str, leave: bool) -> Vec<Arc<ServingModel>> {
+        self.change(model, |entry| if leave { entry.leave() } else { entry.unload() })
+            .unwrap_or_default()
+    }
+
+    /// See [`Entry::released`].
+    pub(crate) fn released(&self, model: &str, version: u64, served: &Weak<ServingModel>) {
+        self.change(model, |entry| entry.released(version, served));
+    }
+
+    /// Changes an entry, and takes it out if nothing is left of it.
+    fn change<T>(&self, model: &str, change: impl FnOnce(&mut Model) -> T) -> Option<T> {
+        let mut table = self.0.write();
+        let entry = table.get_mut(model)?;
+        let result = change(entry);
+        if entry.is_empty() {
+            table.remove(model);
+        }
+        Some(result)
+    }
+
+    /// Does something while it is certain that this version does not answer, and does not begin to. `false` if it
+    /// does answer: then nothing was done.
+    pub(crate) fn while_not_ready(&self, model: &str, version: u64, act: impl FnOnce()) -> bool {
+        let table = self.0.read();
+        let ready = table.get(model).and_then(|entry| entry.versions().get(&version));
+        let is_ready = matches!(ready, Some(Version::Ready(_)));
+        if !is_ready {
+            act();
+        }
+        !is_ready
+    }
+
+    /// The index, by name and version.
+    pub(crate) fn index(&self, query: &IndexQuery) -> Vec<IndexEntry> {
+        let table = self.0.read();
+        let wanted = table.iter().filter(|(_, entry)| {
+            query.repository.is_empty() || entry.repository() == query.repository.as_str()
+        });
+        let mut index: Vec<IndexEntry> = wanted.flat_map(|(name, entry)| lines(name, entry)).collect();
+        drop(table);
+        index.retain(|line| !query.ready || line.state == Some(ModelState::Ready));
+        index.sort_by(|a, b| (&a.name, a.version).cmp(&(&b.name, b.version)));
+        index
+    }
+
+    /// Looks at every version of every model.
+    pub(crate) fn for_each(&self, mut look: impl FnMut(&Arc<str>, u64, &Version<ServingModel>)) {
+        for (name, entry) in self.0.read().iter() {
+            entry.versions().iter().for_each(|(number, version)| look(name, *number, version));
+        }
+    }
+
+    /// Whether any version of a model answers.
+    pub(crate) fn answers(&self, model: &str) -> bool {
+        self.0.read().get(model).is_some_and(Entry::answers)
+    }
+
+    /// Whether nothing that should be there is missing.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.0.read().values().any(Entry::is_broken)
     }
 
     /// Takes every model out.
     pub(crate) fn drain(&self) -> Vec<Arc<ServingModel>> {
         let entries = std::mem::take(&mut *self.0.write());
-        let versions = entries.into_values().flat_map(|entry| entry.versions.into_values());
-        versions
-            .filter_map(|version| match version {
-                Version::Ready(serving) => Some(serving),
-                _ => None,
-            })
-            .collect()
+        entries.into_values().flat_map(|mut entry| entry.unload()).collect()
     }
 }
 
-impl Entry {
-    fn latest(&self) -> Option<&Arc<ServingModel>> {
-        self.versions.values().rev().find_map(|version| match version {
-            Version::Ready(serving) => Some(serving),
-            _ => None,
-        })
-    }
-
-    fn version(&self, model: &ModelRef, number: u64) -> Result<&Version, EngineError> {
-        self.versions.get(&number).ok_or_else(|| {
-            let available: Vec<String> = self.versions.keys().map(u64::to_string).collect();
-            let available = if available.is_empty() { "none".to_owned() } else { available.join(", ") };
-            EngineError::VersionNotFound { model: model.name.clone(), version: number, available }
-        })
-    }
-
-    /// Why no version answers.
-    fn reason(&self) -> Arc<str> {
-        let failed = self.versions.values().rev().find_map(|version| match version {
-            Version::Failed(reason) => Some(reason.clone()),
-            _ => None,
-        });
-        self.problem.clone().or(failed).unwrap_or_else(|| "it is still loading".into())
-    }
+/// A model's lines in the index.
+fn lines(name: &Arc<str>, entry: &Model) -> Vec<IndexEntry> {
+    let line = |version: Option<u64>, state, reason: Option<&Arc<str>>| IndexEntry {
+        name: Arc::clone(name),
+        version,
+        state: Some(state),
+        reason: reason.map_or_else(|| "".into(), Arc::clone),
+    };
+    let unloaded: Arc<str> = UNLOADED.into();
+    let versions = entry.versions().iter().map(|(number, version)| {
+        let reason = match version {
+            Version::Ready(_) => entry.problem(),
+            Version::Failed(reason) => Some(reason),
+            Version::Unloaded => Some(&unloaded),
+            Version::Loading | Version::Unloading(_) => None,
+        };
+        line(Some(*number), version.state(), reason)
+    });
+    let whole = entry.problem().filter(|_| !entry.answers());
+    let whole = whole.map(|problem| line(None, ModelState::Unavailable, Some(problem)));
+    whole.into_iter().chain(versions).collect()
 }
 
-fn find<'a>(table: &'a HashMap<Arc<str>, Entry>, model: &ModelRef) -> Result<&'a Entry, EngineError> {
+fn find<'a>(table: &'a HashMap<Arc<str>, Model>, model: &ModelRef) -> Result<&'a Model, EngineError> {
     table
         .get(model.name.as_str())
         .ok_or_else(|| EngineError::ModelNotFound { model: model.name.clone() })
 }
 
-fn not_ready(model: &ModelRef, reason: &str) -> EngineError {
-    EngineError::NotReady { model: model.name.clone(), reason: reason.into() }
+fn version<'a>(
+    entry: &'a Model,
+    model: &ModelRef,
+    number: u64,
+) -> Result<&'a Version<ServingModel>, EngineError> {
+    entry.versions().get(&number).ok_or_else(|| {
+        let available: Vec<String> = entry.versions().keys().map(u64::to_string).collect();
+        let available = if available.is_empty() { "none".to_owned() } else { available.join(", ") };
+        EngineError::VersionNotFound { model: model.name.clone(), version: number, available }
+    })
+}
+
+/// Why no version of a model answers.
+fn no_version(model: &ModelRef, entry: &Model) -> EngineError {
+    if let Some(problem) = entry.problem() {
+        return failed(model, problem);
+    }
+    let versions = || entry.versions().values().rev();
+    let telling = versions().find(|version| !matches!(version, Version::Unloading(_) | Version::Unloaded));
+    match telling {
+        Some(version) => not_ready(model, version),
+        None => EngineError::Unloaded { model: model.name.clone() },
+    }
+}
+
+fn not_ready<S>(model: &ModelRef, version: &Version<S>) -> EngineError {
+    match version {
+        Version::Failed(reason) => failed(model, reason),
+        Version::Unloading(_) | Version::Unloaded => EngineError::Unloaded { model: model.name.clone() },
+        Version::Loading | Version::Ready(_) => {
+            EngineError::NotReady { model: model.name.clone(), reason: "it is still loading".into() }
+        }
+    }
+}
+
+fn failed(model: &ModelRef, reason: &str) -> EngineError {
+    let reason = format!("failed to load: {reason}").into();
+    EngineError::NotReady { model: model.name.clone(), reason }
 }
 
 fn tensors(

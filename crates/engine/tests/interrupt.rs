@@ -109,7 +109,7 @@ fn start() -> (Arc<Engine>, Sleeper) {
     let engine = Engine::new(settings, vec![Arc::new(sleeper.clone())], &MetricRegistry::default()).unwrap();
     let config = ModelConfig { backend: Some("sleeper".to_owned()), ..ModelConfig::derived("m") };
     let versions = vec![ModelVersion { version: 1, path: "none".into() }];
-    engine.load(&[ModelEntry { name: "m".to_owned(), config, versions, directory: None }], |_| {});
+    engine.load(&[ModelEntry { name: "m".to_owned(), config, versions, directory: None }]);
     (engine, sleeper)
 }
 

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adulis_backend::BuiltIn;
-use adulis_engine::{Engine, ModelState, Settings};
+use adulis_engine::{Engine, Settings};
 use adulis_repository::{DynamicBatching, ModelConfig, ModelEntry, ModelVersion, QueuePolicy, Scheduling};
 use adulis_telemetry::MetricRegistry;
 use adulis_tensor::{DataType, Shape, Tensor};
-use adulis_types::{ErrorKind, Fault, InferRequest, InferResponse, InferenceService, InputTensor, ModelRef};
+use adulis_types::{
+    ErrorKind, Fault, IndexQuery, InferRequest, InferResponse, InferenceService, InputTensor, ModelRef,
+    ModelState,
+};
 use bytes::Bytes;
 
 struct Server {
@@ -23,7 +26,7 @@ impl Server {
     fn start(settings: Settings, entries: &[ModelEntry]) -> Self {
         let registry = MetricRegistry::default();
         let engine = Engine::new(settings, vec![Arc::new(BuiltIn)], &registry).unwrap();
-        engine.load(entries, |_| {});
+        engine.load(entries);
         Self { engine, registry }
     }
 
@@ -314,7 +317,8 @@ async fn a_thousand_idle_models_cost_no_thread() {
     let entries: Vec<ModelEntry> = (0..1000).map(|index| entry(&format!("m{index}"), &[])).collect();
     let server = Server::start(queued(), &entries);
     assert!(threads() <= before + 2 + 12, "{} threads for a thousand models", threads() - before);
-    assert_eq!(server.engine.models().len(), 1000);
+    let index = server.engine.repository_index(&IndexQuery::default()).unwrap();
+    assert_eq!(index.len(), 1000);
     assert!(server.engine.ready());
     assert_eq!(value(&server.engine.infer(request("m999", 1, 9)).await.unwrap()), 9);
 }
@@ -331,8 +335,8 @@ async fn a_model_that_fails_to_load_says_why_and_the_others_serve() {
         fault.client_message(),
         "model 'unknown' is not ready: failed to load: backend 'nonesuch' is not known; there are identity"
     );
-    let states: Vec<bool> =
-        server.engine.models().iter().map(|status| status.state == ModelState::Ready).collect();
+    let index = server.engine.repository_index(&IndexQuery::default()).unwrap();
+    let states: Vec<bool> = index.iter().map(|line| line.state == Some(ModelState::Ready)).collect();
     assert_eq!(states, [true, false, false]);
     assert_eq!(value(&server.engine.infer(request("good", 1, 3)).await.unwrap()), 3);
     let missing = server.engine.infer(request("nobody", 1, 0)).await.unwrap_err();

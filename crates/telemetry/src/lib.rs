@@ -6,6 +6,7 @@
 mod cause;
 mod histogram;
 mod logging;
+mod models;
 mod process;
 mod registry;
 mod serving;
@@ -13,6 +14,7 @@ mod serving;
 pub use cause::{causes, panic_message};
 pub use histogram::{DurationHistogram, RowsHistogram};
 pub use logging::{LogFormat, LogOptions, LoggingError, init_logging};
+pub use models::ModelReport;
 pub use process::ProcessMetrics;
 pub use registry::{CONTENT_TYPE, MetricRegistry};
 pub use serving::{ModelLabels, ModelMetrics, Outcome, QueuedRequest, ServingMetrics, Stage};

@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -26,6 +25,15 @@ pub enum Stage {
 }
 
 impl Stage {
+    const ALL: [Stage; 6] = [
+        Stage::Queue,
+        Stage::Batch,
+        Stage::ComputeInput,
+        Stage::ComputeInfer,
+        Stage::ComputeOutput,
+        Stage::Total,
+    ];
+
     const fn as_str(self) -> &'static str {
         match self {
             Stage::Queue => "queue",
@@ -70,8 +78,9 @@ struct OutcomeLabels {
     outcome: Outcome,
 }
 
+/// Of what is counted before or without a model: how it ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefusalLabels {
+struct OnlyOutcome {
     outcome: Outcome,
 }
 
@@ -79,15 +88,15 @@ struct RefusalLabels {
 #[derive(Debug, Clone, Default)]
 pub struct ServingMetrics {
     requests: Family<OutcomeLabels, Counter>,
-    refused: Family<RefusalLabels, Counter>,
+    refused: Family<OnlyOutcome, Counter>,
     rows: Family<ModelLabels, Counter>,
     executions: Family<ModelLabels, Counter>,
     batch_rows: Family<ModelLabels, RowsHistogram>,
     stages: Family<StageLabels, DurationHistogram>,
     queued: Family<ModelLabels, Gauge>,
     executing: Family<ModelLabels, Gauge>,
-    model_ready: Family<ModelLabels, Gauge>,
-    load_seconds: Family<ModelLabels, Gauge<f64, AtomicU64>>,
+    loads: Family<OnlyOutcome, Counter>,
+    unloads: Counter,
     instance_rebuilds: Family<ModelLabels, Counter>,
     in_flight: Gauge,
     execution_threads: Gauge,
@@ -120,13 +129,17 @@ impl ServingMetrics {
     }
 
     fn register_models(&self, registry: &MetricRegistry) {
-        let Self { executions, batch_rows, executing, model_ready, .. } = self.clone();
-        let Self { load_seconds, instance_rebuilds, .. } = self.clone();
+        let Self { executions, batch_rows, executing, .. } = self.clone();
+        let Self { loads, unloads, instance_rebuilds, .. } = self.clone();
         registry.register("adulis_executions", "Runs of a model instance", executions);
         registry.register("adulis_batch_rows", "Rows per run", batch_rows);
         registry.register("adulis_executing_batches", "Batches being executed", executing);
-        registry.register("adulis_model_ready", "1 if the model version answers", model_ready);
-        registry.register("adulis_model_load_seconds", "Time that loading and warm-up took", load_seconds);
+        registry.register("adulis_model_loads", "Loads of a model version, by how they ended", loads);
+        registry.register(
+            "adulis_model_unloads",
+            "Model versions unloaded, their memory given back",
+            unloads,
+        );
         registry.register(
             "adulis_instance_rebuilds",
             "Instances replaced after a panic or fault",
@@ -177,13 +190,36 @@ impl ServingMetrics {
 
     /// Counts a request that was refused before its model was known.
     pub fn refused(&self, outcome: Outcome) {
-        self.refused.get_or_create(&RefusalLabels { outcome }).inc();
+        self.refused.get_or_create(&OnlyOutcome { outcome }).inc();
     }
 
-    /// Says whether a model version answers, and how long its load took.
-    pub fn model_loaded(&self, labels: &ModelLabels, ready: bool, seconds: f64) {
-        self.model_ready.get_or_create(labels).set(i64::from(ready));
-        self.load_seconds.get_or_create(labels).set(seconds);
+    /// Counts a load of a model version.
+    pub fn model_loaded(&self, ok: bool) {
+        let outcome = if ok { "ok" } else { "failed" };
+        self.loads.get_or_create(&OnlyOutcome { outcome }).inc();
+    }
+
+    /// Counts a model version as unloaded.
+    pub fn model_unloaded(&self) {
+        self.unloads.inc();
+    }
+
+    /// Takes all series of a model version away. `outcomes` are those that its requests may have had beside `ok`.
+    pub fn forget(&self, labels: &ModelLabels, outcomes: impl IntoIterator<Item = Outcome>) {
+        let ModelLabels { model, version } = labels.clone();
+        for outcome in outcomes.into_iter().chain(["ok"]) {
+            self.requests.remove(&OutcomeLabels { model: Arc::clone(&model), version, outcome });
+        }
+        for stage in Stage::ALL {
+            self.stages.remove(&StageLabels { model: Arc::clone(&model), version, stage });
+        }
+        for counters in [&self.rows, &self.executions, &self.instance_rebuilds] {
+            counters.remove(labels);
+        }
+        for gauges in [&self.queued, &self.executing] {
+            gauges.remove(labels);
+        }
+        self.batch_rows.remove(labels);
     }
 
     /// Requests admitted and not answered.
@@ -243,5 +279,31 @@ pub struct QueuedRequest(Gauge);
 impl Drop for QueuedRequest {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forgotten_model_leaves_no_series() {
+        let registry = MetricRegistry::default();
+        let metrics = ServingMetrics::register(&registry);
+        let labels = |model: &str| ModelLabels { model: model.into(), version: 1 };
+        for name in ["stays", "goes"] {
+            let labels = labels(name);
+            let model = metrics.model(&labels);
+            model.total.observe(std::time::Duration::from_millis(1));
+            metrics.outcome(&labels, "overloaded").inc();
+        }
+        let series = |name: &str| {
+            let label = format!("model=\"{name}\"");
+            registry.render().lines().filter(|line| line.contains(&label)).count()
+        };
+        assert_eq!(series("goes"), series("stays"));
+        metrics.forget(&labels("goes"), ["overloaded"]);
+        assert_eq!(series("goes"), 0, "{}", registry.render());
+        assert!(series("stays") > 10);
     }
 }

@@ -27,6 +27,7 @@ pub(super) fn check(raw: &RawConfig, faults: &mut Faults) -> Config {
     Config {
         repositories: raw.repositories.clone().unwrap_or_default(),
         strict_readiness: raw.strict_readiness.unwrap_or(default.strict_readiness),
+        control: check.control(raw),
         server: check.server(&raw.server, &default.server),
         engine: check.engine(&raw.engine, &default.engine),
         log: check.log(&raw.log, &default.log),
@@ -134,6 +135,16 @@ impl Check<'_> {
             max_queued_rows: self
                 .whole("engine.max_queued_rows", raw.max_queued_rows, 0..=i64::from(u32::MAX))
                 .unwrap_or(default.max_queued_rows),
+            unload_timeout: self
+                .duration(
+                    "engine.unload_timeout",
+                    raw.unload_timeout.as_deref(),
+                    &(Duration::ZERO..=MAX_TIMEOUT),
+                )
+                .unwrap_or(default.unload_timeout),
+            max_override_bytes: self
+                .bytes("engine.max_override_bytes", raw.max_override_bytes.as_ref())
+                .unwrap_or(default.max_override_bytes),
             backends: self.backends(raw.backends.as_deref()).unwrap_or_else(|| default.backends.clone()),
             graph_optimization: self
                 .graph_optimization(raw.graph_optimization.as_deref())

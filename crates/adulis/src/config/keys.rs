@@ -34,6 +34,9 @@ const fn key(path: &'static str, variable: &'static str, kind: Kind) -> Key {
 pub(super) const KEYS: &[Key] = &[
     key("repositories", "ADULIS_REPOSITORIES", Kind::Paths),
     key("strict_readiness", "ADULIS_STRICT_READINESS", Kind::Flag),
+    key("model_control_mode", "ADULIS_MODEL_CONTROL_MODE", Kind::Text),
+    key("load_model", "ADULIS_LOAD_MODEL", Kind::List),
+    key("repository_poll_seconds", "ADULIS_REPOSITORY_POLL_SECONDS", Kind::Number),
     key("server.http", "ADULIS_HTTP", Kind::Text),
     key("server.grpc", "ADULIS_GRPC", Kind::Text),
     key("server.metrics", "ADULIS_METRICS", Kind::Text),
@@ -69,6 +72,8 @@ pub(super) const KEYS: &[Key] = &[
     key("engine.inline_threshold", "ADULIS_ENGINE_INLINE_THRESHOLD", Kind::Text),
     key("engine.default_max_batch_size", "ADULIS_ENGINE_DEFAULT_MAX_BATCH_SIZE", Kind::Number),
     key("engine.max_queued_rows", "ADULIS_ENGINE_MAX_QUEUED_ROWS", Kind::Number),
+    key("engine.unload_timeout", "ADULIS_ENGINE_UNLOAD_TIMEOUT", Kind::Text),
+    key("engine.max_override_bytes", "ADULIS_ENGINE_MAX_OVERRIDE_BYTES", Kind::Text),
     key("engine.backends", "ADULIS_ENGINE_BACKENDS", Kind::List),
     key("engine.graph_optimization", "ADULIS_ENGINE_GRAPH_OPTIMIZATION", Kind::Text),
     key("engine.providers", "ADULIS_ENGINE_PROVIDERS", Kind::List),

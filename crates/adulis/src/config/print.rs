@@ -2,6 +2,7 @@ use adulis_backend::{ExecutionProvider, GraphOptimization};
 use adulis_telemetry::LogFormat;
 use toml::{Table, Value};
 
+use super::control;
 use super::keys::KEYS;
 use super::raw::{RawConfig, RawEngine, RawLog, RawOnnxRuntime, RawServer};
 use super::units::{AUTO, OFF, format_address, format_bytes, format_duration};
@@ -12,7 +13,7 @@ const MASK: &str = "********";
 
 /// The text of an `adulis.toml` with every value that is set or has a default.
 pub(super) fn to_toml(config: &Config) -> String {
-    let raw = RawConfig {
+    let mut raw = RawConfig {
         repositories: Some(config.repositories.clone()),
         strict_readiness: Some(config.strict_readiness),
         server: server(&config.server),
@@ -22,7 +23,9 @@ pub(super) fn to_toml(config: &Config) -> String {
             filter: Some(config.log.filter.clone()),
             access: Some(config.log.access),
         },
+        ..RawConfig::default()
     };
+    control::print(&config.control, &mut raw);
     let table = Table::try_from(raw).expect("invariant: the raw form has string keys and TOML values only");
     let secrets = KEYS.iter().filter(|key| key.secret).map(|key| key.path);
     toml::to_string(&masked(table, secrets)).expect("invariant: a table is always writable")
@@ -80,6 +83,8 @@ fn engine(engine: &EngineConfig) -> RawEngine {
         inline_threshold: Some(engine.inline_threshold.map_or_else(|| AUTO.to_owned(), format_duration)),
         default_max_batch_size: Some(signed(engine.default_max_batch_size)),
         max_queued_rows: Some(signed(engine.max_queued_rows)),
+        unload_timeout: Some(format_duration(engine.unload_timeout)),
+        max_override_bytes: Some(Value::String(format_bytes(engine.max_override_bytes))),
         backends: Some(engine.backends.clone()),
         graph_optimization: Some(level.to_owned()),
         providers: Some(engine.providers.iter().map(provider).collect()),

@@ -12,6 +12,9 @@ use super::http2::RawHttp2;
 pub(super) struct RawConfig {
     pub(super) repositories: Option<Vec<PathBuf>>,
     pub(super) strict_readiness: Option<bool>,
+    pub(super) model_control_mode: Option<String>,
+    pub(super) load_model: Option<Vec<String>>,
+    pub(super) repository_poll_seconds: Option<i64>,
     pub(super) server: RawServer,
     pub(super) engine: RawEngine,
     pub(super) log: RawLog,
@@ -47,6 +50,8 @@ pub(super) struct RawEngine {
     pub(super) inline_threshold: Option<String>,
     pub(super) default_max_batch_size: Option<i64>,
     pub(super) max_queued_rows: Option<i64>,
+    pub(super) unload_timeout: Option<String>,
+    pub(super) max_override_bytes: Option<Value>,
     pub(super) backends: Option<Vec<String>>,
     pub(super) graph_optimization: Option<String>,
     /// Names, or tables with name and options.

@@ -5,6 +5,7 @@
     reason = "test code outside test functions"
 )]
 
+mod control;
 mod limits;
 mod models;
 mod probe;

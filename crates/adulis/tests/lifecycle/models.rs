@@ -10,11 +10,11 @@ use tonic::Code;
 
 use crate::support::{BINARY, grpc, serve};
 
-fn digits(file: &str) -> PathBuf {
+pub(crate) fn digits(file: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples/models/digits").join(file)
 }
 
-fn scan_of_a_seven() -> String {
+pub(crate) fn scan_of_a_seven() -> String {
     std::fs::read_to_string(digits("request.json")).unwrap()
 }
 
@@ -23,7 +23,7 @@ fn best(scores: impl IntoIterator<Item = f64>) -> Option<usize> {
 }
 
 /// The class with the highest score in the first output of a REST answer.
-fn best_class(answer: &str) -> Option<usize> {
+pub(crate) fn best_class(answer: &str) -> Option<usize> {
     let answer: Value = serde_json::from_str(answer).unwrap();
     best(
         answer["outputs"][0]["data"]

@@ -65,7 +65,7 @@ fn as_in_triton_batching_is_dynamic_only_where_it_says_so() {
 fn batching_that_the_model_cannot_do_is_refused() {
     let config = ModelConfig { max_batch_size: Some(8), ..ModelConfig::derived("m") };
     let error = derive(&config, &fixed()).unwrap_err();
-    assert!(error.starts_with("failed to load: max_batch_size: 8 asks for batching"), "{error}");
+    assert!(error.starts_with("max_batch_size: 8 asks for batching"), "{error}");
 }
 
 #[test]
@@ -76,10 +76,10 @@ fn declared_tensors_are_checked_and_narrow_the_model() {
     assert_eq!(derive(&config, &signature).unwrap().inputs[0].shape, ShapePattern::new(&[-1, 4]));
     config.inputs = vec![tensor("z", &[4])];
     let error = derive(&config, &signature).unwrap_err();
-    assert_eq!(error, "failed to load: input 'z': the model has no such input; it has x");
+    assert_eq!(error, "input 'z': the model has no such input; it has x");
     config.inputs = vec![tensor("x", &[4, 4])];
     let error = derive(&config, &signature).unwrap_err();
-    assert_eq!(error, "failed to load: input 'x': configured shape is [-1,4,4], the model has [-1,-1]");
+    assert_eq!(error, "input 'x': configured shape is [-1,4,4], the model has [-1,-1]");
 }
 
 #[test]
@@ -96,13 +96,10 @@ fn what_is_not_built_yet_is_refused_before_anything_is_loaded() {
     let mut config = ModelConfig::derived("m");
     assert_eq!(refused(&config), Ok(()));
     config.decoupled = true;
-    assert_eq!(
-        refused(&config).unwrap_err(),
-        "failed to load: model_transaction_policy.decoupled: is not built yet"
-    );
+    assert_eq!(refused(&config).unwrap_err(), "model_transaction_policy.decoupled: is not built yet");
     config.scheduling = Scheduling::Sequence(SequenceBatching::default());
-    assert_eq!(refused(&config).unwrap_err(), "failed to load: sequence_batching: is not built yet");
+    assert_eq!(refused(&config).unwrap_err(), "sequence_batching: is not built yet");
     let mut config = ModelConfig { inputs: vec![tensor("x", &[4])], ..ModelConfig::derived("m") };
     config.inputs[0].reshape = Some(vec![2, 2]);
-    assert_eq!(refused(&config).unwrap_err(), "failed to load: reshape: is not built yet");
+    assert_eq!(refused(&config).unwrap_err(), "reshape: is not built yet");
 }

@@ -1,0 +1,210 @@
+//! The life of models: loading, loading again beside what serves, unloading.
+//!
+//! What is done for one model is done by one loader thread at a time ([`Loaders`]), so that no two loads of a model can
+//! overtake each other; [`ModelTable`] is the only place where what serves is written down.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak, mpsc};
+
+use adulis_backend::Backend;
+use adulis_repository::{Problem, Scan};
+use adulis_telemetry::{MetricRegistry, ModelReport, ServingMetrics};
+use adulis_types::{ModelState, ServiceError};
+use parking_lot::Mutex;
+
+use crate::Settings;
+use crate::control::{ControlMode, StartModels};
+use crate::executor::Executor;
+use crate::handover::InlineLimits;
+use crate::loaders::{Loaders, NotTaken};
+use crate::overrides::OverrideSpace;
+use crate::poll::PollThread;
+use crate::retired::Retired;
+use crate::settings::or_cores;
+use crate::source::Source;
+use crate::table::{Finished, ModelTable, Version};
+
+/// What the index says of a model that no repository has; Triton's words.
+const NOT_FOUND: &str = "failed to poll from model repository";
+
+/// Models and what is needed to load them.
+pub(crate) struct Lifecycle {
+    pub(crate) settings: Settings,
+    pub(crate) backends: Vec<Arc<dyn Backend>>,
+    pub(crate) table: ModelTable,
+    pub(crate) executor: Arc<Executor>,
+    pub(crate) metrics: ServingMetrics,
+    pub(crate) inline: InlineLimits,
+    pub(crate) loaders: Arc<Loaders>,
+    pub(crate) retired: Retired,
+    pub(crate) overrides: OverrideSpace,
+    poll: Mutex<Option<PollThread>>,
+}
+
+impl Lifecycle {
+    pub(crate) fn new(
+        settings: Settings,
+        backends: Vec<Arc<dyn Backend>>,
+        executor: Arc<Executor>,
+        metrics: ServingMetrics,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            inline: InlineLimits::new(settings.inline_threshold),
+            loaders: Loaders::new(or_cores(settings.load_threads)),
+            overrides: OverrideSpace::new(settings.max_override_bytes),
+            settings,
+            backends,
+            table: ModelTable::default(),
+            executor,
+            metrics,
+            retired: Retired::default(),
+            poll: Mutex::default(),
+        })
+    }
+
+    /// Has each scrape tell what models there are.
+    pub(crate) fn register(self: &Arc<Self>, registry: &MetricRegistry) {
+        let lifecycle = Arc::downgrade(self);
+        registry.register_models(&STATES, move || reports(&lifecycle));
+    }
+
+    /// Loads what the control mode says, of what was found, and begins to watch the repositories if it says so. Blocks
+    /// until all loads are done.
+    pub(crate) fn start(self: &Arc<Self>, scan: &Scan) {
+        let wanted = |name: &str| match &self.settings.control {
+            ControlMode::Explicit(StartModels::Named(names)) => names.iter().any(|wanted| wanted == name),
+            ControlMode::Explicit(StartModels::All) | ControlMode::None | ControlMode::Poll(_) => true,
+        };
+        let notes = scan.notes.iter().filter(|note| note.model.as_deref().is_none_or(wanted));
+        for note in scan.empty.iter().chain(notes) {
+            tracing::warn!("{note}");
+        }
+        for failed in scan.failed.iter().filter(|failed| wanted(&failed.name)) {
+            self.fail(&failed.name, &failed.problems);
+        }
+        if let ControlMode::Explicit(StartModels::Named(names)) = &self.settings.control {
+            for name in names.iter().filter(|name| scan.model(name).is_none()) {
+                tracing::error!(model = name, reason = NOT_FOUND, "not loaded");
+                self.table.fail(name, NOT_FOUND);
+            }
+        }
+        let entries = scan.models.iter().filter(|entry| wanted(&entry.name));
+        self.load_all(entries.map(|entry| Source::found(entry, scan)).collect());
+        if let ControlMode::Poll(interval) = self.settings.control {
+            *self.poll.lock() = PollThread::start(self, interval, scan.fingerprints.clone());
+        }
+    }
+
+    /// Loads models, several at a time. Blocks until all loads are done.
+    pub(crate) fn load_all(self: &Arc<Self>, sources: Vec<Source>) {
+        for source in &sources {
+            self.table.begin(&source.name, &source.repository(), &versions(source));
+        }
+        let (done, all_done) = mpsc::channel::<()>();
+        for source in sources {
+            let (lifecycle, done) = (Arc::clone(self), done.clone());
+            let name = Arc::clone(&source.name);
+            let work = move || {
+                // What went wrong is in the index and in the log.
+                let _ = lifecycle.load(&source, false);
+                drop(done);
+            };
+            if let Err(NotTaken::NoThread(reason)) = self.loaders.submit(&name, work) {
+                tracing::error!(model = %name, reason, "not loaded");
+                self.table.fail(&name, &reason);
+            }
+        }
+        drop(done);
+        // Nothing is ever sent: this ends when the last load has dropped its end.
+        let _ = all_done.recv();
+    }
+
+    /// Loads a model beside what serves of it, and puts the new set of versions in the old one's place. If that fails, what
+    /// serves goes on. With `keep_unchanged`, versions whose files look as they did stay as they are.
+    ///
+    /// Blocking; for loader threads.
+    ///
+    /// # Errors
+    /// What went wrong, for clients. It is in the index, too.
+    pub(crate) fn load(self: &Arc<Self>, source: &Source, keep_unchanged: bool) -> Result<(), Arc<str>> {
+        let name = &source.name;
+        self.table.begin(name, &source.repository(), &versions(source));
+        let unchanged = if keep_unchanged { self.table.serving(name) } else { BTreeMap::new() };
+        let outcomes = self.loaders.several(source.entry.versions.len(), |index| {
+            let version = &source.entry.versions[index];
+            let serving = unchanged.get(&version.version);
+            let outcome = match serving.filter(|serving| source.is_served_by(serving)) {
+                Some(serving) => Ok(Arc::clone(serving)),
+                None => self.load_version(source, version),
+            };
+            (version.version, outcome)
+        });
+        drop(unchanged);
+        let Finished { displaced, problem } = self.table.finish(name, outcomes);
+        self.retire(displaced, None);
+        match problem {
+            None => Ok(()),
+            Some(problem) => {
+                if self.table.answers(name) {
+                    tracing::warn!(model = %name, "what could be loaded of it, or did serve before, serves");
+                }
+                Err(problem)
+            }
+        }
+    }
+
+    /// Notes that a model cannot be read. What serves of it goes on. Returns the reason, for clients.
+    pub(crate) fn fail(&self, name: &str, problems: &[Problem]) -> Arc<str> {
+        for problem in problems {
+            tracing::error!(model = name, "{problem}");
+        }
+        let reasons: Vec<_> = problems.iter().map(ServiceError::client_message).collect();
+        let reason = reasons.join("; ");
+        self.table.fail(name, &reason);
+        reason.into()
+    }
+
+    /// Ends polling and loading, and drops what is on its way out. Waits for loads in progress, which cannot be stopped.
+    pub(crate) fn close(&self) {
+        drop(self.poll.lock().take());
+        self.loaders.close();
+        self.close_retired();
+    }
+}
+
+fn versions(source: &Source) -> Vec<u64> {
+    source.entry.versions.iter().map(|version| version.version).collect()
+}
+
+/// All that [`state_name`] gives.
+const STATES: [&str; 4] = ["loading", "ready", "unloading", "unavailable"];
+
+const fn state_name(state: ModelState) -> &'static str {
+    match state {
+        ModelState::Loading => "loading",
+        ModelState::Ready => "ready",
+        ModelState::Unloading => "unloading",
+        ModelState::Unavailable => "unavailable",
+    }
+}
+
+/// What the metrics tell of each model version.
+fn reports(lifecycle: &Weak<Lifecycle>) -> Vec<ModelReport> {
+    let mut reports = Vec::new();
+    let Some(lifecycle) = lifecycle.upgrade() else {
+        return reports;
+    };
+    lifecycle.table.for_each(|model, number, version| {
+        let load_time = match version {
+            Version::Ready(serving) => Some(serving.load_time),
+            _ => None,
+        };
+        reports.push(ModelReport {
+            model: Arc::clone(model),
+            version: number,
+            state: state_name(version.state()),
+            load_time,
+        });
+    });
+    reports
+}

@@ -1,0 +1,187 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use adulis_types::{BatchStatistics, DurationStatistic, InferenceStatistics, ModelStatistics, StageTimings};
+use parking_lot::Mutex;
+
+/// Batches of up to this many rows are counted without a lock.
+const SMALL_BATCHES: usize = 64;
+
+/// Counts and cumulative times of one model version since it was loaded, for Triton's statistics extension.
+///
+/// Counting is relaxed additions, some per request and some per execution; only executions of more than
+/// [`SMALL_BATCHES`] rows take a lock. A reader may see a request's count before its time.
+#[derive(Debug)]
+pub(crate) struct Statistics {
+    /// One moment on both clocks, so that no request has to ask for the time of day.
+    start: (Instant, Duration),
+    /// Milliseconds since 1970; 0 for never.
+    last_inference: AtomicU64,
+    rows: AtomicU64,
+    success: Sum,
+    fail: Sum,
+    // Of requests that succeeded: their count is that of `success`.
+    queue: Time,
+    compute_input: Time,
+    compute_infer: Time,
+    compute_output: Time,
+    /// By rows, from one on.
+    small: Box<[Batches]>,
+    large: Mutex<BTreeMap<usize, BatchStatistics>>,
+}
+
+impl Statistics {
+    /// All zero, for a model that takes this many rows at a time.
+    pub(crate) fn new(max_rows: usize) -> Self {
+        let small = (0..max_rows.clamp(1, SMALL_BATCHES)).map(|_| Batches::default());
+        Self {
+            start: (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
+            last_inference: AtomicU64::new(0),
+            rows: AtomicU64::new(0),
+            success: Sum::default(),
+            fail: Sum::default(),
+            queue: Time::default(),
+            compute_input: Time::default(),
+            compute_infer: Time::default(),
+            compute_output: Time::default(),
+            small: small.collect(),
+            large: Mutex::default(),
+        }
+    }
+
+    /// Counts a request that was answered.
+    pub(crate) fn succeeded(&self, request: &Answered) {
+        let Answered { arrived, answered, rows, timings } = request;
+        self.rows.fetch_add(*rows as u64, Ordering::Relaxed);
+        self.queue.add(timings.queue + timings.batch);
+        self.compute_input.add(timings.compute_input);
+        self.compute_infer.add(timings.compute_infer);
+        self.compute_output.add(timings.compute_output);
+        self.success.add(answered.saturating_duration_since(*arrived));
+        let (start, since_1970) = self.start;
+        let ended = since_1970 + answered.saturating_duration_since(start);
+        let milliseconds = u64::try_from(ended.as_millis()).unwrap_or(u64::MAX);
+        self.last_inference.store(milliseconds, Ordering::Relaxed);
+    }
+
+    /// Counts a request that was not, and how long it took.
+    pub(crate) fn failed(&self, took: Duration) {
+        self.fail.add(took);
+    }
+
+    /// Counts an execution of this many rows that went well.
+    pub(crate) fn executed(&self, rows: usize, timings: &StageTimings) {
+        if let Some(batches) = rows.checked_sub(1).and_then(|index| self.small.get(index)) {
+            batches.count.fetch_add(1, Ordering::Relaxed);
+            batches.compute_input.add(timings.compute_input);
+            batches.compute_infer.add(timings.compute_infer);
+            batches.compute_output.add(timings.compute_output);
+            return;
+        }
+        let mut large = self.large.lock();
+        let batches = large.entry(rows).or_default();
+        batches.batch_size = rows as u64;
+        for (stage, time) in [
+            (&mut batches.compute_input, timings.compute_input),
+            (&mut batches.compute_infer, timings.compute_infer),
+            (&mut batches.compute_output, timings.compute_output),
+        ] {
+            stage.count += 1;
+            stage.total += time;
+        }
+    }
+
+    /// What has been counted so far.
+    pub(crate) fn read(&self, name: &Arc<str>, version: u64) -> ModelStatistics {
+        let small = self.small.iter().zip(1..).filter_map(|(batches, rows)| batches.read(rows));
+        let batches: Vec<BatchStatistics> = small.chain(self.large.lock().values().copied()).collect();
+        let success = self.success.read();
+        let of_success = |time: &Time| DurationStatistic { count: success.count, total: time.read() };
+        ModelStatistics {
+            name: Arc::clone(name),
+            version,
+            last_inference: Duration::from_millis(self.last_inference.load(Ordering::Relaxed)),
+            inference_count: self.rows.load(Ordering::Relaxed),
+            execution_count: batches.iter().map(|batch| batch.compute_infer.count).sum(),
+            inference: InferenceStatistics {
+                success,
+                fail: self.fail.read(),
+                queue: of_success(&self.queue),
+                compute_input: of_success(&self.compute_input),
+                compute_infer: of_success(&self.compute_infer),
+                compute_output: of_success(&self.compute_output),
+                ..InferenceStatistics::default()
+            },
+            responses: BTreeMap::new(),
+            batches,
+        }
+    }
+}
+
+/// A request that was answered, from its arrival on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answered {
+    pub(crate) arrived: Instant,
+    pub(crate) answered: Instant,
+    pub(crate) rows: usize,
+    pub(crate) timings: StageTimings,
+}
+
+/// A sum of durations, in nanoseconds: enough for five hundred years.
+#[derive(Debug, Default)]
+struct Time(AtomicU64);
+
+impl Time {
+    fn add(&self, time: Duration) {
+        self.0.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn read(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Sum {
+    count: AtomicU64,
+    total: Time,
+}
+
+impl Sum {
+    fn add(&self, time: Duration) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.total.add(time);
+    }
+
+    fn read(&self) -> DurationStatistic {
+        DurationStatistic { count: self.count.load(Ordering::Relaxed), total: self.total.read() }
+    }
+}
+
+/// Executions of one batch size.
+#[derive(Debug, Default)]
+struct Batches {
+    count: AtomicU64,
+    compute_input: Time,
+    compute_infer: Time,
+    compute_output: Time,
+}
+
+impl Batches {
+    /// `None` if there were none.
+    fn read(&self, batch_size: u64) -> Option<BatchStatistics> {
+        let count = self.count.load(Ordering::Relaxed);
+        let stage = |time: &Time| DurationStatistic { count, total: time.read() };
+        (count > 0).then(|| BatchStatistics {
+            batch_size,
+            compute_input: stage(&self.compute_input),
+            compute_infer: stage(&self.compute_infer),
+            compute_output: stage(&self.compute_output),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
