@@ -62,7 +62,7 @@ async fn over_rest() {
         ("GET /v2/models/nobody", &[], b"", 404, &["'nobody'"]),
         ("GET /v2/models/pair/versions/7/ready", &[], b"", 404, &["'pair'", "7"]),
         ("GET /v2/nothing", &[], b"", 404, &["/v2/nothing"]),
-        ("GET /", &[], b"", 404, &["/"]),
+        ("GET /nowhere", &[], b"", 404, &["/nowhere"]),
     ];
     let mut wrong = Vec::new();
     for (line, headers, body, status, says) in rows {
