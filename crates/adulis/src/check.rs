@@ -7,19 +7,39 @@ use std::io::{self, Write};
 use adulis_engine::{LoadError, check_supported};
 use adulis_repository::{ModelEntry, Problem, Scan, scan};
 
+use adulis_types::ModelRef;
+
 use crate::cli::{CheckArgs, EXIT_FAILURE, EXIT_OK};
 use crate::config::Loaded;
+use crate::{Adulis, BuildError};
 pub use report::{Finding, ModelReport, Report};
 
-/// Looks through the paths and writes a report of each model, problem and note. Gives the exit code.
+/// Looks through the paths, and has what was found loaded by the server that `server` puts together, where that is asked
+/// for. Writes a report of each model, problem and note. Gives the exit code.
 ///
 /// # Errors
-/// If `out` cannot be written to.
-pub fn check(args: &CheckArgs, out: &mut impl Write) -> io::Result<u8> {
+/// If the server's threads cannot be started, or `out` cannot be written to.
+pub fn check(
+    args: &CheckArgs,
+    server: impl FnOnce() -> Result<Adulis, BuildError>,
+    out: &mut impl Write,
+) -> io::Result<u8> {
     let found = scan(&args.paths);
     let mut report = Report::of(&found);
     for problem in refused(&found) {
         report.add(&problem);
+    }
+    if args.load {
+        match server() {
+            Ok(server) => {
+                for problem in not_loaded(&server, &found) {
+                    report.add(&problem);
+                }
+            }
+            // Paths without models: the scan has told them.
+            Err(BuildError::Models(_)) => {}
+            Err(BuildError::Threads(error)) => return Err(error),
+        }
     }
     if args.json {
         report.write_json(out)?;
@@ -27,6 +47,23 @@ pub fn check(args: &CheckArgs, out: &mut impl Write) -> io::Result<u8> {
         report.write(out)?;
     }
     Ok(if report.is_sound() { EXIT_OK } else { EXIT_FAILURE })
+}
+
+/// Loads all that was found, and gives what could not be. What the engine refuses is told already.
+fn not_loaded(server: &Adulis, found: &Scan) -> Vec<Problem> {
+    server.load();
+    let supported = found.models.iter().filter(|entry| check_supported(&entry.config).is_ok());
+    let versions = supported.flat_map(|entry| entry.versions.iter().map(move |version| (entry, version)));
+    let problems = versions.filter_map(|(entry, version)| {
+        let model = ModelRef { name: entry.name.as_str().into(), version: Some(version.version) };
+        let fault = server.service().model_metadata(&model).err()?;
+        let message = fault.client_message().into_owned();
+        let known = format!("model '{}' is not ready: ", entry.name);
+        let message = message.strip_prefix(&known).unwrap_or(&message).to_owned();
+        let (path, model) = (version.path.clone(), Some(entry.name.clone()));
+        Some(Problem { path, model, key: None, message, remedy: None })
+    });
+    problems.collect()
 }
 
 /// What models ask for that the engine cannot do.

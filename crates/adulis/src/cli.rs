@@ -47,7 +47,7 @@ pub struct Cli {
 pub enum Command {
     /// Serve models over REST and gRPC
     Serve(Box<ServeArgs>),
-    /// Check models and repositories without loading them, and tell every problem
+    /// Check models and repositories, and tell every problem
     Check(CheckArgs),
     /// Put load on a server and measure it
     Bench(Box<adulis_bench::BenchArgs>),
@@ -116,9 +116,31 @@ pub struct CheckArgs {
     /// Model files, model folders and repositories
     #[arg(value_name = "PATH", required = true)]
     pub paths: Vec<PathBuf>,
+    /// Load every model, too, with the engine that would serve it, as `adulis serve` would: that takes its time and memory
+    #[arg(long)]
+    pub load: bool,
+    /// Configuration file, for --load [default: adulis.toml, if it is there]
+    #[arg(long, value_name = "FILE", env = "ADULIS_CONFIG", hide_env_values = true)]
+    pub config: Option<PathBuf>,
+    /// Engines to try, in order, for models that name none [default: onnxruntime,tract]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', requires = "load")]
+    pub engine: Vec<String>,
     /// Write one JSON document, for programs
     #[arg(long)]
     pub json: bool,
+}
+
+impl CheckArgs {
+    /// The command line that would serve the same.
+    #[must_use]
+    pub fn serve(&self) -> ServeArgs {
+        ServeArgs {
+            paths: self.paths.clone(),
+            config: self.config.clone(),
+            engine: self.engine.clone(),
+            ..ServeArgs::default()
+        }
+    }
 }
 
 fn parse_setting(text: &str) -> Result<(String, String), String> {

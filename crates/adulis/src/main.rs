@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use adulis::cli::{Cli, Command, EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK, ServeArgs};
+use adulis::cli::{CheckArgs, Cli, Command, EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK, ServeArgs};
 use adulis::config::{Config, Loaded};
 use adulis::serve::ServeOptions;
 use adulis::{Adulis, BuildError, check, serve};
@@ -17,7 +17,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let code = match Cli::parse().command {
         Command::Serve(args) => run_serve(&args),
-        Command::Check(args) => check::check(&args, &mut std::io::stdout()).map_err(anyhow::Error::from),
+        Command::Check(args) => run_check(&args),
         Command::Bench(args) => run_bench(*args),
         Command::Probe(args) => run_probe(&args),
     };
@@ -76,6 +76,17 @@ fn builder(config: &Config) -> adulis::Builder {
         builder = builder.onnxruntime(config.onnxruntime());
     }
     builder
+}
+
+fn run_check(args: &CheckArgs) -> anyhow::Result<u8> {
+    let config = match args.load.then(|| args.serve().load()).transpose() {
+        Ok(loaded) => loaded.map(|loaded| loaded.config).unwrap_or_default(),
+        Err(errors) => {
+            complain(&errors.to_string());
+            return Ok(EXIT_CONFIGURATION);
+        }
+    };
+    Ok(check::check(args, || builder(&config).build(), &mut std::io::stdout())?)
 }
 
 fn run_bench(args: adulis_bench::BenchArgs) -> anyhow::Result<u8> {

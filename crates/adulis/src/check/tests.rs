@@ -2,15 +2,31 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::Settings;
 use crate::config::Config;
 
 fn args(paths: &[PathBuf]) -> CheckArgs {
-    CheckArgs { paths: paths.to_vec(), json: false }
+    CheckArgs {
+        paths: paths.to_vec(),
+        load: false,
+        config: None,
+        engine: Vec::new(),
+        json: false,
+    }
+}
+
+/// A server with the engine that needs no library.
+fn server(paths: &[PathBuf]) -> impl FnOnce() -> Result<Adulis, BuildError> {
+    let settings = Settings { backend_order: vec!["tract".into()], ..Settings::default() };
+    let builder = paths
+        .iter()
+        .fold(Adulis::builder().settings(settings), |builder, path| builder.models(path));
+    || builder.build()
 }
 
 fn run(args: &CheckArgs, root: &Path) -> (u8, String) {
     let mut out = Vec::new();
-    let code = check(args, &mut out).unwrap();
+    let code = check(args, server(&args.paths), &mut out).unwrap();
     (code, String::from_utf8(out).unwrap().replace(&format!("{}/", root.display()), ""))
 }
 
@@ -74,7 +90,7 @@ fn a_repository_without_a_model_is_mentioned() {
     let paths = vec![root.path().to_owned()];
 
     let mut out = Vec::new();
-    assert_eq!(check(&args(&paths), &mut out).unwrap(), EXIT_OK);
+    assert_eq!(check(&args(&paths), server(&paths), &mut out).unwrap(), EXIT_OK);
     let text = String::from_utf8(out).unwrap();
     assert!(text.starts_with(&noted), "{text}");
 
@@ -84,4 +100,28 @@ fn a_repository_without_a_model_is_mentioned() {
     check_config(&loaded, &mut out).unwrap();
     let text = String::from_utf8(out).unwrap();
     assert!(text.starts_with(&format!("OK\nnote    odd\n{noted}")), "{text}");
+}
+
+#[test]
+fn models_are_loaded_where_that_is_asked_for() {
+    let root = tempfile::tempdir().unwrap();
+    let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/models/digits/1/model.onnx");
+    for model in ["digits", "broken", "other"] {
+        fs::create_dir_all(root.path().join(model).join("1")).unwrap();
+        fs::copy(&digits, root.path().join(model).join("1/model.onnx")).unwrap();
+    }
+    fs::write(root.path().join("broken/1/model.onnx"), "no model").unwrap();
+    fs::write(root.path().join("other/model.toml"), "input = [{ name = 'picture', data_type = 'FP32' }]")
+        .unwrap();
+    let quick = args(&[root.path().to_owned()]);
+    let (code, text) = run(&quick, root.path());
+    assert_eq!((code, text.contains("3 models are sound")), (EXIT_OK, true), "{text}");
+
+    let (code, text) = run(&CheckArgs { load: true, ..quick }, root.path());
+    assert_eq!(code, EXIT_FAILURE);
+    assert!(text.contains("digits  1         ok\n"), "{text}");
+    assert!(text.contains("problem broken/1/model.onnx: failed to load: "), "{text}");
+    let wrong = "problem other/1/model.onnx: failed to load: input 'picture': the model has no such input; it has image\n";
+    assert!(text.contains(wrong), "{text}");
+    assert!(text.ends_with("1 model is sound, 2 not; 2 problems\n"), "{text}");
 }

@@ -47,6 +47,23 @@ fn without_arguments_there_is_help_and_the_code_for_usage() {
 }
 
 #[test]
+fn a_check_that_loads_takes_the_engines_of_the_server() {
+    let check = |arguments: &[&str]| {
+        let command = Cli::try_parse_from([&["adulis", "check"], arguments].concat())?.command;
+        match command {
+            Command::Check(args) => Ok::<_, clap::Error>(args),
+            other => panic!("{other:?}"),
+        }
+    };
+    let args = check(&["a", "--load", "--engine", "tract", "--config", "x.toml"]).unwrap();
+    let serve = args.serve();
+    assert_eq!((serve.engine, serve.config), (vec!["tract".to_owned()], Some("x.toml".into())));
+    // A variable of the environment may be set for another command.
+    assert!(!check(&["a", "--config", "x.toml"]).unwrap().load);
+    assert!(check(&["a", "--engine", "tract"]).is_err());
+}
+
+#[test]
 fn flags_are_settings() {
     let config = load(&[
         "a",
