@@ -1,6 +1,5 @@
 //! `cargo xtask image`: the server's container image, from a binary that Cargo built outside of it.
 
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -33,9 +32,6 @@ pub(crate) fn run(args: &ImageArgs) -> Result<ExitCode> {
     let binary = build(args.debug)?;
     let stage = workspace::root().join(STAGE);
     lay_out(&binary, &library, &stage)?;
-    if !args.debug {
-        strip(&stage.join("adulis"));
-    }
     if !args.stage_only {
         let mut docker = Command::new("docker");
         // BuildKit, because it leaves out the stages that the chosen binary doesn't need.
@@ -69,23 +65,6 @@ fn lay_out(binary: &Path, library: &Path, stage: &Path) -> Result<()> {
         copy(&installed.join(name), &libraries.join(name))?;
     }
     Ok(())
-}
-
-/// Takes the debug information out of the binary, which is three quarters of it; function names stay, for profiles. With the
-/// tool that comes with the Rust toolchain; where it doesn't, the image is larger, and that is said.
-fn strip(binary: &Path) {
-    let mut rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-    let stripped = process::capture(rustc.args(["--print", "target-libdir"])).and_then(|libraries| {
-        // lib/rustlib/TARGET/lib, beside which the tools are; they need the compiler's own libraries in lib.
-        let libraries = Path::new(libraries.trim());
-        let tools = libraries.parent().context("no folder of tools")?;
-        let own = tools.ancestors().nth(2).context("no folder of libraries")?;
-        let mut objcopy = Command::new(tools.join("bin/rust-objcopy"));
-        process::run(objcopy.arg("--strip-debug").arg(binary).env("LD_LIBRARY_PATH", own))
-    });
-    if let Err(error) = stripped {
-        eprintln!("the binary keeps its debug information, and is larger for it: {error:#}");
-    }
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
