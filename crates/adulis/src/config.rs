@@ -89,9 +89,8 @@ pub struct EngineConfig {
     pub execution_threads: usize,
     /// Models loaded at a time; 0: one per core.
     pub load_threads: usize,
-    /// Runs known to be shorter than this are done on the I/O thread while nobody else asks for the model; zero: none;
-    /// `None`: the time of a hand-over to another thread, measured at start.
-    pub inline_threshold: Option<Duration>,
+    /// Runs known to be shorter than this are done on the I/O thread while nobody else asks for the model; zero: none.
+    pub inline_threshold: Duration,
     /// Batch limit in rows for models that can batch and do not say.
     pub default_max_batch_size: usize,
     /// Rows that may wait per model; 0: no bound.

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 
 fn engine(inline_threshold: Duration) -> Arc<Engine> {
-    let settings = Settings { inline_threshold: Some(inline_threshold), ..Settings::default() };
+    let settings = Settings { inline_threshold, ..Settings::default() };
     let engine = Engine::new(settings, vec![Arc::new(BuiltIn)], &MetricRegistry::default()).unwrap();
     let config = ModelConfig { backend: Some("identity".to_owned()), ..ModelConfig::derived("identity") };
     let versions = vec![ModelVersion { version: 1, path: "none".into() }];

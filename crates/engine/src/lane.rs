@@ -9,7 +9,7 @@ use adulis_batcher::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::handover::InlineLimits;
+use crate::inline::InlineLimits;
 use crate::instance::Slot;
 use crate::job::{Job, Reply};
 

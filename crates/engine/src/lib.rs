@@ -32,7 +32,7 @@ mod effective;
 mod engine;
 mod error;
 mod executor;
-mod handover;
+mod inline;
 mod instance;
 mod job;
 mod lane;

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use crate::Settings;
 use crate::control::{ControlMode, StartModels};
 use crate::executor::Executor;
-use crate::handover::InlineLimits;
+use crate::inline::InlineLimits;
 use crate::loaders::{Loaders, NotTaken};
 use crate::overrides::OverrideSpace;
 use crate::poll::PollThread;

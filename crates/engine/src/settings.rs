@@ -17,8 +17,8 @@ pub struct Settings {
     /// Models loaded at a time; 0 takes one per core.
     pub load_threads: usize,
     /// A request that nobody else competes with, and whose run is known to take less than this, runs on the I/O thread,
-    /// without a hand-over; zero never does. `None` takes the time of a hand-over, measured at start.
-    pub inline_threshold: Option<Duration>,
+    /// without a hand-over; zero never does.
+    pub inline_threshold: Duration,
     /// Batch limit in rows for a model that can batch and whose configuration does not say.
     pub default_max_batch_size: usize,
     /// Rows that may wait per model before requests are refused; 0 sets no bound.
@@ -42,7 +42,7 @@ impl Default for Settings {
             control: ControlMode::default(),
             execution_threads: 0,
             load_threads: 0,
-            inline_threshold: None,
+            inline_threshold: Duration::from_micros(40),
             default_max_batch_size: 64,
             max_queued_rows: 16_384,
             unload_timeout: Duration::from_secs(60),

@@ -101,11 +101,7 @@ impl Interrupt for Sleeper {
 
 fn start() -> (Arc<Engine>, Sleeper) {
     let sleeper = Sleeper::default();
-    let settings = Settings {
-        inline_threshold: Some(Duration::ZERO),
-        execution_threads: 1,
-        ..Settings::default()
-    };
+    let settings = Settings { inline_threshold: Duration::ZERO, execution_threads: 1, ..Settings::default() };
     let engine = Engine::new(settings, vec![Arc::new(sleeper.clone())], &MetricRegistry::default()).unwrap();
     let config = ModelConfig { backend: Some("sleeper".to_owned()), ..ModelConfig::derived("m") };
     let versions = vec![ModelVersion { version: 1, path: "none".into() }];

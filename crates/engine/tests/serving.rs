@@ -39,11 +39,7 @@ impl Server {
 
 /// No run on the caller's thread, so that everything goes through the queue.
 fn queued() -> Settings {
-    Settings {
-        inline_threshold: Some(Duration::ZERO),
-        execution_threads: 2,
-        ..Settings::default()
-    }
+    Settings { inline_threshold: Duration::ZERO, execution_threads: 2, ..Settings::default() }
 }
 
 fn entry(name: &str, parameters: &[(&str, &str)]) -> ModelEntry {
@@ -358,7 +354,7 @@ async fn dropping_the_engine_lets_the_running_batch_finish() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_run_shorter_than_a_hand_over_is_done_at_once_unless_others_ask_or_a_delay_is_configured() {
-    let settings = Settings { inline_threshold: Some(Duration::from_millis(100)), ..Settings::default() };
+    let settings = Settings { inline_threshold: Duration::from_millis(100), ..Settings::default() };
     let delay = [("execute_delay_microseconds", "5000")];
     let mut patient = entry("patient", &delay);
     patient.config.scheduling = Scheduling::Dynamic(DynamicBatching {
@@ -386,7 +382,7 @@ async fn a_run_shorter_than_a_hand_over_is_done_at_once_unless_others_ask_or_a_d
 
 #[tokio::test]
 async fn short_runs_share_batches_while_requests_come_faster_than_a_hand_over() {
-    let settings = Settings { inline_threshold: Some(Duration::from_millis(200)), ..Settings::default() };
+    let settings = Settings { inline_threshold: Duration::from_millis(200), ..Settings::default() };
     let server = Server::start(settings, &[entry("m", &[("execute_delay_microseconds", "1000")])]);
     for _ in 0..60 {
         server.engine.infer(request("m", 1, 1)).await.unwrap();

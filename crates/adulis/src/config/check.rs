@@ -9,7 +9,7 @@ use adulis_telemetry::LogFormat;
 use toml::Value;
 
 use super::raw::{RawConfig, RawEngine, RawLog, RawOnnxRuntime, RawProvider, RawServer};
-use super::units::{AUTO, OFF, format_bytes, parse_address, parse_bytes, parse_duration};
+use super::units::{OFF, format_bytes, parse_address, parse_bytes, parse_duration};
 use super::{Config, EngineConfig, LogConfig, OnnxRuntimeConfig, ServerConfig};
 
 const MAX_THREADS: i64 = 4096;
@@ -124,11 +124,13 @@ impl Check<'_> {
             load_threads: self
                 .whole("engine.load_threads", raw.load_threads, 0..=MAX_THREADS)
                 .unwrap_or(default.load_threads),
-            inline_threshold: self.duration(
-                "engine.inline_threshold",
-                raw.inline_threshold.as_deref().filter(|text| *text != AUTO),
-                &(Duration::ZERO..=Duration::from_millis(10)),
-            ),
+            inline_threshold: self
+                .duration(
+                    "engine.inline_threshold",
+                    raw.inline_threshold.as_deref(),
+                    &(Duration::ZERO..=Duration::from_millis(10)),
+                )
+                .unwrap_or(default.inline_threshold),
             default_max_batch_size: self
                 .whole("engine.default_max_batch_size", raw.default_max_batch_size, 1..=1 << 20)
                 .unwrap_or(default.default_max_batch_size),

@@ -5,7 +5,7 @@ use toml::{Table, Value};
 use super::control;
 use super::keys::KEYS;
 use super::raw::{RawConfig, RawEngine, RawLog, RawOnnxRuntime, RawServer};
-use super::units::{AUTO, OFF, format_address, format_bytes, format_duration};
+use super::units::{OFF, format_address, format_bytes, format_duration};
 use super::{Config, EngineConfig, ServerConfig};
 
 /// What is shown in a secret's place.
@@ -80,7 +80,7 @@ fn engine(engine: &EngineConfig) -> RawEngine {
     RawEngine {
         execution_threads: Some(signed(engine.execution_threads)),
         load_threads: Some(signed(engine.load_threads)),
-        inline_threshold: Some(engine.inline_threshold.map_or_else(|| AUTO.to_owned(), format_duration)),
+        inline_threshold: Some(format_duration(engine.inline_threshold)),
         default_max_batch_size: Some(signed(engine.default_max_batch_size)),
         max_queued_rows: Some(signed(engine.max_queued_rows)),
         unload_timeout: Some(format_duration(engine.unload_timeout)),

@@ -5,9 +5,6 @@ use std::time::Duration;
 /// What switches a thing off.
 pub(super) const OFF: &str = "off";
 
-/// A value that the server finds by itself.
-pub(super) const AUTO: &str = "auto";
-
 const UNITS: [(&str, u64); 8] = [
     ("KiB", 1 << 10),
     ("MiB", 1 << 20),

@@ -22,7 +22,7 @@ fn model() -> Arc<dyn Model> {
 fn ordered_lane(instances: usize) -> Lane {
     let model = model();
     let slots = (0..instances).map(|index| Slot::new(index, &*model).unwrap()).collect();
-    let inline = InlineLimits::new(Some(Duration::ZERO));
+    let inline = InlineLimits::new(Duration::ZERO);
     Lane::new(
         Rules { policy: BatchPolicy::default(), preserve_ordering: true, inline },
         slots,

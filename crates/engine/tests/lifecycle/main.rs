@@ -72,7 +72,7 @@ struct Server {
 fn explicit() -> Settings {
     Settings {
         control: ControlMode::Explicit(StartModels::Named(Vec::new())),
-        inline_threshold: Some(Duration::ZERO),
+        inline_threshold: Duration::ZERO,
         execution_threads: 2,
         load_threads: 2,
         backend_order: vec!["counting".to_owned()],

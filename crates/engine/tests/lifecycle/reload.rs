@@ -140,7 +140,7 @@ async fn no_request_is_lost_over_many_reloads() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_request_is_lost_over_many_reloads_where_requests_run_on_the_callers_thread() {
-    let settings = Settings { inline_threshold: Some(Duration::from_secs(1)), ..explicit() };
+    let settings = Settings { inline_threshold: Duration::from_secs(1), ..explicit() };
     reload_under_traffic(settings, "").await;
 }
 
