@@ -23,6 +23,7 @@ pub use adulis_backend as backend;
 pub use adulis_engine::{ControlMode, Engine, Settings, StartModels};
 pub use adulis_grpc::GrpcOptions;
 pub use adulis_http::{HttpOptions, Listener, ListenerOptions};
+pub use adulis_repository::Repositories;
 pub use adulis_tensor as tensor;
 pub use adulis_types as types;
 pub use app::{Adulis, BuildError, Builder};

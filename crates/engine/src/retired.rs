@@ -45,7 +45,7 @@ impl Lifecycle {
     /// Lets models finish that have been taken out of the table, and drops them then. Without a limit their queues are
     /// worked off, however long that takes; past it, what waits is refused, and what runs is let finish.
     ///
-    /// The receivers are told, or dropped, when the models are gone or the limit is over.
+    /// The receivers are told, or dropped, when the models are gone or the limit is over. For loader threads.
     pub(crate) fn retire(
         self: &Arc<Self>,
         models: Vec<Arc<ServingModel>>,
@@ -64,12 +64,13 @@ impl Lifecycle {
         }
         self.retired.changed.notify_all();
         if !state.is_watched {
+            state.is_watched = true;
             let lifecycle = Arc::clone(self);
             let thread = thread::Builder::new().name("adulis-unload".to_owned());
-            match thread.spawn(move || lifecycle.watch_retired()) {
-                Ok(_) => state.is_watched = true,
-                // They stay, and finish what they have; the next that is retired tries again.
-                Err(error) => tracing::error!(%error, "no thread to unload models with"),
+            if let Err(error) = thread.spawn(move || lifecycle.watch_retired()) {
+                tracing::error!(%error, "no thread to unload models with: the loader waits for them");
+                drop(state);
+                self.watch_retired();
             }
         }
         receivers
