@@ -1,17 +1,21 @@
-//! Rust code from the `.proto` files, without protoc. The result is checked in, so that building needs no generator.
+//! Rust code from the schemas in `proto/`, without protoc and flatc. The result is checked in, so that building needs no generator.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+// This file is also a module of a test, elsewhere.
+#[path = "codegen/flatbuffers.rs"]
+mod flatbuffers;
+
 /// What is generated: a file under `proto/` and the file under the crate's `src/generated/` that comes of it.
-const GENERATED: [(&str, &str); 1] = [("grpc_service.proto", "inference.rs")];
+const GENERATED: [(&str, &str); 2] = [("grpc_service.proto", "inference.rs"), ("infer.fbs", "infer.rs")];
 
 /// Writes `crates/protocol/src/generated/`; with `check`, only compares it with what would be written.
 ///
 /// # Errors
-/// A `.proto` file that does not compile, a file that cannot be read or written, and with `check` a file that is out
+/// A schema that does not compile, a file that cannot be read or written, and with `check` a file that is out
 /// of date, named together with the command that renews it.
 pub(crate) fn codegen(check: bool) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -19,20 +23,29 @@ pub(crate) fn codegen(check: bool) -> Result<()> {
         .find(|folder| folder.join("proto/grpc_service.proto").is_file())
         .context("no proto/grpc_service.proto above this crate")?;
     let target = root.join("crates/protocol/src/generated");
-    for (proto, file) in GENERATED {
-        let made = generate(&root.join("proto"), proto, file)?;
+    for (schema, file) in GENERATED {
+        let made = generate(&root.join("proto"), schema, file)?;
         let path = target.join(file);
         if !check {
             fs::write(&path, made).with_context(|| format!("cannot write {}", path.display()))?;
         } else if fs::read_to_string(&path).unwrap_or_default() != made {
-            bail!("{} is not what proto/{proto} generates: run `cargo xtask codegen`", path.display());
+            bail!("{} is not what proto/{schema} generates: run `cargo xtask codegen`", path.display());
         }
     }
     Ok(())
 }
 
-/// The Rust code of one `.proto` file, as the crate keeps it.
-fn generate(folder: &Path, proto: &str, file: &str) -> Result<String> {
+/// The Rust code of one schema, as the crate keeps it.
+fn generate(folder: &Path, schema: &str, file: &str) -> Result<String> {
+    if !schema.ends_with(".fbs") {
+        return generate_messages(folder, schema, file);
+    }
+    let path = folder.join(schema);
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    flatbuffers::generate(schema, &text)
+}
+
+fn generate_messages(folder: &Path, proto: &str, file: &str) -> Result<String> {
     let descriptors =
         protox::compile([proto], [folder]).with_context(|| format!("cannot compile {proto}"))?;
     let scratch = Scratch::new()?;

@@ -14,7 +14,7 @@ pub(crate) enum HttpError {
     #[error("method {method} is not allowed here")]
     Method { method: http::Method },
     #[error(
-        "content type '{given}' is not supported: send application/json, application/octet-stream or application/x-protobuf"
+        "content type '{given}' is not supported: send application/json, application/octet-stream, application/x-protobuf or application/x-flatbuffers"
     )]
     ContentType { given: String },
     #[error("content type '{given}' is not supported here: send application/json")]

@@ -1,7 +1,7 @@
 //! The forms that the bodies of inferences come and go in, by their media types.
 
 use adulis_protocol::rest::{self, OutputFormat};
-use adulis_protocol::{DecodeError, EncodeError, grpc};
+use adulis_protocol::{DecodeError, EncodeError, flatbuffers, grpc};
 use adulis_types::{InferRequest, InferResponse, ModelRef};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
@@ -12,6 +12,7 @@ use crate::exchange::{Answer, HEADER_LENGTH, length_header};
 
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
+const FLATBUFFERS: HeaderValue = HeaderValue::from_static("application/x-flatbuffers");
 
 /// How an inference is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,17 +21,21 @@ enum Form {
     Json,
     /// A message of Protocol Buffers, as over gRPC.
     Protobuf,
+    /// A buffer of `proto/infer.fbs`.
+    FlatBuffers,
 }
 
 impl Form {
     fn of_media_type(essence: &str) -> Option<Self> {
         /// As lenient as Triton, which does not look: clients without a content type, and curl's own
         /// `application/x-www-form-urlencoded`, are served.
-        const FORMS: [(&str, Form); 6] = [
+        const FORMS: [(&str, Form); 8] = [
             ("application/json", Form::Json),
             ("application/octet-stream", Form::Json),
             ("application/x-protobuf", Form::Protobuf),
             ("application/protobuf", Form::Protobuf),
+            ("application/x-flatbuffers", Form::FlatBuffers),
+            ("application/flatbuffers", Form::FlatBuffers),
             ("text/plain", Form::Json),
             ("application/x-www-form-urlencoded", Form::Json),
         ];
@@ -73,7 +78,8 @@ impl Forms {
     pub(crate) fn header_length(self, headers: &HeaderMap) -> Result<Option<usize>, HttpError> {
         match self.body {
             Form::Json => length_header(headers, &HEADER_LENGTH),
-            Form::Protobuf => Ok(None),
+            // They begin where the body does.
+            Form::Protobuf | Form::FlatBuffers => Ok(None),
         }
     }
 
@@ -93,10 +99,12 @@ impl Forms {
                 (decoded.request, decoded.format)
             }
             Form::Protobuf => (grpc::decode_body(model, body)?, OutputFormat::default()),
+            Form::FlatBuffers => (flatbuffers::decode_infer(model, &body)?, OutputFormat::default()),
         };
         let answer = match self.answer {
             Form::Json => AnswerForm::Json(format),
             Form::Protobuf => AnswerForm::Protobuf,
+            Form::FlatBuffers => AnswerForm::FlatBuffers,
         };
         Ok((request, answer))
     }
@@ -108,6 +116,8 @@ pub(crate) enum AnswerForm {
     Json(OutputFormat),
     /// A message of Protocol Buffers.
     Protobuf,
+    /// A buffer of `proto/infer.fbs`.
+    FlatBuffers,
 }
 
 impl AnswerForm {
@@ -116,18 +126,16 @@ impl AnswerForm {
     /// # Errors
     /// [`EncodeError`] where an output has no such form.
     pub(crate) fn encode(&self, response: InferResponse) -> Result<Answer, EncodeError> {
-        match self {
+        let (content_type, chunks) = match self {
             AnswerForm::Json(format) => {
                 let body = rest::encode_infer(response, format)?;
                 let content_type = if body.header_length.is_some() { OCTETS } else { JSON };
-                Ok(Answer { content_type, header_length: body.header_length, chunks: body.chunks })
+                return Ok(Answer { content_type, header_length: body.header_length, chunks: body.chunks });
             }
-            AnswerForm::Protobuf => Ok(Answer {
-                content_type: PROTOBUF,
-                header_length: None,
-                chunks: grpc::encode_body(response),
-            }),
-        }
+            AnswerForm::Protobuf => (PROTOBUF, grpc::encode_body(response)),
+            AnswerForm::FlatBuffers => (FLATBUFFERS, flatbuffers::encode_infer(response)?),
+        };
+        Ok(Answer { content_type, header_length: None, chunks })
     }
 }
 
@@ -167,7 +175,9 @@ fn wished(accept: &str, own: Form) -> Form {
         let form = match essence(item) {
             "*/*" | "application/*" => own,
             // Says nothing about which of the forms, and must not turn one into another.
-            name if !name.contains("json") && !name.contains("protobuf") => return None,
+            name if !["json", "protobuf", "flatbuffers"].iter().any(|form| name.contains(form)) => {
+                return None;
+            }
             name => Form::of_media_type(name)?,
         };
         let weight = item.split(';').skip(1).find_map(|parameter| parameter.trim().strip_prefix("q="));
@@ -202,6 +212,7 @@ mod tests {
             ("", Form::Json),
             ("application/x-protobuf", Form::Protobuf),
             ("application/protobuf; proto=inference.ModelInferRequest", Form::Protobuf),
+            ("application/x-flatbuffers", Form::FlatBuffers),
         ] {
             assert_eq!(forms(content_type, None), Some((form, form)), "{content_type}");
         }
@@ -226,7 +237,7 @@ mod tests {
             let found = forms("application/protobuf", Some(accept));
             assert_eq!(found, Some((Form::Protobuf, form)), "{accept}");
         }
-        let found = forms("application/json", Some("application/x-protobuf"));
-        assert_eq!(found, Some((Form::Json, Form::Protobuf)));
+        let found = forms("application/json", Some("application/x-flatbuffers"));
+        assert_eq!(found, Some((Form::Json, Form::FlatBuffers)));
     }
 }

@@ -7,10 +7,15 @@ mod support;
 use adulis_http::{HttpOptions, ListenerOptions};
 use adulis_protocol::grpc::model_infer_request::InferInputTensor;
 use adulis_protocol::grpc::{ModelInferRequest, ModelInferResponse};
+use adulis_protocol::{flatbuffers, model_ref};
+use adulis_tensor::{DataType, Shape, Tensor};
+use adulis_types::{InferRequest, InputTensor};
+use bytes::Bytes;
 use prost::Message;
 use support::{Server, assert_error, binary_body, gunzip, gzip, json_body, tensor};
 
 const PROTOBUF: &str = "content-type: application/x-protobuf";
+const FLATBUFFERS: &str = "content-type: application/x-flatbuffers";
 
 fn protobuf_body(count: usize) -> Vec<u8> {
     let shape = vec![1, i64::try_from(count).unwrap()];
@@ -27,6 +32,19 @@ fn protobuf_body(count: usize) -> Vec<u8> {
         ..ModelInferRequest::default()
     };
     message.encode_to_vec()
+}
+
+fn flatbuffers_body(count: usize) -> Vec<u8> {
+    let mut request = InferRequest::new(model_ref("", None).unwrap());
+    let tensor = Tensor::new(DataType::Fp32, Shape::from([1, count]), tensor(count).into()).unwrap();
+    request.inputs.push(InputTensor { name: "INPUT0".into(), tensor });
+    flatbuffers::encode_request(&request).unwrap().concat()
+}
+
+fn check_flatbuffers(body: &[u8], count: usize) {
+    let response = flatbuffers::decode_response(&Bytes::copy_from_slice(body)).unwrap();
+    assert_eq!((&*response.model_name, response.model_version), ("echo", 1));
+    assert_eq!(response.outputs[0].tensor.data(), &tensor(count));
 }
 
 fn check_protobuf(body: &[u8], count: usize) {
@@ -52,6 +70,21 @@ async fn protobuf_in_and_out() {
 }
 
 #[tokio::test]
+async fn flatbuffers_in_and_out() {
+    let server = Server::default().await;
+    for content_type in [FLATBUFFERS, "Content-Type: application/flatbuffers"] {
+        for count in [16, 300_000] {
+            let response = server.infer("echo/versions/1", &[content_type], &flatbuffers_body(count)).await;
+            assert_eq!(response.status, 200, "{}", response.text());
+            assert_eq!(response.header("content-type"), Some("application/x-flatbuffers"));
+            check_flatbuffers(&response.body, count);
+        }
+    }
+    let last = server.service.last.lock().take().unwrap();
+    assert_eq!(last.inputs[0].tensor.data().as_ptr().addr() % 64, 0, "a large tensor arrives aligned");
+}
+
+#[tokio::test]
 async fn accept_chooses_the_form_of_the_answer() {
     let server = Server::default().await;
     let json = server.infer("echo", &[PROTOBUF, "accept: application/json"], &protobuf_body(4)).await;
@@ -62,6 +95,11 @@ async fn accept_chooses_the_form_of_the_answer() {
     let protobuf = server.infer("echo", &["accept: application/x-protobuf"], &json_body(4)).await;
     assert_eq!(protobuf.header("content-type"), Some("application/x-protobuf"));
     check_protobuf(&protobuf.body, 4);
+
+    let headers = [PROTOBUF, "accept: application/x-flatbuffers"];
+    let flatbuffers = server.infer("echo", &headers, &protobuf_body(4)).await;
+    assert_eq!(flatbuffers.header("content-type"), Some("application/x-flatbuffers"));
+    check_flatbuffers(&flatbuffers.body, 4);
 
     // What a client sends of itself changes nothing.
     let (body, header) = binary_body(4);
@@ -74,19 +112,23 @@ async fn accept_chooses_the_form_of_the_answer() {
 async fn every_form_is_limited_and_compressed_alike() {
     let options = HttpOptions { max_body_bytes: 100_000, ..HttpOptions::default() };
     let server = Server::start(options, ListenerOptions::default()).await;
-    for (content_type, body) in [(PROTOBUF, protobuf_body(20_000))] {
+    for (content_type, body) in [
+        (PROTOBUF, protobuf_body(20_000)),
+        (FLATBUFFERS, flatbuffers_body(20_000)),
+    ] {
         let headers = [content_type, "content-encoding: gzip", "accept-encoding: gzip"];
         let response = server.infer("echo", &headers, &gzip(&body)).await;
         assert_eq!(response.status, 200, "{}", response.text());
         assert_eq!(response.header("content-encoding"), Some("gzip"));
         assert!(gunzip(&response.body).len() > 80_000);
     }
-    for (content_type, body) in [(PROTOBUF, protobuf_body(40_000))] {
+    for (content_type, body) in [
+        (PROTOBUF, protobuf_body(40_000)),
+        (FLATBUFFERS, flatbuffers_body(40_000)),
+    ] {
         assert_error(&server.infer("echo", &[content_type], &body).await, 413, "100000 bytes");
         let headers = [content_type, "content-encoding: gzip"];
         assert_error(&server.infer("echo", &headers, &gzip(&body)).await, 413, "decompressed");
-        let headers = [content_type, "x-request-timeout-ms: 20"];
-        assert_error(&server.infer("slow", &headers, &protobuf_body(1)).await, 504, "'slow'");
     }
 }
 
@@ -96,9 +138,13 @@ async fn errors_are_json_in_every_form() {
     for (content_type, body, part) in [
         (PROTOBUF, &b"{}"[..], "model 'echo': invalid message"),
         (PROTOBUF, &[0x0a, 0x01, b'x'], "the body names another model: 'x'"),
+        (FLATBUFFERS, b"{}", "model 'echo': invalid message: its file identifier"),
+        (FLATBUFFERS, b"", "model 'echo': invalid message: its file identifier"),
     ] {
         assert_error(&server.infer("echo", &[content_type], body).await, 400, part);
     }
+    let headers = [PROTOBUF, "x-request-timeout-ms: 20"];
+    assert_error(&server.infer("slow", &headers, &protobuf_body(1)).await, 504, "'slow'");
     assert_error(&server.infer("nobody", &[PROTOBUF], &protobuf_body(1)).await, 404, "nobody");
     let response = server.infer("fail-overloaded", &[PROTOBUF], &protobuf_body(1)).await;
     assert_error(&response, 503, "asked to fail");

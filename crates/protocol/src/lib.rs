@@ -1,6 +1,7 @@
 //! Open Inference Protocol v2: codecs between bytes and the values of `adulis-types`.
 //!
-//! [`rest`] speaks JSON and the binary tensor extension, [`grpc`] Protocol Buffers; [`status`] maps every kind of error
+//! [`rest`] speaks JSON and the binary tensor extension, [`grpc`] Protocol Buffers, [`flatbuffers`] what its name says;
+//! [`status`] maps every kind of error
 //! to its HTTP status and gRPC code. [`infer`] has a service answer what was decoded, with the tensors that are in shared
 //! memory fetched and delivered. There are no sockets, routes or engines here.
 //!
@@ -17,6 +18,7 @@ compile_error!("tensors travel little-endian, and this crate hands out native nu
 mod body;
 mod control;
 mod error;
+pub mod flatbuffers;
 mod generated;
 pub mod grpc;
 mod limits;

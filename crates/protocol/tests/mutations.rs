@@ -1,5 +1,6 @@
 //! A short, seeded look for panics: valid messages with bytes changed, cut out and put in. The fuzz targets look longer.
 
+use adulis_protocol::flatbuffers;
 use adulis_protocol::grpc::{self, ModelInferRequest};
 use adulis_protocol::rest;
 use adulis_types::ModelRef;
@@ -64,6 +65,36 @@ proptest! {
         if let Ok(message) = <ModelInferRequest as prost::Message>::decode(body) {
             let _ = grpc::decode_infer(message);
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    /// Nothing panics, no offset leads out of the buffer, and tensors lie in it.
+    #[test]
+    fn flatbuffers_messages(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in prop::option::weighted(0.1, any::<prop::sample::Index>()),
+        which in 0..2_usize,
+    ) {
+        let decoded = rest::decode_infer(ModelRef::latest("m"), Bytes::from_static(REST[which].as_bytes()), None).unwrap();
+        let mut body = flatbuffers::encode_request(&decoded.request).unwrap().concat();
+        for (index, byte) in changes {
+            let at = index.index(body.len());
+            body[at] = byte;
+        }
+        if let Some(cut) = cut {
+            body.truncate(cut.index(body.len()));
+        }
+        let body = Bytes::from(body);
+        if let Ok(request) = flatbuffers::decode_infer(ModelRef::latest("m"), &body) {
+            for input in &request.inputs {
+                let data = input.tensor.data();
+                prop_assert!(data.is_empty() || body.as_ptr_range().contains(&data.as_ptr()));
+            }
+        }
+        let _ = flatbuffers::decode_response(&body);
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use adulis_protocol::flatbuffers;
 use adulis_protocol::grpc::{self, ModelInferResponse};
 use adulis_protocol::model_ref;
 use adulis_protocol::rest::v1::{self, PredictFormat};
@@ -252,6 +253,24 @@ proptest! {
     fn responses_as_protobuf_bodies(response in response()) {
         let body = Bytes::from(grpc::encode_body(response.clone()).concat());
         let decoded = grpc::decode_response(ModelInferResponse::decode(body).unwrap()).unwrap();
+        prop_assert_eq!(format!("{decoded:?}"), format!("{response:?}"));
+    }
+
+    #[test]
+    fn requests_as_flatbuffers(request in request()) {
+        let body = Bytes::from(flatbuffers::encode_request(&request).unwrap().concat());
+        let decoded = flatbuffers::decode_infer(request.model.clone(), &body).unwrap();
+        prop_assert_eq!(of_request(&decoded), of_request(&request));
+        for input in decoded.inputs.iter().filter(|input| !input.tensor.data().is_empty()) {
+            let at = input.tensor.data().as_ptr().addr() - body.as_ptr().addr();
+            prop_assert_eq!(at % 64, 0);
+        }
+    }
+
+    #[test]
+    fn responses_as_flatbuffers(response in response()) {
+        let body = Bytes::from(flatbuffers::encode_infer(response.clone()).unwrap().concat());
+        let decoded = flatbuffers::decode_response(&body).unwrap();
         prop_assert_eq!(format!("{decoded:?}"), format!("{response:?}"));
     }
 

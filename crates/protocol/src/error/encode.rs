@@ -83,6 +83,16 @@ pub enum EncodeError {
         /// Its shape.
         shape: Shape,
     },
+    /// A buffer would be longer than its offsets can tell.
+    #[error(
+        "model '{model}': the message has {length} bytes, and FlatBuffers end at 2 GiB: use another form of the body"
+    )]
+    TooLong {
+        /// The model.
+        model: Name,
+        /// How long it would be.
+        length: usize,
+    },
 }
 
 const ASK_FOR_BINARY: &str = "ask the v2 protocol for binary data (output parameter 'binary_data')";
