@@ -204,6 +204,16 @@ impl Adulis {
         adulis_http::v1_router(Arc::clone(&self.service), self.http.clone())
     }
 
+    /// The routes that Amazon SageMaker asks a container.
+    pub fn sagemaker(&self, options: adulis_http::SageMakerOptions) -> adulis_http::Router {
+        adulis_http::sagemaker_router(Arc::clone(&self.service), self.http.clone(), options)
+    }
+
+    /// The routes that Google Vertex AI asks a container, with its way to the REST routes.
+    pub fn vertex_ai(&self, options: adulis_http::VertexOptions) -> adulis_http::Router {
+        adulis_http::vertex_router(self.rest(), Arc::clone(&self.service), self.http.clone(), options)
+    }
+
     /// The gRPC service as routes, to be served with HTTP/2, on a port of its own or together with others.
     pub fn grpc(&self) -> adulis_http::Router {
         adulis_grpc::routes(Arc::clone(&self.service), self.grpc.clone())

@@ -4,6 +4,7 @@
 mod check;
 mod compression;
 mod control;
+mod hosted;
 mod http2;
 mod keys;
 mod layers;
@@ -23,6 +24,7 @@ use adulis_repository::Repositories;
 use adulis_telemetry::{LogFormat, LogOptions};
 
 pub use compression::CompressionConfig;
+pub use hosted::{SageMakerConfig, VertexAiConfig};
 pub use http2::Http2Config;
 pub use layers::{ConfigErrors, ConfigFault, Layers, Loaded, Source};
 
@@ -41,6 +43,10 @@ pub struct Config {
     pub engine: EngineConfig,
     /// Logs.
     pub log: LogConfig,
+    /// What Amazon SageMaker asks.
+    pub sagemaker: SageMakerConfig,
+    /// What Google Vertex AI asks.
+    pub vertex_ai: VertexAiConfig,
 }
 
 /// Addresses and limits of connections and requests.
@@ -148,6 +154,8 @@ impl Default for Config {
             server: ServerConfig::default(),
             engine: EngineConfig::default(),
             log: LogConfig::default(),
+            sagemaker: SageMakerConfig::default(),
+            vertex_ai: VertexAiConfig::default(),
         }
     }
 }

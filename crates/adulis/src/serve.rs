@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use adulis_http::{Drained, Listener, ListenerOptions, Router};
+use adulis_http::{Drained, Listener, ListenerOptions, Router, SageMakerOptions, VertexOptions};
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -21,6 +21,10 @@ pub struct ServeOptions {
     pub grpc: Option<SocketAddr>,
     /// Where metrics are served.
     pub metrics: Option<SocketAddr>,
+    /// Where Amazon SageMaker is answered, and how.
+    pub sagemaker: Option<(SocketAddr, SageMakerOptions)>,
+    /// Where Google Vertex AI is answered, and how.
+    pub vertex_ai: Option<(SocketAddr, VertexOptions)>,
     /// Limits of every listener.
     pub listener: ListenerOptions,
     /// How long requests are still accepted after a signal, while readiness is red already.
@@ -35,6 +39,8 @@ impl ServeOptions {
             http: config.server.http,
             grpc: config.server.grpc,
             metrics: config.server.metrics,
+            sagemaker: config.sagemaker.serve(),
+            vertex_ai: config.vertex_ai.serve(),
             listener: config.listener(),
             lame_duck: config.server.lame_duck,
         }
@@ -103,6 +109,14 @@ fn routers(adulis: &Adulis, options: &ServeOptions) -> Vec<(&'static str, Socket
     if let Some(address) = options.grpc.filter(|_| !shared) {
         routers.push(("grpc", address, adulis.grpc().fallback(adulis_http::not_found)));
     }
+    if let Some((address, options)) = options.sagemaker.clone() {
+        let router = adulis.sagemaker(options).fallback(adulis_http::not_found);
+        routers.push(("sagemaker", address, router));
+    }
+    if let Some((address, options)) = options.vertex_ai.clone() {
+        let router = adulis.vertex_ai(options).fallback(adulis_http::not_found);
+        routers.push(("vertex_ai", address, router));
+    }
     if let Some(address) = options.metrics {
         routers.push(("metrics", address, adulis.metrics()));
     }
@@ -110,8 +124,11 @@ fn routers(adulis: &Adulis, options: &ServeOptions) -> Vec<(&'static str, Socket
 }
 
 fn bind(name: &'static str, address: SocketAddr, options: ListenerOptions) -> anyhow::Result<Listener> {
-    let listener = Listener::bind(address, options).with_context(|| {
-        format!("cannot listen on {address} for {name}: choose another address with --{name} ADDR:PORT, or \"off\"")
+    let listener = Listener::bind(address, options).with_context(|| match name {
+        "sagemaker" | "vertex_ai" => {
+            format!("cannot listen on {address} for {name}: choose another port with --set {name}.port=PORT")
+        }
+        _ => format!("cannot listen on {address} for {name}: choose another address with --{name} ADDR:PORT, or \"off\""),
     })?;
     for address in listener.local_addresses()? {
         tracing::info!(protocol = name, %address, "listening");

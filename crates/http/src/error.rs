@@ -41,6 +41,8 @@ pub(crate) enum HttpError {
     Deadline { model: adulis_types::Name, waited: Duration },
     #[error("model '{model}' is not ready")]
     ModelNotReady { model: adulis_types::Name },
+    #[error("which of {count} models is meant? set {setting}")]
+    WhichModel { count: usize, setting: &'static str },
     #[error("server is not {state}")]
     ServerNot { state: &'static str },
     #[error("compressing the response failed")]
@@ -83,6 +85,7 @@ impl ServiceError for HttpError {
             | HttpError::BodyLength { .. }
             | HttpError::Compressed { .. }
             | HttpError::Header { .. }
+            | HttpError::WhichModel { .. }
             | HttpError::Path => ErrorKind::InvalidArgument,
         }
     }

@@ -71,6 +71,11 @@ impl Forms {
         Ok(Self { body, answer: accept.map_or(body, |accept| wished(accept, body)) })
     }
 
+    /// Whether the body is JSON, with or without binary tensors behind it.
+    pub(crate) fn is_json(self) -> bool {
+        self.body == Form::Json
+    }
+
     /// Where the binary section of the body begins, if it has one.
     ///
     /// # Errors
@@ -169,6 +174,14 @@ fn essence(media_type: &str) -> &str {
     media_type.split(';').next().unwrap_or("").trim()
 }
 
+/// The value of a parameter of a media type.
+pub(crate) fn parameter_of<'a>(media_type: &'a str, name: &str) -> Option<&'a str> {
+    media_type.split(';').skip(1).find_map(|parameter| {
+        let (key, value) = parameter.split_once('=')?;
+        key.trim().eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}
+
 /// The form that `Accept` likes best, the first of equals; the request's own where it names none that there is.
 fn wished(accept: &str, own: Form) -> Form {
     let weighted = accept.split(',').filter_map(|item| {
@@ -180,8 +193,7 @@ fn wished(accept: &str, own: Form) -> Form {
             }
             name => Form::of_media_type(name)?,
         };
-        let weight = item.split(';').skip(1).find_map(|parameter| parameter.trim().strip_prefix("q="));
-        let weight: f32 = weight.map_or(Ok(1.0), |weight| weight.trim().parse()).ok()?;
+        let weight: f32 = parameter_of(item, "q").map_or(Ok(1.0), str::parse).ok()?;
         (weight > 0.0).then_some((form, weight))
     });
     // The first of equals: strictly greater replaces.

@@ -2,7 +2,8 @@
 //!
 //! [`router`] is the Open Inference Protocol's REST side as a plain [`axum::Router`] over any
 //! [`InferenceService`](adulis_types::InferenceService); it can be nested under a prefix of, or merged into, a larger
-//! application. [`v1_router`] is the V1 protocol of KServe and TensorFlow Serving likewise. [`Listener`] is the one accept loop of the server: REST, gRPC, metrics and the shared port all go
+//! application. [`v1_router`] is the V1 protocol of KServe and TensorFlow Serving
+//! likewise; [`sagemaker_router`] and [`vertex_router`] are what these platforms ask of a container. [`Listener`] is the one accept loop of the server: REST, gRPC, metrics and the shared port all go
 //! through it, so that limits, timeouts and draining are the same everywhere.
 //!
 //! Handlers are thin: they read the body, have `adulis-protocol` decode it, call the service, and write what the codec
@@ -22,6 +23,7 @@ mod coding;
 mod error;
 mod exchange;
 mod form;
+mod hosted;
 mod infer;
 mod listener;
 mod metrics;
@@ -29,14 +31,18 @@ mod models;
 mod options;
 mod repository;
 mod router;
+mod sagemaker;
 mod server;
 mod statistics;
 mod timeouts;
 mod v1;
+mod vertex;
 
 pub use axum::Router;
 pub use listener::{Drained, Listener, ListenerOptions, Protocols};
 pub use metrics::{RenderMetrics, metrics_router};
 pub use options::{HttpOptions, ResponseCompression};
 pub use router::{not_found, router};
+pub use sagemaker::{SageMakerOptions, sagemaker_router};
 pub use v1::v1_router;
+pub use vertex::{RoutePath, RoutePathError, VertexOptions, vertex_router};

@@ -26,7 +26,15 @@ pub(crate) async fn live(State(rest): State<Arc<Rest>>, request: Request) -> Res
 /// `GET /v2/health/ready`
 pub(crate) async fn ready(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
-    answer(call, async move { health(rest.services.inference.ready(), "ready", r#"{"ready":true}"#) }).await
+    answer(call, async move { is_ready(&rest) }).await
+}
+
+/// 200 where the server is ready.
+///
+/// # Errors
+/// [`HttpError::ServerNot`] where it is not.
+pub(crate) fn is_ready(rest: &Rest) -> Result<Response, Refusal> {
+    health(rest.services.inference.ready(), "ready", r#"{"ready":true}"#)
 }
 
 /// The KServe client parses the body as JSON; Triton's clients look at the status alone.

@@ -24,14 +24,18 @@ const GRPC_MESSAGE_BYTES: RangeInclusive<usize> = 1..=u32::MAX as usize;
 pub(super) fn check(raw: &RawConfig, faults: &mut Faults) -> Config {
     let default = Config::default();
     let mut check = Check { faults };
-    Config {
+    let config = Config {
         repositories: raw.repositories.clone().unwrap_or_default(),
         strict_readiness: raw.strict_readiness.unwrap_or(default.strict_readiness),
         control: check.control(raw),
         server: check.server(&raw.server, &default.server),
         engine: check.engine(&raw.engine, &default.engine),
         log: check.log(&raw.log, &default.log),
-    }
+        sagemaker: check.sagemaker(&raw.sagemaker, &default.sagemaker),
+        vertex_ai: check.vertex_ai(&raw.vertex_ai, &default.vertex_ai),
+    };
+    check.hosted_ports(&config);
+    config
 }
 
 /// Checks keys one by one, and collects what is wrong.

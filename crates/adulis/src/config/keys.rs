@@ -87,6 +87,23 @@ pub(super) const KEYS: &[Key] = &[
     key("log.format", "ADULIS_LOG_FORMAT", Kind::Text),
     key("log.filter", "ADULIS_LOG_FILTER", Kind::Text),
     key("log.access", "ADULIS_LOG_ACCESS", Kind::Flag),
+    key("sagemaker.enabled", "ADULIS_SAGEMAKER_ENABLED", Kind::Flag),
+    key("sagemaker.port", "ADULIS_SAGEMAKER_PORT", Kind::Number),
+    key("sagemaker.model", "ADULIS_SAGEMAKER_MODEL", Kind::Text),
+    key("vertex_ai.enabled", "ADULIS_VERTEX_AI_ENABLED", Kind::Flag),
+    key("vertex_ai.port", "ADULIS_VERTEX_AI_PORT", Kind::Number),
+    key("vertex_ai.health_route", "ADULIS_VERTEX_AI_HEALTH_ROUTE", Kind::Text),
+    key("vertex_ai.predict_route", "ADULIS_VERTEX_AI_PREDICT_ROUTE", Kind::Text),
+    key("vertex_ai.model", "ADULIS_VERTEX_AI_MODEL", Kind::Text),
+];
+
+/// Variables that the platforms set, and the variables of ours that they are weaker forms of.
+pub(super) const PLATFORM_VARIABLES: &[(&str, &str)] = &[
+    ("SAGEMAKER_BIND_TO_PORT", "ADULIS_SAGEMAKER_PORT"),
+    ("SAGEMAKER_TRITON_DEFAULT_MODEL_NAME", "ADULIS_SAGEMAKER_MODEL"),
+    ("AIP_HTTP_PORT", "ADULIS_VERTEX_AI_PORT"),
+    ("AIP_HEALTH_ROUTE", "ADULIS_VERTEX_AI_HEALTH_ROUTE"),
+    ("AIP_PREDICT_ROUTE", "ADULIS_VERTEX_AI_PREDICT_ROUTE"),
 ];
 
 /// Variables that are read elsewhere.

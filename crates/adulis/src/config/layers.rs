@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 use super::Config;
 use super::check::check;
-use super::keys::{KEYS, Key, Kind, OTHER_VARIABLES};
+use super::keys::{KEYS, Key, Kind, OTHER_VARIABLES, PLATFORM_VARIABLES};
 use super::raw::RawConfig;
 
 /// Longest configuration file.
@@ -160,30 +160,41 @@ impl Layers {
     /// Takes the variables that are keys; what is like one and is none is noted. Others may be there: Kubernetes makes
     /// some for a service that is named `adulis`.
     fn read_environment(&self, merge: &mut Merge) -> Vec<String> {
+        for (name, value) in &self.environment {
+            let ours = PLATFORM_VARIABLES.iter().find(|(platform, _)| name == platform);
+            if let Some(key) = ours.and_then(|(_, ours)| KEYS.iter().find(|key| key.variable == *ours)) {
+                read_variable(merge, key, name, value);
+            }
+        }
         let mut notes = Vec::new();
         for (name, value) in &self.environment {
-            let Some(name) = name.to_str().filter(|name| name.starts_with("ADULIS_")) else {
-                continue;
-            };
-            let Some(key) = KEYS.iter().find(|key| key.variable == name) else {
-                let known = KEYS.iter().map(|key| key.variable);
-                if !OTHER_VARIABLES.contains(&name)
-                    && let Some(hint) = near_miss(name, known).filter(|_| is_misspelt(name))
-                {
-                    notes.push(format!("environment {name}: is not known; {hint}"));
-                }
-                continue;
-            };
-            let source = Source::Variable(name.to_owned());
-            match value.to_str().map(|text| from_text(key, text)) {
-                Some(Ok(None)) => {}
-                Some(Ok(Some(value))) => merge.set(key.path, value, source),
-                Some(Err(message)) => merge.found.push(variable_fault(source, key, message)),
-                None => merge.found.push(variable_fault(source, key, "is not valid UTF-8")),
+            if let Some(key) = KEYS.iter().find(|key| name == key.variable) {
+                read_variable(merge, key, name, value);
+            } else {
+                notes.extend(name.to_str().and_then(hint));
             }
         }
         notes
     }
+}
+
+fn read_variable(merge: &mut Merge, key: &Key, name: &OsStr, value: &OsStr) {
+    let source = Source::Variable(name.to_string_lossy().into_owned());
+    match value.to_str().map(|text| from_text(key, text)) {
+        Some(Ok(None)) => {}
+        Some(Ok(Some(value))) => merge.set(key.path, value, source),
+        Some(Err(message)) => merge.found.push(variable_fault(source, key, message)),
+        None => merge.found.push(variable_fault(source, key, "is not valid UTF-8")),
+    }
+}
+
+/// What to say about a variable that is no key, if it is like one.
+fn hint(name: &str) -> Option<String> {
+    if !name.starts_with("ADULIS_") || OTHER_VARIABLES.contains(&name) || !is_misspelt(name) {
+        return None;
+    }
+    let hint = near_miss(name, KEYS.iter().map(|key| key.variable))?;
+    Some(format!("environment {name}: is not known; {hint}"))
 }
 
 fn variable_fault(source: Source, key: &Key, message: &str) -> ConfigFault {

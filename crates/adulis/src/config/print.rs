@@ -23,6 +23,8 @@ pub(super) fn to_toml(config: &Config) -> String {
             filter: Some(config.log.filter.clone()),
             access: Some(config.log.access),
         },
+        sagemaker: config.sagemaker.to_raw(),
+        vertex_ai: config.vertex_ai.to_raw(),
         ..RawConfig::default()
     };
     control::print(&config.control, &mut raw);

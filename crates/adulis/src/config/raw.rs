@@ -18,6 +18,8 @@ pub(super) struct RawConfig {
     pub(super) server: RawServer,
     pub(super) engine: RawEngine,
     pub(super) log: RawLog,
+    pub(super) sagemaker: RawSageMaker,
+    pub(super) vertex_ai: RawVertexAi,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -84,4 +86,22 @@ pub(super) struct RawLog {
     pub(super) format: Option<String>,
     pub(super) filter: Option<String>,
     pub(super) access: Option<bool>,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawSageMaker {
+    pub(super) enabled: Option<bool>,
+    pub(super) port: Option<i64>,
+    pub(super) model: Option<String>,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawVertexAi {
+    pub(super) enabled: Option<bool>,
+    pub(super) port: Option<i64>,
+    pub(super) health_route: Option<String>,
+    pub(super) predict_route: Option<String>,
+    pub(super) model: Option<String>,
 }

@@ -236,6 +236,60 @@ fn addresses_that_cannot_be_together() {
 }
 
 #[test]
+fn platforms_are_off_and_say_where_they_ask() {
+    let variables = [
+        ("AIP_HTTP_PORT", "9"),
+        ("AIP_PREDICT_ROUTE", "/v1/endpoints/7:predict"),
+        ("AIP_MODE", "x"),
+    ];
+    let config = load("", &variables).config;
+    assert_eq!((config.sagemaker.serve(), config.vertex_ai.serve()), (None, None));
+    assert_eq!(config.vertex_ai.port, 9);
+    let file = "[vertex_ai]\nenabled = true\nmodel = 'm'\n[sagemaker]\nenabled = true\nport = 7\n";
+    let (address, options) = load(file, &variables).config.vertex_ai.serve().unwrap();
+    assert_eq!(address.to_string(), "0.0.0.0:9");
+    assert_eq!(options.predict_route.to_string(), "/v1/endpoints/7:predict");
+    assert_eq!(options.health_route.to_string(), "/health");
+    assert_eq!(options.model.as_deref(), Some("m"));
+    // Ours are the stronger ones, whatever their order.
+    let ours = [
+        ("ADULIS_VERTEX_AI_PORT", "5"),
+        variables[0],
+        ("SAGEMAKER_BIND_TO_PORT", "6"),
+    ];
+    let config = load("[sagemaker]\nport = 7\n", &ours).config;
+    assert_eq!((config.vertex_ai.port, config.sagemaker.port), (5, 6));
+}
+
+#[test]
+fn platforms_have_ports_and_paths_of_their_own() {
+    for (file, message) in [
+        (
+            "[sagemaker]\nenabled = true\nport = 8000",
+            "adulis.toml: line 3: sagemaker.port: 8000 is the port of server.http too; give each a port of its own",
+        ),
+        (
+            "[sagemaker]\nenabled = true\n[vertex_ai]\nenabled = true\nport = 8080",
+            "adulis.toml: line 5: vertex_ai.port: 8080 is the port of sagemaker.port too; give each a port of its own",
+        ),
+        (
+            "[sagemaker]\nport = 65536",
+            "adulis.toml: line 2: sagemaker.port: expected 0 to 65535, got 65536",
+        ),
+        (
+            "[vertex_ai]\nhealth_route = '/{x}'",
+            "adulis.toml: line 2: vertex_ai.health_route: expected a path such as /predict: printable ASCII from its \
+             slash on, without braces, '?', '#' and '*', got \"/{x}\"",
+        ),
+    ] {
+        assert_eq!(told(file, &[]), message);
+    }
+    let told = told("", &[("AIP_HTTP_PORT", "many")]);
+    assert_eq!(told, "environment AIP_HTTP_PORT: vertex_ai.port: expected a whole number");
+    load("[sagemaker]\nport = 8000", &[]);
+}
+
+#[test]
 fn files_that_cannot_be_read() {
     let (folder, mut layers) = layers("[server]\nhttp = ", &[]);
     assert!(layers.load().unwrap_err().to_string().contains("line 2: "));

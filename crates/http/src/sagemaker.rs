@@ -1,0 +1,86 @@
+//! Amazon SageMaker's contract for containers.
+
+use std::sync::Arc;
+
+use adulis_types::{Name, RequestId, Services};
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::HeaderName;
+
+use crate::HttpOptions;
+use crate::boundary::{Call, answer};
+use crate::error::{HttpError, Refusal};
+use crate::exchange::Exchange;
+use crate::hosted::Platform;
+use crate::router::{Rest, method_not_allowed};
+use crate::server;
+
+/// Names the model that is meant.
+const TARGET_MODEL: HeaderName = HeaderName::from_static("x-amzn-sagemaker-target-model");
+
+const SAGEMAKER: Platform = Platform {
+    binary: "application/vnd.sagemaker-triton.binary+json",
+    setting: "sagemaker.model",
+};
+
+/// What SageMaker's routes are told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SageMakerOptions {
+    /// The model that is asked where a request names none; `None`: the only one that there is.
+    pub model: Option<Name>,
+}
+
+struct Hosted {
+    rest: Rest,
+    options: SageMakerOptions,
+}
+
+/// The routes that Amazon SageMaker asks a container: `GET /ping`, which answers 200 once the server is ready, and `POST
+/// /invocations`, an inference in any form that `/v2` takes, or in the V1 protocol's row format.
+///
+/// Binary tensors come and go as `application/vnd.sagemaker-triton.binary+json;json-header-size=N`, as Triton has it. It
+/// sets no fallback.
+pub fn sagemaker_router(
+    services: impl Into<Services>,
+    http: HttpOptions,
+    options: SageMakerOptions,
+) -> Router {
+    let hosted = Hosted { rest: Rest::new(services, http), options };
+    Router::new()
+        .route("/ping", get(ping))
+        .route("/invocations", post(invocations))
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(Arc::new(hosted))
+}
+
+/// `GET /ping`
+async fn ping(State(hosted): State<Arc<Hosted>>, request: Request) -> Response {
+    let call = Call::begin(&request);
+    answer(call, async move { server::is_ready(&hosted.rest) }).await
+}
+
+/// `POST /invocations`
+async fn invocations(State(hosted): State<Arc<Hosted>>, request: Request) -> Response {
+    let call = Call::begin(&request);
+    let id = call.id().clone();
+    answer(call, Box::pin(run(&hosted, request, id))).await
+}
+
+async fn run(hosted: &Hosted, request: Request, id: RequestId) -> Result<Response, Refusal> {
+    let (parts, body) = request.into_parts();
+    let target = match parts.headers.get(TARGET_MODEL) {
+        None => None,
+        Some(value) => {
+            Some(Name::from(std::str::from_utf8(value.as_bytes()).map_err(|_| HttpError::Header {
+                name: "x-amzn-sagemaker-target-model",
+                given: String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                expected: "the name of a model",
+            })?))
+        }
+    };
+    let model = SAGEMAKER.model(&hosted.rest, target, hosted.options.model.as_ref())?;
+    let exchange = Exchange::begin(&hosted.rest, &parts.headers, id)?;
+    SAGEMAKER.infer(exchange, model, (&parts.headers, body)).await
+}
