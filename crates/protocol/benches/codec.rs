@@ -2,14 +2,18 @@
 
 use std::hint::black_box;
 
+use adulis_protocol::grpc::{self, InferTensorContents, ModelInferRequest};
+use adulis_protocol::rest::v1::{self, PredictFormat};
 use adulis_protocol::rest::{self, OutputFormat};
-use adulis_protocol::{grpc, model_ref};
-use adulis_tensor::{DataType, Shape, Tensor};
+use adulis_protocol::{flatbuffers, model_ref};
+use adulis_tensor::{DataType, Shape, ShapePattern, Tensor};
 use adulis_types::{
-    InferRequest, InferResponse, InputTensor, ModelRef, OutputTensor, Parameters, StageTimings,
+    InferRequest, InferResponse, InputTensor, ModelMetadata, ModelRef, OutputTensor, Parameters,
+    StageTimings, TensorMetadata,
 };
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use prost::Message;
 
 /// Values of an image of 3 × 224 × 224.
 const IMAGE_VALUES: usize = 150_528;
@@ -148,5 +152,91 @@ fn image(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, small_binary, image);
+/// The same image in every form that a body may have, in and out: what a client chooses between.
+fn forms(c: &mut Criterion) {
+    let mut group = c.benchmark_group("forms");
+    let request = request(IMAGE_VALUES);
+    let protobuf = Bytes::from(grpc::encode_request(&request).encode_to_vec());
+    let typed = Bytes::from(typed_message().encode_to_vec());
+    let flat = Bytes::from(flatbuffers::encode_request(&request).expect("short enough").concat());
+    let rows = json(|value| value.to_string());
+    let rows = String::from_utf8_lossy(&rows);
+    let (from, to) = (rows.find(r#""data":"#).expect("data") + 7, rows.len() - 3);
+    let rows = Bytes::from(format!(r#"{{"instances":[{}]}}"#, &rows[from..to + 1]));
+    let metadata = metadata();
+    group.bench_function("protobuf/decode raw", |b| {
+        b.iter_batched(
+            || (model(), protobuf.clone()),
+            |(model, body)| grpc::decode_body(model, body),
+            BatchSize::LargeInput,
+        );
+    });
+    group.bench_function("protobuf/decode typed contents", |b| {
+        b.iter_batched(
+            || (model(), typed.clone()),
+            |(model, body)| grpc::decode_body(model, body),
+            BatchSize::LargeInput,
+        );
+    });
+    group.bench_function("grpc/decode raw", |b| {
+        b.iter_batched(
+            || protobuf.clone(),
+            |body| ModelInferRequest::decode(body).map(grpc::decode_infer),
+            BatchSize::LargeInput,
+        );
+    });
+    group.bench_function("flatbuffers/decode", |b| {
+        b.iter_batched(
+            || (model(), flat.clone()),
+            |(model, body)| flatbuffers::decode_infer(model, &body),
+            BatchSize::LargeInput,
+        );
+    });
+    group.bench_function("v1/decode", |b| {
+        b.iter_batched(
+            || (model(), rows.clone()),
+            |(model, body)| v1::decode_predict(model, &metadata, &body),
+            BatchSize::LargeInput,
+        );
+    });
+    let response = response(IMAGE_VALUES);
+    group.bench_function("protobuf/encode", |b| {
+        b.iter_batched(|| response.clone(), grpc::encode_body, BatchSize::LargeInput);
+    });
+    group.bench_function("flatbuffers/encode", |b| {
+        b.iter_batched(|| response.clone(), flatbuffers::encode_infer, BatchSize::LargeInput);
+    });
+    group.bench_function("v1/encode", |b| {
+        b.iter(|| v1::encode_predict(&response, PredictFormat::Rows));
+    });
+    group.finish();
+}
+
+/// The image as a message of typed contents, as clients without NumPy write it.
+fn typed_message() -> ModelInferRequest {
+    let mut message = grpc::encode_request(&request(IMAGE_VALUES));
+    message.raw_input_contents.clear();
+    let contents = InferTensorContents { fp32_contents: values(IMAGE_VALUES), ..Default::default() };
+    message.inputs[0].contents = Some(contents);
+    message
+}
+
+/// What V1 must know of the model.
+fn metadata() -> ModelMetadata {
+    let input = TensorMetadata {
+        name: "INPUT0".into(),
+        datatype: DataType::Fp32,
+        shape: ShapePattern::new(&[-1, -1]),
+        optional: false,
+    };
+    ModelMetadata {
+        name: "identity".into(),
+        versions: vec![1],
+        platform: "bench".into(),
+        inputs: vec![input],
+        outputs: Vec::new(),
+    }
+}
+
+criterion_group!(benches, small_binary, image, forms);
 criterion_main!(benches);
