@@ -78,6 +78,42 @@ def test_rest_error() -> None:
     over_rest(work)
 
 
+def over_v1(work: Callable[[InferenceRESTClient, str], Awaitable]) -> None:
+    async def go() -> None:
+        async with InferenceRESTClient(RESTConfig(protocol="v1", timeout=10)) as client:
+            await work(client, f"http://{os.environ['ADULIS_HTTP']}")
+
+    asyncio.run(go())
+
+
+def test_v1_health() -> None:
+    async def work(client: InferenceRESTClient, url: str) -> None:
+        assert await client.is_server_live(url)
+        assert await client.is_model_ready(url, "simple")
+        with pytest.raises(httpx.HTTPStatusError):
+            await client.is_model_ready(url, "nowhere")
+
+    over_v1(work)
+
+
+def test_v1_inference() -> None:
+    async def work(client: InferenceRESTClient, url: str) -> None:
+        rows = [{"INPUT0": a.tolist(), "INPUT1": b.tolist()} for a, b in zip(A, B, strict=True)]
+        answer = await client.infer(url, {"instances": rows}, model_name="simple")
+        assert [row["OUTPUT0"] for row in answer["predictions"]] == (A + B).tolist()
+
+    over_v1(work)
+
+
+def test_v1_error() -> None:
+    async def work(client: InferenceRESTClient, url: str) -> None:
+        with pytest.raises(httpx.HTTPStatusError) as caught:
+            await client.infer(url, {"instances": [1]}, model_name="nowhere")
+        assert caught.value.response.status_code == 404
+
+    over_v1(work)
+
+
 def test_grpc_health() -> None:
     async def work(client: InferenceGRPCClient) -> None:
         assert await client.is_server_live()

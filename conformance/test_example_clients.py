@@ -22,6 +22,15 @@ def test_requests(server: Server) -> None:
     assert run(sys.executable, CLIENTS / "classify_requests.py", server.url).startswith("it is a 7, ")
 
 
+def test_flatbuffers(server: Server) -> None:
+    assert run(sys.executable, CLIENTS / "classify_flatbuffers.py", server.url).startswith("it is a 7, ")
+
+
+def test_v1(server: Server) -> None:
+    predictions = json.loads(run(CLIENTS / "classify_v1.sh", server.url))["predictions"]
+    assert predictions[0]["label"] == [7]
+
+
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 def test_triton(server: Server, protocol: str) -> None:
     written, read = run(
