@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use adulis::cli::{CheckArgs, Cli, Command, EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK, ServeArgs};
 use adulis::config::{Config, Loaded};
 use adulis::serve::ServeOptions;
-use adulis::{Adulis, BuildError, check, serve};
+use adulis::{Adulis, BuildError, ControlMode, check, serve};
 use anyhow::Context;
 use clap::Parser;
 
@@ -79,13 +79,15 @@ fn builder(config: &Config) -> adulis::Builder {
 }
 
 fn run_check(args: &CheckArgs) -> anyhow::Result<u8> {
-    let config = match args.load.then(|| args.serve().load()).transpose() {
+    let mut config = match args.load.then(|| args.serve().load()).transpose() {
         Ok(loaded) => loaded.map(|loaded| loaded.config).unwrap_or_default(),
         Err(errors) => {
             complain(&errors.to_string());
             return Ok(EXIT_CONFIGURATION);
         }
     };
+    // All that there is, whenever the server would load it.
+    config.control = ControlMode::None;
     Ok(check::check(args, || builder(&config).build(), &mut std::io::stdout())?)
 }
 

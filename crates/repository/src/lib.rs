@@ -5,8 +5,11 @@
 //! never stops at the first fault, and never writes. [`Repositories`] are the same paths for a server that looks again
 //! while it runs: for one model by its name, or for what has changed.
 //!
-//! A model is configured by `config.pbtxt` (Triton's schema, in protobuf's text format) or `model.toml` (the same names,
-//! fewer lines); both become a [`ModelConfig`]. With neither, everything is derived from the model itself.
+//! A model is configured by `config.pbtxt` (Triton's schema, in protobuf's text format), `model.toml` (the same names,
+//! fewer lines), or a client's document in Triton's JSON form. All three go one way: a table with the schema's names
+//! (`pbtxt`, `json`, `strict`), its typed raw form (`raw`), a [`ModelConfig`] that was checked as a whole (`convert`). With
+//! none of them, everything is derived from the model itself. The way back is `render`, and [`ModelConfig::document`] is
+//! what clients are told.
 
 mod config;
 mod convert;
