@@ -1,0 +1,87 @@
+//! Clients that are a nuisance on purpose: what they do costs them their connection, and others nothing.
+
+#![allow(clippy::unwrap_used, reason = "test code outside test functions")]
+
+mod support;
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use adulis_http::ListenerOptions;
+use adulis_testing::RawConnection;
+use support::{Server, json_body};
+
+const LONG: Duration = Duration::from_secs(10);
+
+/// Source: RFC 9113, sections 4.1 and 6.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const END_HEADERS: u8 = 4;
+const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
+
+/// The beginning of an HTTP/2 connection.
+fn preface() -> Vec<u8> {
+    [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        &frame(SETTINGS, 0, 0, &[])[..],
+    ]
+    .concat()
+}
+
+/// The head of an inference request whose body never comes, and its reset.
+///
+/// Source of the header block: RFC 7541, the static table and literals without indexing.
+fn opened_and_reset(stream: u32) -> Vec<u8> {
+    let path = b"/v2/models/echo/infer";
+    let block = [&[0x83, 0x86, 0x04, 21][..], path, &[0x01, 1, b'x']].concat();
+    [
+        frame(HEADERS, END_HEADERS, stream, &block),
+        frame(RST_STREAM, 0, stream, &CANCEL),
+    ]
+    .concat()
+}
+
+/// Streams of a client are odd.
+fn streams(count: u32) -> impl Iterator<Item = u32> {
+    (0..count).map(|index| index * 2 + 1)
+}
+
+async fn is_served(connection: &mut RawConnection) {
+    let response = connection.request("POST /v2/models/echo/infer", &[], &json_body(4)).await.unwrap();
+    assert_eq!(response.status, 200);
+}
+
+#[tokio::test]
+async fn a_flood_of_reset_streams_ends_its_connection_and_no_other() {
+    let server = Server::default().await;
+    let mut bystander = server.connect().await;
+    is_served(&mut bystander).await;
+    for _ in 0..3 {
+        let mut flood = server.connect().await;
+        let frames: Vec<u8> = streams(10_000).flat_map(opened_and_reset).collect();
+        // The server may close while we still send.
+        let _ = flood.send(&[preface(), frames].concat()).await;
+        assert!(flood.closed_within(LONG).await, "10,000 streams opened and reset");
+    }
+    is_served(&mut bystander).await;
+    is_served(&mut server.connect().await).await;
+    let started = server.service.calls.started.load(Ordering::SeqCst);
+    assert_eq!(started, 3, "only the bystanders' requests came as far as the service");
+}
+
+#[tokio::test]
+async fn resets_up_to_the_limit_are_suffered() {
+    let options = ListenerOptions { max_pending_accept_reset_streams: 500, ..ListenerOptions::default() };
+    let server = Server::start(adulis_http::HttpOptions::default(), options).await;
+    let mut connection = server.connect().await;
+    let frames: Vec<u8> = streams(400).flat_map(opened_and_reset).collect();
+    connection.send(&[preface(), frames].concat()).await.unwrap();
+    assert!(!connection.closed_within(Duration::from_millis(300)).await);
+    is_served(&mut server.connect().await).await;
+}
