@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
+#[cfg(target_os = "linux")]
+use rustix::process::{Resource, Rlimit, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -178,6 +180,27 @@ impl TestServer {
             StopSignal::Interrupt => Signal::INT,
         };
         Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
+    /// File descriptors that the process has open.
+    ///
+    /// # Errors
+    /// As the system says.
+    #[cfg(target_os = "linux")]
+    pub fn open_files(&self) -> io::Result<u64> {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?;
+        u64::try_from(open.count()).map_err(io::Error::other)
+    }
+
+    /// Lets the process open no more than `count` file descriptors in all, from now on.
+    ///
+    /// # Errors
+    /// As the system says.
+    #[cfg(target_os = "linux")]
+    pub fn limit_open_files(&self, count: u64) -> io::Result<()> {
+        let limit = Rlimit { current: Some(count), maximum: Some(count) };
+        prlimit(Some(Pid::from_child(&self.child)), Resource::Nofile, limit)?;
+        Ok(())
     }
 
     /// Waits until the process ends.

@@ -6,6 +6,8 @@
 )]
 
 mod control;
+#[cfg(target_os = "linux")]
+mod exhaustion;
 mod limits;
 mod models;
 mod probe;
