@@ -74,8 +74,8 @@ impl Listener {
 
     /// Serves `router` until `shutdown` resolves, then drains.
     ///
-    /// Draining: no connection is accepted any more; HTTP/1.1 connections close after the response in progress, idle ones
-    /// at once; HTTP/2 connections send GOAWAY and end with their last stream. What is still there after
+    /// Draining: no connection is accepted any more; HTTP/1.1 connections close with the response in progress, or with
+    /// that to a request which comes within the next 100 ms, or after these; HTTP/2 connections send GOAWAY and end with their last stream. What is still there after
     /// [`ListenerOptions::drain_timeout`] is cut off, which cancels its requests.
     ///
     /// Dropping the future closes the sockets and leaves the connections to themselves.

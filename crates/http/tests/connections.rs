@@ -256,6 +256,25 @@ async fn draining_lets_requests_end() {
 }
 
 #[tokio::test]
+async fn draining_answers_requests_that_are_on_their_way() {
+    let mut server = Server::default().await;
+    let mut idle = server.connect().await;
+    assert_eq!(idle.request("GET /v2", &[], b"").await.unwrap().header("connection"), None);
+    let mut silent = server.connect().await;
+    let mut silent_for_good = server.connect().await;
+    server.begin_shutdown();
+    // By now the connections have been told.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    for connection in [&mut idle, &mut silent] {
+        let response = connection.request("POST /v2/models/echo/infer", &[], &json_body(1)).await.unwrap();
+        assert_eq!((response.status, response.header("connection")), (200, Some("close")));
+        assert!(connection.closed_within(LONG).await);
+    }
+    assert!(silent_for_good.closed_within(LONG).await);
+    assert_eq!(server.stopped().await, Drained { forced: 0 });
+}
+
+#[tokio::test]
 async fn draining_ends_by_force() {
     let server = with(ListenerOptions { drain_timeout: MOMENT, ..ListenerOptions::default() }).await;
     let calls = std::sync::Arc::clone(&server.service.calls);

@@ -107,6 +107,12 @@ impl RawConnection {
         Ok(response)
     }
 
+    /// Whether bytes have come that belong to no complete response.
+    #[must_use]
+    pub fn is_amid_response(&self) -> bool {
+        !self.received.is_empty()
+    }
+
     /// Waits until the server closes, and says whether it did so within `patience`.
     pub async fn closed_within(&mut self, patience: Duration) -> bool {
         let mut sink = [0; 1024];

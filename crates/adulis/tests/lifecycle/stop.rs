@@ -1,8 +1,9 @@
 //! Stopping: what is in flight is finished, a second signal does not wait.
 
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use adulis_testing::{StopSignal, TestRepository, TestServer};
+use adulis_testing::{RawConnection, StopSignal, TestRepository, TestServer};
 use tokio::task::JoinSet;
 
 use crate::support::{byte_json, byte_message, byte_model, grpc, serve};
@@ -92,4 +93,61 @@ async fn a_drain_does_not_wait_for_ever() {
     assert!(request.await.unwrap().is_err(), "the run takes longer than the drain");
     server.exit(Duration::from_secs(20)).await.unwrap();
     assert!(server.log().contains("cut off at the end of the drain time"), "{}", server.log());
+}
+
+/// How the server ended a client's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// With an answer that said so.
+    Told,
+    /// Before a byte of the last request's answer.
+    Unanswered,
+}
+
+/// Asks again and again on one connection until the server closes it. Every answer must be whole.
+async fn ask_until_closed(mut connection: RawConnection, byte: u8) -> Ending {
+    let body = byte_json(byte);
+    loop {
+        match connection.request("POST /v2/models/slow/infer", &[], body.as_bytes()).await {
+            Ok(answer) => {
+                assert_eq!(answer.status, 200, "{}", answer.text());
+                assert!(answer.text().contains(&format!("[{byte}]")), "{}", answer.text());
+                if answer.header("connection") == Some("close") {
+                    assert!(connection.closed_within(Duration::from_secs(10)).await);
+                    return Ending::Told;
+                }
+            }
+            Err(error) => {
+                assert_eq!(
+                    error.kind(),
+                    ErrorKind::UnexpectedEof,
+                    "the connection did not end cleanly: {error}"
+                );
+                assert!(!connection.is_amid_response(), "an answer was cut short");
+                return Ending::Unanswered;
+            }
+        }
+        if byte.is_multiple_of(4) {
+            // So that the signal meets connections between two requests, too.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_signal_under_continuous_traffic_cuts_no_answer_short() {
+    let (mut server, _repository) = slow(0, &["--set", "engine.max_queued_rows=0"]).await;
+    let mut clients = JoinSet::new();
+    for byte in 0..64 {
+        let connection = server.connect().await.unwrap();
+        clients.spawn(ask_until_closed(connection, byte));
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    server.signal(StopSignal::Terminate).unwrap();
+    let endings = clients.join_all().await;
+    // A client that was kept from its next request for longer than the server waits for it may have sent one in vain.
+    let told = endings.iter().filter(|ending| **ending == Ending::Told).count();
+    assert!(told >= 48, "only {told} of 64 connections ended with an answer");
+    assert_eq!(server.exit(Duration::from_secs(20)).await.unwrap().code(), Some(0), "{}", server.log());
+    assert!(!server.log().contains("cut off"), "{}", server.log());
 }

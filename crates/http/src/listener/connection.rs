@@ -3,18 +3,19 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
-use http::Request;
+use http::{HeaderValue, Request, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 use tower::Service;
 
 use super::activity::Activity;
@@ -28,6 +29,9 @@ use super::{ListenerOptions, Protocols};
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long to wait for the rest of a preface that came in parts.
 const PREFACE_PAUSE: Duration = Duration::from_millis(1);
+/// How long an HTTP/1.1 connection that is told to end waits for a request that may be on its way: there is no other way
+/// to tell its client than with an answer.
+const LAST_CALL: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Version {
@@ -42,7 +46,7 @@ pub(super) async fn serve(stream: TcpStream, router: Router, place: Place, optio
         return;
     };
     let io = TokioIo::new(Counted { stream, activity: Arc::clone(&activity) });
-    let service = Requests { router, activity: Arc::clone(&activity) };
+    let service = Requests { router, activity: Arc::clone(&activity), version };
     let ended = match version {
         Version::Http1 => {
             let mut builder = http1::Builder::new();
@@ -50,11 +54,14 @@ pub(super) async fn serve(stream: TcpStream, router: Router, place: Place, optio
                 .max_header_size(usize::try_from(options.max_header_bytes).unwrap_or(usize::MAX))
                 // The watch sees to it, without a timer per request.
                 .header_read_timeout(None);
-            drive(builder.serve_connection(io, service), &activity).await
+            let last_call = LastCall::new(&options);
+            drive(builder.serve_connection(io, service), &activity, last_call).await
         }
         Version::Http2 => {
             activity.multiplex();
-            drive(http2_builder(&options).serve_connection(io, service), &activity).await
+            // GOAWAY tells the client, and which of its requests are still answered.
+            let connection = http2_builder(&options).serve_connection(io, service);
+            drive(connection, &activity, LastCall::none()).await
         }
     };
     if let Err(error) = ended {
@@ -84,11 +91,16 @@ async fn version(stream: &TcpStream, activity: &Activity, options: &ListenerOpti
         Protocols::Http2 => Some(Version::Http2),
         Protocols::Both => {
             let mut detected = pin!(tokio::time::timeout(options.header_read_timeout, detect(stream)));
+            let mut last_call = LastCall::new(options);
             let watched = poll_fn(|cx| {
                 activity.attend(cx);
+                if let Poll::Ready(detected) = detected.as_mut().poll(cx) {
+                    return Poll::Ready(detected.ok());
+                }
                 match activity.ordered() {
-                    Order::GoOn => detected.as_mut().poll(cx).map(Result::ok),
-                    Order::Drain | Order::Close => Poll::Ready(None),
+                    Order::GoOn => Poll::Pending,
+                    Order::Drain => last_call.poll(cx).map(|()| None),
+                    Order::Close => Poll::Ready(None),
                 }
             });
             watched.await?.ok()
@@ -133,8 +145,36 @@ impl Connection for http2::Connection<Io, Requests, TokioExecutor> {
     }
 }
 
+/// The time that is left for a last request, from the first time that it is asked for.
+struct LastCall {
+    patience: Duration,
+    over: Option<Pin<Box<Sleep>>>,
+}
+
+impl LastCall {
+    fn new(options: &ListenerOptions) -> Self {
+        Self { patience: LAST_CALL.min(options.drain_timeout / 4), over: None }
+    }
+
+    fn none() -> Self {
+        Self { patience: Duration::ZERO, over: None }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.patience.is_zero() {
+            return Poll::Ready(());
+        }
+        let patience = self.patience;
+        self.over.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience))).as_mut().poll(cx)
+    }
+}
+
 /// Polls a connection and obeys its orders. Costs one atomic load per poll.
-async fn drive(connection: impl Connection, activity: &Activity) -> hyper::Result<()> {
+async fn drive(
+    connection: impl Connection,
+    activity: &Activity,
+    mut last_call: LastCall,
+) -> hyper::Result<()> {
     let mut connection = pin!(connection);
     let mut draining = false;
     poll_fn(|cx| {
@@ -142,7 +182,12 @@ async fn drive(connection: impl Connection, activity: &Activity) -> hyper::Resul
         match activity.ordered() {
             Order::GoOn => {}
             Order::Drain if draining => {}
+            Order::Drain if last_call.poll(cx).is_pending() => {}
             Order::Drain => {
+                // What has come by now is still taken.
+                if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                    return Poll::Ready(ended);
+                }
                 draining = true;
                 connection.as_mut().drain();
             }
@@ -157,6 +202,7 @@ async fn drive(connection: impl Connection, activity: &Activity) -> hyper::Resul
 struct Requests {
     router: Router,
     activity: Arc<Activity>,
+    version: Version,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Requests {
@@ -170,6 +216,7 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
             // Cloning a router counts a reference up; it is always ready.
             answer: self.router.clone().call(request.map(Body::new)),
             activity: Arc::clone(&self.activity),
+            version: self.version,
         }
     }
 }
@@ -178,13 +225,19 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
 struct InProgress {
     answer: RouteFuture<Infallible>,
     activity: Arc<Activity>,
+    version: Version,
 }
 
 impl Future for InProgress {
     type Output = Result<Response, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.answer).poll(cx)
+        let Ok(mut response) = ready!(Pin::new(&mut self.answer).poll(cx));
+        if self.version == Version::Http1 && self.activity.ordered() != Order::GoOn {
+            // The client is told with this answer, and the connection ends with it.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        Poll::Ready(Ok(response))
     }
 }
 
