@@ -7,8 +7,9 @@ use adulis_engine::{Engine, Settings};
 use adulis_grpc::GrpcOptions;
 use adulis_http::HttpOptions;
 use adulis_repository::{Problem, Repositories, Scan};
+use adulis_shared_memory::{SharedMemoryOptions, SystemSharedMemory};
 use adulis_telemetry::{MetricRegistry, ProcessMetrics};
-use adulis_types::{IndexQuery, InferenceService, ModelState};
+use adulis_types::{IndexQuery, InferenceService, ModelState, Services, SharedMemory};
 
 /// Wraps the service that the frontends see.
 type Wrap = Box<dyn FnOnce(Arc<dyn InferenceService>) -> Arc<dyn InferenceService> + Send>;
@@ -22,6 +23,7 @@ pub struct Builder {
     grpc: GrpcOptions,
     backends: Vec<Arc<dyn Backend>>,
     wrap: Option<Wrap>,
+    shared_memory: Option<SharedMemoryOptions>,
     #[cfg(feature = "onnxruntime")]
     onnxruntime: adulis_onnx::OnnxRuntimeOptions,
 }
@@ -75,6 +77,13 @@ impl Builder {
         self
     }
 
+    /// Lets clients on the same machine register shared memory regions. Without it they cannot.
+    #[must_use]
+    pub fn shared_memory(mut self, options: SharedMemoryOptions) -> Self {
+        self.shared_memory = Some(options);
+        self
+    }
+
     /// Adds a backend. It goes before those that come along, so that one of the same name takes its place.
     #[must_use]
     pub fn backend(mut self, backend: impl Backend) -> Self {
@@ -118,9 +127,10 @@ impl Builder {
             Some(wrap) => wrap(service),
             None => service,
         };
+        let shared_memory = self.shared_memory.map(|options| open_shared_memory(options, &registry));
         Ok(Adulis {
             engine,
-            service,
+            services: Services { shared_memory, ..Services::from(service) },
             registry,
             scan: Arc::new(scan),
             http: self.http,
@@ -133,7 +143,7 @@ impl Builder {
 #[derive(Clone)]
 pub struct Adulis {
     engine: Arc<Engine>,
-    service: Arc<dyn InferenceService>,
+    services: Services,
     registry: Arc<MetricRegistry>,
     scan: Arc<Scan>,
     http: HttpOptions,
@@ -164,7 +174,7 @@ impl Adulis {
         let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         if ready + failed == 0 && !self.scan.empty.is_empty() {
             tracing::warn!(models = 0, "ready, and no model to serve: see the folders that are named above");
-        } else if self.service.ready() {
+        } else if self.services.inference.ready() {
             tracing::info!(models = ready, failed, milliseconds, "ready");
         } else {
             tracing::error!(
@@ -185,7 +195,7 @@ impl Adulis {
     /// The service that the frontends serve.
     #[must_use]
     pub fn service(&self) -> &Arc<dyn InferenceService> {
-        &self.service
+        &self.services.inference
     }
 
     /// Metrics; an application may add its own.
@@ -196,27 +206,27 @@ impl Adulis {
 
     /// The REST routes, all below `/v2`.
     pub fn rest(&self) -> adulis_http::Router {
-        adulis_http::router(Arc::clone(&self.service), self.http.clone())
+        adulis_http::router(self.services.clone(), self.http.clone())
     }
 
     /// The routes of KServe's and TensorFlow Serving's V1 protocol: `/v1/models` and what is below it, and `GET /`.
     pub fn v1(&self) -> adulis_http::Router {
-        adulis_http::v1_router(Arc::clone(&self.service), self.http.clone())
+        adulis_http::v1_router(self.services.clone(), self.http.clone())
     }
 
     /// The routes that Amazon SageMaker asks a container.
     pub fn sagemaker(&self, options: adulis_http::SageMakerOptions) -> adulis_http::Router {
-        adulis_http::sagemaker_router(Arc::clone(&self.service), self.http.clone(), options)
+        adulis_http::sagemaker_router(self.services.clone(), self.http.clone(), options)
     }
 
     /// The routes that Google Vertex AI asks a container, with its way to the REST routes.
     pub fn vertex_ai(&self, options: adulis_http::VertexOptions) -> adulis_http::Router {
-        adulis_http::vertex_router(self.rest(), Arc::clone(&self.service), self.http.clone(), options)
+        adulis_http::vertex_router(self.rest(), self.services.clone(), self.http.clone(), options)
     }
 
     /// The gRPC service as routes, to be served with HTTP/2, on a port of its own or together with others.
     pub fn grpc(&self) -> adulis_http::Router {
-        adulis_grpc::routes(Arc::clone(&self.service), self.grpc.clone())
+        adulis_grpc::routes(self.services.clone(), self.grpc.clone())
             .into_axum_router()
             .reset_fallback()
     }
@@ -226,4 +236,19 @@ impl Adulis {
         let registry = Arc::clone(&self.registry);
         adulis_http::metrics_router(Arc::new(move || registry.render()))
     }
+}
+
+/// An empty registry of regions, with its metrics.
+fn open_shared_memory(options: SharedMemoryOptions, metrics: &MetricRegistry) -> Arc<dyn SharedMemory> {
+    let memory = Arc::new(SystemSharedMemory::new(options));
+    let (regions, bytes) = (Arc::clone(&memory), Arc::clone(&memory));
+    let name = "adulis_shared_memory_regions";
+    metrics.register_observed(name, "Shared memory regions that are registered", move || {
+        regions.usage().regions as u64
+    });
+    let name = "adulis_shared_memory_bytes";
+    metrics.register_observed(name, "Bytes of all registered shared memory regions", move || {
+        bytes.usage().bytes
+    });
+    memory
 }

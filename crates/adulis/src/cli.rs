@@ -90,6 +90,9 @@ pub struct ServeArgs {
     /// Threads that run models [default: one per core]
     #[arg(long, value_name = "COUNT")]
     pub execution_threads: Option<u32>,
+    /// Let clients on this machine register shared memory regions, which the server then reads and writes
+    #[arg(long)]
+    pub shared_memory: bool,
     /// Format of the log: auto, text or json
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
@@ -189,6 +192,11 @@ impl ServeArgs {
         add("log.filter", text(&self.log_level), "--log-level");
         let threads = self.execution_threads.map(|threads| Value::Integer(i64::from(threads)));
         add("engine.execution_threads", threads, "--execution-threads");
+        add(
+            "shared_memory.enabled",
+            self.shared_memory.then_some(Value::Boolean(true)),
+            "--shared-memory",
+        );
         let list = |items: Vec<String>| {
             let items: Vec<Value> = items.into_iter().map(Value::String).collect();
             Some(Value::Array(items))

@@ -10,6 +10,7 @@ mod keys;
 mod layers;
 mod print;
 mod raw;
+mod shared_memory;
 mod units;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,12 +22,14 @@ use adulis_engine::{ControlMode, Settings};
 use adulis_grpc::GrpcOptions;
 use adulis_http::{HttpOptions, ListenerOptions};
 use adulis_repository::Repositories;
+use adulis_shared_memory::SharedMemoryOptions;
 use adulis_telemetry::{LogFormat, LogOptions};
 
 pub use compression::CompressionConfig;
 pub use hosted::{SageMakerConfig, VertexAiConfig};
 pub use http2::Http2Config;
 pub use layers::{ConfigErrors, ConfigFault, Layers, Loaded, Source};
+pub use shared_memory::SharedMemoryConfig;
 
 /// Everything that can be set, checked. [`Config::default`] is what holds where nothing is set.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +44,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// Scheduling and engines.
     pub engine: EngineConfig,
+    /// Shared memory of clients on the same machine.
+    pub shared_memory: SharedMemoryConfig,
     /// Logs.
     pub log: LogConfig,
     /// What Amazon SageMaker asks.
@@ -153,6 +158,7 @@ impl Default for Config {
             control: ControlMode::default(),
             server: ServerConfig::default(),
             engine: EngineConfig::default(),
+            shared_memory: SharedMemoryConfig::default(),
             log: LogConfig::default(),
             sagemaker: SageMakerConfig::default(),
             vertex_ai: VertexAiConfig::default(),
@@ -287,6 +293,12 @@ impl Config {
             compress_responses: server.compression.grpc,
             ..GrpcOptions::default()
         }
+    }
+
+    /// What is told to the registry of shared memory; `None` where there is none.
+    #[must_use]
+    pub fn shared_memory(&self) -> Option<SharedMemoryOptions> {
+        self.shared_memory.enabled.then(|| self.shared_memory.limits.clone())
     }
 
     /// What every listener is told.

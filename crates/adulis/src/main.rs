@@ -75,6 +75,9 @@ fn builder(config: &Config) -> adulis::Builder {
     {
         builder = builder.onnxruntime(config.onnxruntime());
     }
+    if let Some(options) = config.shared_memory() {
+        builder = builder.shared_memory(options);
+    }
     builder
 }
 

@@ -78,6 +78,7 @@ fn flags_are_settings() {
         "tract,identity",
         "--execution-threads",
         "3",
+        "--shared-memory",
         "--log-format",
         "json",
         "--log-level",
@@ -95,6 +96,7 @@ fn flags_are_settings() {
     assert_eq!(config.server.grpc, None);
     assert_eq!(config.server.metrics.unwrap().to_string(), "127.0.0.1:2");
     assert_eq!(config.server.max_body_bytes, 1024);
+    assert!(config.shared_memory().is_some() && Config::default().shared_memory().is_none());
     assert_eq!(config.engine.backends, ["tract", "identity"]);
     assert_eq!(config.engine.execution_threads, 3);
     assert_eq!(config.engine.providers[0].name, "cpu");

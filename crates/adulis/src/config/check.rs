@@ -30,6 +30,7 @@ pub(super) fn check(raw: &RawConfig, faults: &mut Faults) -> Config {
         control: check.control(raw),
         server: check.server(&raw.server, &default.server),
         engine: check.engine(&raw.engine, &default.engine),
+        shared_memory: check.shared_memory(&raw.shared_memory, &default.shared_memory),
         log: check.log(&raw.log, &default.log),
         sagemaker: check.sagemaker(&raw.sagemaker, &default.sagemaker),
         vertex_ai: check.vertex_ai(&raw.vertex_ai, &default.vertex_ai),

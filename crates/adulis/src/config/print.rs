@@ -18,6 +18,7 @@ pub(super) fn to_toml(config: &Config) -> String {
         strict_readiness: Some(config.strict_readiness),
         server: server(&config.server),
         engine: engine(&config.engine),
+        shared_memory: config.shared_memory.print(),
         log: RawLog {
             format: Some(log_format(config.log.format).to_owned()),
             filter: Some(config.log.filter.clone()),

@@ -5,6 +5,7 @@ use toml::{Table, Value};
 
 use super::compression::RawCompression;
 use super::http2::RawHttp2;
+use super::shared_memory::RawSharedMemory;
 
 /// `adulis.toml` as it is written. What is absent keeps its default.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -17,6 +18,7 @@ pub(super) struct RawConfig {
     pub(super) repository_poll_seconds: Option<i64>,
     pub(super) server: RawServer,
     pub(super) engine: RawEngine,
+    pub(super) shared_memory: RawSharedMemory,
     pub(super) log: RawLog,
     pub(super) sagemaker: RawSageMaker,
     pub(super) vertex_ai: RawVertexAi,

@@ -109,6 +109,12 @@ fn what_is_printed_reads_back_the_same() {
         http2 = { max_concurrent_streams = 7, max_pending_reset_streams = 8, max_error_reset_streams = 9, ping_interval = "1s" }
         compression = { rest = "accepted", min_bytes = 10, grpc = true }
         lame_duck = "5s"
+        [shared_memory]
+        enabled = true
+        key_prefix = "/adulis-"
+        max_regions = 3
+        max_bytes = "1GiB"
+        max_request_bytes = 77
         [engine]
         backends = ["identity"]
         graph_optimization = "basic"
@@ -200,6 +206,10 @@ max_grpc_stream_requests = 0
 lame_duck = "-1s"
 http2 = { max_concurrent_streams = 0, ping_interval = "1ms" }
 compression = { rest = "always", min_bytes = 0 }
+[shared_memory]
+key_prefix = "/a/b"
+max_regions = 0
+max_bytes = "much"
 [engine]
 execution_threads = 100000
 default_max_batch_size = 0
