@@ -30,5 +30,5 @@ pub(crate) async fn metadata(
     request: Request<ServerMetadataRequest>,
 ) -> Result<Response<ServerMetadataResponse>, Status> {
     let call = Call::begin("ServerMetadata", request.metadata());
-    answer(call, async { Ok(grpc::server_metadata(&shared.services.inference.server_metadata())) }).await
+    answer(call, async { Ok(grpc::server_metadata(&shared.services.server_metadata())) }).await
 }

@@ -17,6 +17,7 @@ mod health;
 mod infer;
 mod models;
 mod options;
+mod regions;
 mod repository;
 mod rpcs;
 mod server;

@@ -17,7 +17,7 @@ use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::boundary::unwritten;
-use crate::{Frontend, health, infer, models, repository, statistics, stream};
+use crate::{Frontend, health, infer, models, regions, repository, statistics, stream};
 
 type Answer<T> = Result<Response<T>, Status>;
 type InferResponses = BoxStream<ModelStreamInferResponse>;
@@ -94,42 +94,42 @@ impl GrpcInferenceService for Frontend {
         &self,
         request: Request<SystemSharedMemoryStatusRequest>,
     ) -> Answer<SystemSharedMemoryStatusResponse> {
-        unwritten("SystemSharedMemoryStatus", &request).await
+        regions::status(&self.0, request).await
     }
 
     async fn system_shared_memory_register(
         &self,
         request: Request<SystemSharedMemoryRegisterRequest>,
     ) -> Answer<SystemSharedMemoryRegisterResponse> {
-        unwritten("SystemSharedMemoryRegister", &request).await
+        regions::register(&self.0, request).await
     }
 
     async fn system_shared_memory_unregister(
         &self,
         request: Request<SystemSharedMemoryUnregisterRequest>,
     ) -> Answer<SystemSharedMemoryUnregisterResponse> {
-        unwritten("SystemSharedMemoryUnregister", &request).await
+        regions::unregister(&self.0, request).await
     }
 
     async fn cuda_shared_memory_status(
         &self,
         request: Request<CudaSharedMemoryStatusRequest>,
     ) -> Answer<CudaSharedMemoryStatusResponse> {
-        unwritten("CudaSharedMemoryStatus", &request).await
+        regions::cuda_status(request).await
     }
 
     async fn cuda_shared_memory_register(
         &self,
         request: Request<CudaSharedMemoryRegisterRequest>,
     ) -> Answer<CudaSharedMemoryRegisterResponse> {
-        unwritten("CudaSharedMemoryRegister", &request).await
+        regions::cuda_register(request).await
     }
 
     async fn cuda_shared_memory_unregister(
         &self,
         request: Request<CudaSharedMemoryUnregisterRequest>,
     ) -> Answer<CudaSharedMemoryUnregisterResponse> {
-        unwritten("CudaSharedMemoryUnregister", &request).await
+        regions::cuda_unregister(request).await
     }
 
     async fn trace_setting(&self, request: Request<TraceSettingRequest>) -> Answer<TraceSettingResponse> {

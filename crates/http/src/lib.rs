@@ -29,6 +29,7 @@ mod listener;
 mod metrics;
 mod models;
 mod options;
+mod regions;
 mod repository;
 mod router;
 mod sagemaker;

@@ -11,7 +11,7 @@ use http::{HeaderValue, header};
 use crate::boundary::{Call, JSON, answer};
 use crate::coding::Codec;
 use crate::error::HttpError;
-use crate::{HttpOptions, infer, models, repository, server, statistics};
+use crate::{HttpOptions, infer, models, regions, repository, server, statistics};
 
 /// What the handlers share.
 pub(crate) struct Rest {
@@ -53,6 +53,22 @@ fn server_routes() -> Router<Arc<Rest>> {
         .route("/v2/models/stats", get(statistics::all))
         .merge(repository_routes("/v2/repository"))
         .merge(repository_routes("/v2/repository/{repository}"))
+        .merge(region_routes())
+}
+
+fn region_routes() -> Router<Arc<Rest>> {
+    let (system, cuda) = ("/v2/systemsharedmemory", "/v2/cudasharedmemory");
+    Router::new()
+        .route(&format!("{system}/status"), get(regions::status))
+        .route(&format!("{system}/unregister"), post(regions::unregister))
+        .route(&format!("{system}/region/{{region}}/status"), get(regions::status))
+        .route(&format!("{system}/region/{{region}}/register"), post(regions::register))
+        .route(&format!("{system}/region/{{region}}/unregister"), post(regions::unregister))
+        .route(&format!("{cuda}/status"), get(regions::cuda_status))
+        .route(&format!("{cuda}/unregister"), post(regions::cuda_unregister))
+        .route(&format!("{cuda}/region/{{region}}/status"), get(regions::cuda_status))
+        .route(&format!("{cuda}/region/{{region}}/register"), post(regions::cuda_register))
+        .route(&format!("{cuda}/region/{{region}}/unregister"), post(regions::cuda_unregister))
 }
 
 fn repository_routes(base: &str) -> Router<Arc<Rest>> {

@@ -11,10 +11,7 @@ use crate::router::{Rest, json};
 /// `GET /v2`
 pub(crate) async fn metadata(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
-    answer(call, async move {
-        Ok(json(rest::server_metadata(&rest.services.inference.server_metadata())))
-    })
-    .await
+    answer(call, async move { Ok(json(rest::server_metadata(&rest.services.server_metadata()))) }).await
 }
 
 /// `GET /v2/health/live`

@@ -4,6 +4,7 @@ mod body;
 mod contents;
 mod metadata;
 mod parameter;
+mod regions;
 mod repository;
 mod request;
 mod response;
@@ -18,6 +19,7 @@ pub use crate::generated::inference::*;
 
 pub use body::{decode_body, encode_body};
 pub use metadata::{decode_model_metadata, model_metadata, server_metadata};
+pub use regions::{decode_region, region_statuses};
 pub use repository::{decode_index_query, decode_load, decode_unload, model_config, repository_index};
 pub use request::{decode_infer, encode_request};
 pub use response::{decode_response, encode_infer};

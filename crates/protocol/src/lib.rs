@@ -23,6 +23,7 @@ mod generated;
 pub mod grpc;
 mod limits;
 mod parameters;
+mod regions;
 pub mod rest;
 mod sequence;
 mod shared;
@@ -34,5 +35,8 @@ mod version;
 pub use control::ControlProblem;
 pub use error::{DecodeError, EncodeError, Found, Problem, Side, TensorLabel, TensorProblem};
 pub use limits::{MAX_DEPTH, MAX_LOAD_PARAMETERS, MAX_PARAMETERS, MAX_RANK, MAX_TENSORS};
+pub use regions::{
+    cuda_region_refused, no_cuda_regions, region_statuses, register_region, unregister_regions,
+};
 pub use shared::{SharedTensorError, infer};
 pub use version::model_ref;

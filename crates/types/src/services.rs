@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::{InferenceService, LogControl, SharedMemory, TraceControl};
+use crate::{InferenceService, LogControl, ServerMetadata, SharedMemory, TraceControl};
 
 /// All that a frontend serves: inference, and what the server as a whole offers beside it. A part that is not there is
 /// answered as not supported.
@@ -14,6 +14,19 @@ pub struct Services {
     pub trace: Option<Arc<dyn TraceControl>>,
     /// Shared memory that clients register.
     pub shared_memory: Option<Arc<dyn SharedMemory>>,
+}
+
+impl Services {
+    /// Name, version and extensions of the server: those of its inference service and of the parts beside it.
+    #[must_use]
+    pub fn server_metadata(&self) -> ServerMetadata {
+        let mut metadata = self.inference.server_metadata();
+        if self.shared_memory.is_some() {
+            // The CUDA extension is spoken too: it has no regions, and says why none can be registered.
+            metadata.extensions.extend(["system_shared_memory", "cuda_shared_memory"].map(Arc::from));
+        }
+        metadata
+    }
 }
 
 impl From<Arc<dyn InferenceService>> for Services {

@@ -9,6 +9,7 @@
 mod cases;
 mod frames;
 mod send;
+mod shared_memory;
 #[path = "../support/mod.rs"]
 mod support;
 

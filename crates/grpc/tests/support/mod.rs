@@ -10,6 +10,7 @@ use adulis_http::{Drained, HttpOptions, Listener, ListenerOptions, not_found, ro
 use adulis_protocol::grpc::model_infer_request::InferInputTensor;
 use adulis_protocol::grpc::{GrpcInferenceServiceClient, ModelInferRequest};
 use adulis_testing::ScriptedService;
+use adulis_types::Services;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -27,8 +28,12 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn start(options: GrpcOptions) -> Self {
         let service = Arc::new(ScriptedService::default());
-        let rest = router(Arc::clone(&service), HttpOptions::default());
-        let grpc = routes(Arc::clone(&service), options).into_axum_router().reset_fallback();
+        Self::serving(Arc::clone(&service).into(), service, options)
+    }
+
+    pub(crate) fn serving(services: Services, service: Arc<ScriptedService>, options: GrpcOptions) -> Self {
+        let rest = router(services.clone(), HttpOptions::default());
+        let grpc = routes(services, options).into_axum_router().reset_fallback();
         let app = rest.merge(grpc).fallback(not_found);
         let listener = Listener::bind(([127, 0, 0, 1], 0).into(), ListenerOptions::default()).unwrap();
         let address = listener.local_addresses().unwrap()[0];

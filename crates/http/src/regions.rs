@@ -1,0 +1,94 @@
+//! Routes of the shared memory extensions.
+
+use std::sync::Arc;
+
+use adulis_protocol::{
+    cuda_region_refused, no_cuda_regions, region_statuses, register_region, rest, unregister_regions,
+};
+use adulis_types::Name;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, RawPathParams, Request, State};
+use axum::response::Response;
+use http::request::Parts;
+
+use crate::body::BodyPlan;
+use crate::boundary::{Call, answer};
+use crate::error::HttpError;
+use crate::exchange::read_body;
+use crate::router::{Rest, json};
+
+/// Longest body that registers a region: names and numbers.
+const MAX_REGISTER_BYTES: usize = 16 * 1024;
+
+/// `GET /v2/systemsharedmemory[/region/{region}]/status`
+pub(crate) async fn status(State(rest): State<Arc<Rest>>, request: Request) -> Response {
+    let call = Call::begin(&request);
+    answer(call, async move {
+        let name = region_of(&mut request.into_parts().0).await?;
+        Ok(json(rest::region_statuses(&region_statuses(&rest.services, &name)?)))
+    })
+    .await
+}
+
+/// `POST /v2/systemsharedmemory/region/{region}/register`
+///
+/// 200 without a body.
+pub(crate) async fn register(State(rest): State<Arc<Rest>>, request: Request) -> Response {
+    let call = Call::begin(&request);
+    let work = async move {
+        let (mut parts, body) = request.into_parts();
+        let name = region_of(&mut parts).await?;
+        let limit = rest.options.max_body_bytes.min(MAX_REGISTER_BYTES);
+        let plan = BodyPlan { declared: None, header_length: None, limit };
+        let body = read_body(&rest, &parts.headers, body, plan).await?;
+        register_region(&rest.services, rest::decode_region(name, &body)?)?;
+        Ok(Response::new(Body::empty()))
+    };
+    answer(call, Box::pin(work)).await
+}
+
+/// `POST /v2/systemsharedmemory[/region/{region}]/unregister`
+///
+/// 200 without a body.
+pub(crate) async fn unregister(State(rest): State<Arc<Rest>>, request: Request) -> Response {
+    let call = Call::begin(&request);
+    answer(call, async move {
+        unregister_regions(&rest.services, &region_of(&mut request.into_parts().0).await?);
+        Ok(Response::new(Body::empty()))
+    })
+    .await
+}
+
+/// `GET /v2/cudasharedmemory[/region/{region}]/status`
+pub(crate) async fn cuda_status(request: Request) -> Response {
+    let call = Call::begin(&request);
+    answer(call, async move {
+        no_cuda_regions(&region_of(&mut request.into_parts().0).await?)?;
+        Ok(json(rest::region_statuses(&[])))
+    })
+    .await
+}
+
+/// `POST /v2/cudasharedmemory/region/{region}/register`
+pub(crate) async fn cuda_register(request: Request) -> Response {
+    let call = Call::begin(&request);
+    answer(call, async move {
+        Err(cuda_region_refused(&region_of(&mut request.into_parts().0).await?).into())
+    })
+    .await
+}
+
+/// `POST /v2/cudasharedmemory[/region/{region}]/unregister`
+///
+/// There is nothing to forget, which clients ask for before anything else.
+pub(crate) async fn cuda_unregister(request: Request) -> Response {
+    answer(Call::begin(&request), async { Ok(Response::new(Body::empty())) }).await
+}
+
+/// The region that the path names; empty where it names none.
+async fn region_of(parts: &mut Parts) -> Result<Name, HttpError> {
+    let parameters = RawPathParams::from_request_parts(parts, &()).await.map_err(|_| HttpError::Path)?;
+    // The last: one before it is the application's that this router is nested in.
+    let region = parameters.iter().filter(|(key, _)| *key == "region").last();
+    Ok(region.map(|(_, name)| name.into()).unwrap_or_default())
+}
