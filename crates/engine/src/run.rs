@@ -71,9 +71,10 @@ impl ServingModel {
                 });
                 (replies.collect(), infer)
             }
-            Err(error) if rows.len() == 1 => {
-                let reply = Err(self.fault(error));
-                (callers.into_iter().map(|caller| caller.reply).zip([reply]).collect(), None)
+            // A batch is interrupted when nobody waits for it any more.
+            Err(error) if rows.len() == 1 || matches!(error, RunError::Interrupted) => {
+                let error = self.fault(error);
+                (callers.into_iter().map(|caller| (caller.reply, Err(error.clone()))).collect(), None)
             }
             Err(error) => {
                 tracing::warn!(
@@ -81,17 +82,27 @@ impl ServingModel {
                     request_ids = %Ids(&callers), ?error,
                     "a batch failed: its requests are run one by one"
                 );
-                let replies = self.run_singly(&inputs, &rows, slot);
+                let replies = self.run_singly(&callers, &inputs, &rows, slot);
                 (callers.into_iter().map(|caller| caller.reply).zip(replies).collect(), None)
             }
         }
     }
 
-    /// Runs each part of a failed batch by itself, so that only those requests fail that make it fail.
-    fn run_singly(&self, inputs: &[BatchInput], rows: &[usize], slot: &mut Slot) -> Vec<Reply> {
-        rows.iter()
-            .enumerate()
-            .map(|(member, &rows)| {
+    /// Runs each part of a failed batch by itself, so that only those requests fail that make it fail. Leaves out those
+    /// whose callers have gone.
+    fn run_singly(
+        &self,
+        callers: &[Caller],
+        inputs: &[BatchInput],
+        rows: &[usize],
+        slot: &mut Slot,
+    ) -> Vec<Reply> {
+        let members = callers.iter().zip(rows).enumerate();
+        members
+            .map(|(member, (caller, &rows))| {
+                if caller.reply.is_closed() {
+                    return Err(self.lost());
+                }
                 let alone: JobInputs =
                     inputs.iter().map(|input| (input.index, input.parts[member].clone())).collect();
                 let alone = assemble(&self.interface, std::iter::once(alone), rows);

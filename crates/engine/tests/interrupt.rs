@@ -21,6 +21,7 @@ use bytes::Bytes;
 struct Sleeper {
     interrupted: Arc<AtomicBool>,
     interrupts: Arc<AtomicUsize>,
+    runs: Arc<AtomicUsize>,
 }
 
 impl Backend for Sleeper {
@@ -74,6 +75,7 @@ impl Model for SleeperModel {
 impl ModelInstance for Sleeper {
     fn execute(&mut self, inputs: &[BatchInput]) -> Result<Execution, BackendError> {
         self.interrupted.store(false, Ordering::SeqCst);
+        self.runs.fetch_add(1, Ordering::SeqCst);
         let longest = inputs[0].chunks().flatten().copied().max().unwrap_or(0);
         let end = Instant::now() + Duration::from_millis(u64::from(longest));
         while Instant::now() < end {
@@ -128,6 +130,28 @@ async fn a_run_that_nobody_waits_for_is_interrupted() {
         started.elapsed()
     );
     assert_eq!(sleeper.interrupts.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_nobody_waits_for_is_not_run_again_one_by_one() {
+    let (engine, sleeper) = start();
+    let blocker = tokio::spawn({
+        let engine = Arc::clone(&engine);
+        async move { engine.infer(request(60)).await }
+    });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    // These two share the next batch, and both give up in the middle of it.
+    let soon = Duration::from_millis(100);
+    let (one, two) = tokio::join!(
+        tokio::time::timeout(soon, engine.infer(request(250))),
+        tokio::time::timeout(soon, engine.infer(request(250))),
+    );
+    assert!(one.is_err() && two.is_err());
+    blocker.await.unwrap().unwrap();
+    let before = sleeper.runs.load(Ordering::SeqCst);
+    engine.infer(request(0)).await.unwrap();
+    assert_eq!(sleeper.interrupts.load(Ordering::SeqCst), 1, "they shared one batch");
+    assert_eq!(sleeper.runs.load(Ordering::SeqCst), before + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
