@@ -5,15 +5,16 @@ use crate::serving::ServingModel;
 
 /// The configuration of a model as it is in effect: what was left open is as loading found it.
 pub(crate) fn config(serving: &ServingModel) -> ModelConfig {
-    let interface = &serving.interface;
+    let served = &serving.served;
+    let interface = &served.interface;
     let batches = interface.max_rows.is_some();
-    serving.config.completed(Completion {
-        backend: Some(serving.backend.to_owned()),
-        platform: serving.platform.to_string(),
+    served.config.completed(Completion {
+        backend: Some(served.backend.to_owned()),
+        platform: served.platform.to_string(),
         max_batch_size: interface.max_rows.unwrap_or(0),
         inputs: tensors(&interface.inputs, batches),
         outputs: tensors(&interface.outputs, batches),
-        merges: serving.merges,
+        merges: serving.merges(),
     })
 }
 

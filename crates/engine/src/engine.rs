@@ -149,9 +149,7 @@ impl InferenceService for Engine {
                 table.serving(&model.name).into_values().collect()
             }
         };
-        let read = serving
-            .iter()
-            .map(|serving| serving.statistics.read(&serving.interface.model, serving.version));
+        let read = serving.iter().map(|serving| serving.served.read_statistics());
         Ok(read.collect())
     }
 
@@ -199,8 +197,8 @@ impl Drop for Engine {
         self.lifecycle.close();
         for serving in self.lifecycle.table.drain() {
             // Dropping a job drops its reply channel, which its caller sees as the engine closing.
-            drop(serving.lane.close());
-            self.executor.retire(&serving, true);
+            drop(serving.close());
+            serving.retire(&self.executor, true);
         }
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {

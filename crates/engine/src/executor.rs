@@ -9,8 +9,8 @@ use adulis_batcher::FairQueue;
 use adulis_telemetry::ServingMetrics;
 use parking_lot::{Condvar, Mutex};
 
+use crate::instances::Instances;
 use crate::lane::Next;
-use crate::serving::ServingModel;
 
 /// The execution threads of one device, and which model they turn to next.
 ///
@@ -39,7 +39,7 @@ struct Pool {
 }
 
 struct Registered {
-    model: Arc<ServingModel>,
+    model: Arc<Instances>,
     timer: Option<Instant>,
 }
 
@@ -60,7 +60,7 @@ impl Executor {
     }
 
     /// Makes a model known and returns its key.
-    pub(crate) fn register(&self, make: impl FnOnce(usize) -> Arc<ServingModel>) -> Arc<ServingModel> {
+    pub(crate) fn register(&self, make: impl FnOnce(usize) -> Arc<Instances>) -> Arc<Instances> {
         let mut pool = self.pool.lock();
         let key = pool.unused.pop().unwrap_or(pool.models.len());
         let model = make(key);
@@ -71,13 +71,13 @@ impl Executor {
         model
     }
 
-    /// Forgets a model if nobody but the caller holds it, or (`at_once`) in any case. Its key may then be given to another:
-    /// no thread has the model or can get it, and its timers, if any, will find nothing.
+    /// Forgets a model if nobody but its serving model holds it, or (`at_once`) in any case. Its key may then be given to
+    /// another: no thread has the model or can get it, and its timers, if any, will find nothing.
     ///
-    /// The caller must have seen to it that nobody gets the model from elsewhere any more.
-    pub(crate) fn retire(&self, model: &Arc<ServingModel>, at_once: bool) -> bool {
-        // The caller's reference and the one below. Threads take theirs under the pool's lock, and work that has been
-        // scheduled has a request that holds one.
+    /// The caller must have seen to it that nobody else has the serving model or gets it from elsewhere any more.
+    pub(crate) fn retire(&self, model: &Arc<Instances>, at_once: bool) -> bool {
+        // The serving model's reference and the one below. Threads take theirs under the pool's lock, and work that has
+        // been scheduled has a request that holds the serving model.
         const HELD_HERE: usize = 2;
         let mut pool = self.pool.lock();
         if Arc::strong_count(model) > HELD_HERE && !at_once {
@@ -91,7 +91,7 @@ impl Executor {
     }
 
     /// A model has work: some thread is to look at it.
-    pub(crate) fn schedule(&self, model: &ServingModel) {
+    pub(crate) fn schedule(&self, model: &Instances) {
         let mut pool = self.pool.lock();
         pool.ready.activate(model.key, 0, model.weight);
         if pool.wake_one() {
@@ -110,12 +110,12 @@ impl Executor {
         while let Some(model) = self.next_model() {
             // Backends' panics end at the instance; this one would be our own fault, and must not cost a thread.
             if catch_unwind(AssertUnwindSafe(|| self.look_at(&model))).is_err() {
-                tracing::error!(model = %model.interface.model, "an execution thread caught a panic of the engine");
+                tracing::error!(model = %model.served.interface.model, "an execution thread caught a panic of the engine");
             }
         }
     }
 
-    fn look_at(&self, model: &Arc<ServingModel>) {
+    fn look_at(&self, model: &Arc<Instances>) {
         let mut expired = Vec::new();
         let next = model.lane.next(Instant::now(), &mut expired);
         model.refuse_expired(expired);
@@ -139,7 +139,7 @@ impl Executor {
     }
 
     /// Waits for the model whose turn it is; `None` when the threads are to end.
-    fn next_model(&self) -> Option<Arc<ServingModel>> {
+    fn next_model(&self) -> Option<Arc<Instances>> {
         let mut pool = self.pool.lock();
         loop {
             if pool.closing {
@@ -226,7 +226,7 @@ impl Pool {
         }
     }
 
-    fn take(&mut self) -> Option<Arc<ServingModel>> {
+    fn take(&mut self) -> Option<Arc<Instances>> {
         while let Some(key) = self.ready.next() {
             if let Some(registered) = self.models.get(key).and_then(Option::as_ref) {
                 return Some(Arc::clone(&registered.model));

@@ -34,6 +34,7 @@ mod error;
 mod executor;
 mod inline;
 mod instance;
+mod instances;
 mod job;
 mod lane;
 mod lifecycle;

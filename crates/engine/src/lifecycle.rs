@@ -133,7 +133,7 @@ impl Lifecycle {
         let outcomes = self.loaders.several(source.entry.versions.len(), |index| {
             let version = &source.entry.versions[index];
             let serving = unchanged.get(&version.version);
-            let outcome = match serving.filter(|serving| source.is_served_by(serving)) {
+            let outcome = match serving.filter(|serving| source.is_served_by(&serving.served)) {
                 Some(serving) => Ok(Arc::clone(serving)),
                 None => self.load_version(source, version),
             };
@@ -196,7 +196,7 @@ fn reports(lifecycle: &Weak<Lifecycle>) -> Vec<ModelReport> {
     };
     lifecycle.table.for_each(|model, number, version| {
         let load_time = match version {
-            Version::Ready(serving) => Some(serving.load_time),
+            Version::Ready(serving) => Some(serving.served.load_time),
             _ => None,
         };
         reports.push(ModelReport {

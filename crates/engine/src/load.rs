@@ -9,10 +9,11 @@ use adulis_telemetry::panic_message;
 
 use crate::admission::Interface;
 use crate::instance::Slot;
+use crate::instances::Instances;
 use crate::lane::{Lane, Rules};
 use crate::lifecycle::Lifecycle;
 use crate::plan::{self, Plan};
-use crate::serving::ServingModel;
+use crate::serving::{Scheduler, Served, ServingModel};
 use crate::source::Source;
 use crate::statistics::Statistics;
 use crate::{LoadError, warmup};
@@ -34,8 +35,8 @@ impl Lifecycle {
         let (model, version) = (&source.name, version.version);
         match loaded {
             Ok(serving) => {
-                let placement = serving.model.placement();
-                let milliseconds = u64::try_from(serving.load_time.as_millis()).unwrap_or(u64::MAX);
+                let placement = serving.placement();
+                let milliseconds = u64::try_from(serving.served.load_time.as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(%model, version, %placement, milliseconds, "loaded");
                 Ok(serving)
             }
@@ -121,27 +122,31 @@ impl Lifecycle {
             inline: self.inline,
         };
         let lane = Lane::new(rules, slots, cost);
-        self.executor.register(|key| {
-            Arc::new(ServingModel {
+        let served = Arc::new(Served {
+            version,
+            backend: backend.name(),
+            platform: backend.platform().into(),
+            config: Box::new(source.entry.config.clone()),
+            serving: self.metrics.clone(),
+            metrics: OnceLock::new(),
+            statistics: Statistics::new(interface.max_rows.unwrap_or(1)),
+            interface,
+            load_time: started.elapsed(),
+            fingerprint: source.fingerprint(version),
+            _files: source.files.clone(),
+        });
+        let instances = self.executor.register(|key| {
+            Arc::new(Instances {
                 key,
-                version,
-                backend: backend.name(),
-                platform: backend.platform().into(),
-                config: Box::new(source.entry.config.clone()),
-                lane,
                 model,
+                lane,
                 weight: plan.weight,
                 merges: plan.merges,
                 policy,
-                serving: self.metrics.clone(),
-                metrics: OnceLock::new(),
-                statistics: Statistics::new(interface.max_rows.unwrap_or(1)),
-                interface,
-                load_time: started.elapsed(),
-                fingerprint: source.fingerprint(version),
-                _files: source.files.clone(),
+                served: Arc::clone(&served),
             })
-        })
+        });
+        Arc::new(ServingModel { served, scheduler: Scheduler::Instances(instances) })
     }
 }
 

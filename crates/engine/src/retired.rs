@@ -81,7 +81,7 @@ impl Lifecycle {
         let mut state = retired.state.lock();
         loop {
             let closed = state.closed;
-            let gone = state.models.extract_if(.., |model| self.executor.retire(&model.serving, closed));
+            let gone = state.models.extract_if(.., |model| model.serving.retire(&self.executor, closed));
             let gone: Vec<Retiring> = gone.collect();
             let now = Instant::now();
             let late = state.models.iter_mut().filter(|model| model.refuse_at.is_some_and(|at| at <= now));
@@ -104,10 +104,10 @@ impl Lifecycle {
 
     fn release(&self, model: Retiring) {
         let Retiring { serving, done, .. } = model;
-        let (name, version) = (Arc::clone(&serving.interface.model), serving.version);
-        let labels = serving.labels();
+        let (name, version) = (Arc::clone(&serving.served.interface.model), serving.served.version);
+        let labels = serving.served.labels();
         let served = Arc::downgrade(&serving);
-        serving.lane.close();
+        serving.close();
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(serving))) {
             let reason = panic_message(&*panic);
             tracing::error!(model = %name, version, reason, "a backend panicked while its model was dropped");
@@ -131,7 +131,7 @@ impl Lifecycle {
         let left = std::mem::take(&mut state.models);
         drop(state);
         for model in left {
-            self.executor.retire(&model.serving, true);
+            model.serving.retire(&self.executor, true);
             self.release(model);
         }
     }
@@ -141,8 +141,8 @@ impl Retiring {
     /// The time to finish is over.
     fn refuse_waiting(&mut self) {
         self.refuse_at = None;
-        let waiting = self.serving.lane.close();
-        let (model, version) = (&self.serving.interface.model, self.serving.version);
+        let waiting = self.serving.close();
+        let (model, version) = (&self.serving.served.interface.model, self.serving.served.version);
         tracing::warn!(%model, version, requests = waiting.len(), "unloading takes too long: what waits is refused");
         for job in waiting {
             // A caller that has gone needs no answer.

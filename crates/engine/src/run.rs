@@ -10,27 +10,27 @@ use tokio::sync::oneshot;
 use crate::EngineError;
 use crate::admission::Interface;
 use crate::instance::{RunError, Slot};
+use crate::instances::Instances;
 use crate::job::{Answer, Job, JobInputs, Reply};
 use crate::lane::{Bound, Replies};
-use crate::serving::ServingModel;
 
-impl ServingModel {
+impl Instances {
     /// Runs a batch, answers its members, and gives the instance back. The flag says whether the model has more to do.
     pub(crate) fn run(&self, bound: Bound) -> bool {
         let Bound { batch, mut slot, at } = bound;
-        self.metrics().executing.inc();
+        self.served.metrics().executing.inc();
         let rows = batch.rows;
         let (replies, infer) = self.run_members(batch.members, &mut slot, at);
         // The instance goes back before anybody is told, so that who comes next finds it free.
         let again = self.lane.give_back(slot, rows, infer);
-        self.metrics().executing.dec();
+        self.served.metrics().executing.dec();
         self.lane.answer(batch.sequence, replies);
         again
     }
 
     /// Runs one admitted request on the caller's thread, with an instance that the lane gave for that.
     pub(crate) fn run_inline(&self, inputs: JobInputs, rows: usize, mut slot: Slot) -> (Reply, bool) {
-        let inputs = assemble(&self.interface, std::iter::once(inputs), rows);
+        let inputs = assemble(&self.served.interface, std::iter::once(inputs), rows);
         let run = self.run_once(&inputs, &[rows], &mut slot, Duration::ZERO);
         let infer = run
             .as_ref()
@@ -56,12 +56,12 @@ impl ServingModel {
         let mut inputs = Vec::new();
         for Member { payload: job, rows: job_rows, enqueued } in members {
             let queued = at.saturating_duration_since(enqueued);
-            self.metrics().queue.observe(queued);
+            self.served.metrics().queue.observe(queued);
             callers.push(Caller { reply: job.reply, queued, request_id: job.request_id });
             rows.push(job_rows);
             inputs.push(job.inputs);
         }
-        let inputs = assemble(&self.interface, inputs.into_iter(), rows.iter().sum());
+        let inputs = assemble(&self.served.interface, inputs.into_iter(), rows.iter().sum());
         match self.run_once(&inputs, &rows, slot, at.elapsed()) {
             Ok(answers) => {
                 let infer = answers.first().map(|answer| answer.timings.compute_infer);
@@ -78,7 +78,7 @@ impl ServingModel {
             }
             Err(error) => {
                 tracing::warn!(
-                    model = %self.interface.model, version = self.version, requests = rows.len(),
+                    model = %self.served.interface.model, version = self.served.version, requests = rows.len(),
                     request_ids = %Ids(&callers), ?error,
                     "a batch failed: its requests are run one by one"
                 );
@@ -105,7 +105,7 @@ impl ServingModel {
                 }
                 let alone: JobInputs =
                     inputs.iter().map(|input| (input.index, input.parts[member].clone())).collect();
-                let alone = assemble(&self.interface, std::iter::once(alone), rows);
+                let alone = assemble(&self.served.interface, std::iter::once(alone), rows);
                 match self.run_once(&alone, &[rows], slot, Duration::ZERO) {
                     Ok(mut answers) => answers.pop().ok_or_else(|| self.lost()),
                     Err(error) => Err(self.fault(error)),
@@ -123,7 +123,7 @@ impl ServingModel {
         batch: Duration,
     ) -> Result<Vec<Answer>, RunError> {
         if slot.is_empty() {
-            self.metrics().instance_rebuilds.inc();
+            self.served.metrics().instance_rebuilds.inc();
         }
         let execution = slot.execute(&*self.model, inputs)?;
         let timings = StageTimings {
@@ -133,10 +133,10 @@ impl ServingModel {
             compute_infer: execution.infer,
             compute_output: execution.output,
         };
-        let metrics = self.metrics();
+        let metrics = self.served.metrics();
         let requests = rows.len() as u64;
         let total_rows: usize = rows.iter().sum();
-        self.statistics.executed(total_rows, &timings);
+        self.served.statistics.executed(total_rows, &timings);
         metrics.executions.inc();
         metrics.rows.inc_by(total_rows as u64);
         metrics.batch_rows.observe(total_rows);
@@ -144,12 +144,12 @@ impl ServingModel {
         metrics.compute_input.observe_times(timings.compute_input, requests);
         metrics.compute_infer.observe_times(timings.compute_infer, requests);
         metrics.compute_output.observe_times(timings.compute_output, requests);
-        scatter(&self.interface, execution, rows, timings)
+        scatter(&self.served.interface, execution, rows, timings)
     }
 
     /// What the client is told of a failed run. Logged here, once.
     fn fault(&self, error: RunError) -> EngineError {
-        let model = self.interface.model.clone();
+        let model = self.served.interface.model.clone();
         match error {
             RunError::Failed(reason) => EngineError::Execution { model, reason },
             RunError::Interrupted => {
@@ -161,7 +161,7 @@ impl ServingModel {
 
     fn lost(&self) -> EngineError {
         EngineError::Execution {
-            model: self.interface.model.clone(),
+            model: self.served.interface.model.clone(),
             reason: "the run gave no answer".to_owned(),
         }
     }

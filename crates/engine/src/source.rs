@@ -4,7 +4,7 @@ use std::sync::Arc;
 use adulis_repository::{Fingerprint, ModelEntry, ModelVersion, Scan, VersionFingerprint};
 
 use crate::overrides::OverrideFolder;
-use crate::serving::ServingModel;
+use crate::serving::Served;
 
 /// A model that is to be loaded.
 #[derive(Debug, Clone)]
@@ -48,8 +48,8 @@ impl Source {
     }
 
     /// Whether what serves a version was loaded from files that look as they do now.
-    pub(crate) fn is_served_by(&self, serving: &ServingModel) -> bool {
-        let print = self.fingerprint(serving.version);
-        print.is_some() && print == serving.fingerprint
+    pub(crate) fn is_served_by(&self, served: &Served) -> bool {
+        let print = self.fingerprint(served.version);
+        print.is_some() && print == served.fingerprint
     }
 }

@@ -50,11 +50,11 @@ impl ModelTable {
         let table = self.0.read();
         let entry = find(&table, model)?;
         Ok(ModelMetadata {
-            name: serving.interface.model.clone(),
+            name: serving.served.interface.model.clone(),
             versions: entry.ready().map(|(number, _)| number).collect(),
-            platform: serving.platform.clone(),
-            inputs: tensors(&serving.interface, |interface| &interface.inputs),
-            outputs: tensors(&serving.interface, |interface| &interface.outputs),
+            platform: serving.served.platform.clone(),
+            inputs: tensors(&serving.served.interface, |interface| &interface.inputs),
+            outputs: tensors(&serving.served.interface, |interface| &interface.outputs),
         })
     }
 
@@ -74,7 +74,9 @@ impl ModelTable {
                 .flat_map(|entry| entry.ready().map(|(_, serving)| Arc::clone(serving)))
                 .collect()
         };
-        serving.sort_by(|a, b| (&a.interface.model, a.version).cmp(&(&b.interface.model, b.version)));
+        serving.sort_by(|a, b| {
+            (&a.served.interface.model, a.served.version).cmp(&(&b.served.interface.model, b.served.version))
+        });
         serving
     }
 

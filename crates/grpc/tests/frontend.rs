@@ -60,7 +60,10 @@ async fn infers_beside_rest_on_one_port() {
 async fn what_is_not_served_is_unimplemented() {
     let server = default_server();
     let channel = Channel::from_shared(format!("http://{}", server.address)).unwrap();
-    for path in ["/inference.GRPCInferenceService/NoSuchCall", "/other.Service/Call"] {
+    for path in [
+        "/inference.GRPCInferenceService/NoSuchCall",
+        "/other.Service/Call",
+    ] {
         let mut client = tonic::client::Grpc::new(channel.connect().await.unwrap());
         client.ready().await.unwrap();
         let codec = tonic_prost::ProstCodec::<ServerLiveRequest, ServerLiveRequest>::default();
