@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use adulis_backend::{Backend, BuiltIn};
+use adulis_backend::{Backend, built_in};
 use adulis_engine::{Engine, Settings};
 use adulis_grpc::GrpcOptions;
 use adulis_http::HttpOptions;
@@ -118,7 +118,7 @@ impl Builder {
         backends.push(Arc::new(adulis_onnx::OnnxRuntime::new(self.onnxruntime)));
         #[cfg(feature = "tract")]
         backends.push(Arc::new(adulis_tract::Tract));
-        backends.push(Arc::new(BuiltIn));
+        backends.extend(built_in());
         let registry = Arc::new(MetricRegistry::default());
         ProcessMetrics::register(&registry);
         let engine = Engine::new(settings, backends, &registry)?;

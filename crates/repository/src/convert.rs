@@ -26,10 +26,11 @@ use crate::{ModelConfig, Scheduling};
 const MAX_BATCH_SIZE: i64 = i32::MAX as i64;
 
 /// Platforms that have a backend here, with its name.
-const PLATFORMS: [(&str, &str); 3] = [
+const PLATFORMS: [(&str, &str); 4] = [
     ("onnxruntime_onnx", "onnxruntime"),
     ("tract_onnx", "tract"),
     ("identity", "identity"),
+    ("sequence", "sequence"),
 ];
 
 /// The check of one model's configuration: where it lies, and what was found so far.

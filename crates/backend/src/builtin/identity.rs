@@ -1,0 +1,94 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use adulis_tensor::{DataType, ShapePattern};
+
+use super::behaviour::Behaviour;
+use super::gather;
+use crate::{
+    Backend, BackendError, BatchInput, Batching, Execution, LoadRequest, Model, ModelInstance,
+    ModelSignature, TensorSpec,
+};
+
+/// The built-in `identity` backend: every output is the input of the same place.
+///
+/// Without a declared signature it has one input `INPUT0` and one output `OUTPUT0`, FP32 `[-1, 16]`. Parameters:
+/// `execute_delay_microseconds` sleeps in each run, `execute_delay_row_microseconds` per row; `fail_on` and `panic_on`
+/// (a byte value) make a run fail or panic when an input's first byte is that value. They exist to size deployments
+/// and to test the engine.
+#[derive(Debug, Default)]
+pub struct BuiltIn;
+
+const NAME: &str = "identity";
+
+impl Backend for BuiltIn {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn platform(&self) -> &'static str {
+        NAME
+    }
+
+    fn available(&self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn load(&self, request: &LoadRequest) -> Result<Arc<dyn Model>, BackendError> {
+        let signature = request.declared.clone().unwrap_or_else(default_signature);
+        if signature.inputs.len() != signature.outputs.len() {
+            return Err(BackendError::Unsupported {
+                what: "identity with different numbers of inputs and outputs".to_owned(),
+            });
+        }
+        let behaviour = Behaviour::from_options(request)?;
+        Ok(Arc::new(Identity { signature, behaviour }))
+    }
+}
+
+fn default_signature() -> ModelSignature {
+    let spec = |name: &str| TensorSpec {
+        name: name.into(),
+        datatype: DataType::Fp32,
+        shape: ShapePattern::new(&[-1, 16]),
+        optional: false,
+    };
+    ModelSignature {
+        inputs: vec![spec("INPUT0")],
+        outputs: vec![spec("OUTPUT0")],
+        batching: Batching::Possible,
+    }
+}
+
+struct Identity {
+    signature: ModelSignature,
+    behaviour: Behaviour,
+}
+
+impl Model for Identity {
+    fn signature(&self) -> &ModelSignature {
+        &self.signature
+    }
+
+    fn placement(&self) -> String {
+        "built in".to_owned()
+    }
+
+    fn instance(&self) -> Result<Box<dyn ModelInstance>, BackendError> {
+        Ok(Box::new(IdentityInstance { behaviour: self.behaviour }))
+    }
+}
+
+struct IdentityInstance {
+    behaviour: Behaviour,
+}
+
+impl ModelInstance for IdentityInstance {
+    fn execute(&mut self, inputs: &[BatchInput]) -> Result<Execution, BackendError> {
+        let started = Instant::now();
+        self.behaviour.misbehave(inputs)?;
+        let infer = started.elapsed();
+        let outputs = inputs.iter().map(gather).collect::<Result<_, _>>()?;
+        Ok(Execution { outputs, infer, output: started.elapsed() - infer, ..Execution::default() })
+    }
+}
