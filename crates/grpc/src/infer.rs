@@ -1,9 +1,10 @@
 //! Unary inference.
 
-use std::time::Duration;
+use std::future::Future;
+use std::time::{Duration, Instant};
 
 use adulis_protocol::grpc::{self, ModelInferRequest, ModelInferResponse};
-use adulis_types::{Fault, InferRequest, InferResponse, RequestId};
+use adulis_types::{Fault, InferRequest, InferResponse, Name, RequestId};
 use tonic::{Request, Response, Status};
 
 use crate::boundary::{Call, answer};
@@ -37,23 +38,52 @@ impl Shared {
         timeout: Option<Duration>,
         id: &RequestId,
     ) -> Result<ModelInferResponse, Fault> {
+        let request = self.decode(message, timeout, id)?;
+        Ok(grpc::encode_infer(self.call(request).await?))
+    }
+
+    /// The request of a message, with the least of all times that were set.
+    pub(crate) fn decode(
+        &self,
+        message: ModelInferRequest,
+        timeout: Option<Duration>,
+        id: &RequestId,
+    ) -> Result<InferRequest, Fault> {
         let mut request = grpc::decode_infer(message)?;
         request.request_id = id.clone();
         for timeout in [timeout, self.options.request_timeout].into_iter().flatten() {
             request.limit_timeout(timeout);
         }
-        Ok(grpc::encode_infer(self.call(request).await?))
+        Ok(request)
     }
 
     async fn call(&self, request: InferRequest) -> Result<InferResponse, Fault> {
-        let Some(timeout) = request.timeout else {
+        let Some(deadline) = Deadline::of(&request) else {
             return adulis_protocol::infer(&self.services, request).await;
         };
-        let model = request.model.name.clone();
-        let left = timeout.saturating_sub(request.arrived.elapsed()) + DEADLINE_GRACE;
-        match tokio::time::timeout(left, adulis_protocol::infer(&self.services, request)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(GrpcError::Deadline { model, waited: timeout }.into()),
-        }
+        deadline.within(adulis_protocol::infer(&self.services, request)).await?
+    }
+}
+
+/// Until when a request is waited for, whoever answers it.
+pub(crate) struct Deadline {
+    model: Name,
+    timeout: Duration,
+    arrived: Instant,
+}
+
+impl Deadline {
+    /// `None` for a request that may take any time.
+    pub(crate) fn of(request: &InferRequest) -> Option<Self> {
+        let model = || request.model.name.clone();
+        request.timeout.map(|timeout| Self { model: model(), timeout, arrived: request.arrived })
+    }
+
+    /// Waits for `work` as long as there is time left.
+    pub(crate) async fn within<T>(&self, work: impl Future<Output = T>) -> Result<T, Fault> {
+        let left = self.timeout.saturating_sub(self.arrived.elapsed()) + DEADLINE_GRACE;
+        tokio::time::timeout(left, work)
+            .await
+            .map_err(|_| GrpcError::Deadline { model: self.model.clone(), waited: self.timeout }.into())
     }
 }

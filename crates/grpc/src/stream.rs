@@ -1,26 +1,29 @@
-use std::future::Future;
+mod answers;
+mod order;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use adulis_protocol::grpc::{ModelInferRequest, ModelInferResponse, ModelStreamInferResponse};
+use adulis_protocol::grpc::{ModelInferRequest, ModelStreamInferResponse};
 use adulis_types::Fault;
 use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
 use tonic::codegen::BoxStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::boundary::{Call, answer, guarded, refuse};
+use crate::boundary::{Call, answer, refuse};
 use crate::frontend::Shared;
 use crate::server::corrected_status;
+use crate::stream::answers::{Answered, Asked, Running};
+use crate::stream::order::Order;
 use crate::timeout;
 
 /// Metadata with which a client of Triton asks that an error ends the stream as its status.
 const GRPC_ERRORS: &str = "triton_grpc_error";
-
-type Running = Pin<Box<dyn Future<Output = Answered> + Send>>;
 
 /// Opens a stream of inferences.
 pub(crate) async fn responses(
@@ -36,20 +39,15 @@ pub(crate) async fn responses(
     .await
 }
 
-/// One request's outcome, with what an error has to repeat of it.
-struct Answered {
-    id: String,
-    model_name: String,
-    model_version: String,
-    outcome: Result<ModelInferResponse, Fault>,
-}
-
-/// The responses of one `ModelStreamInfer` stream, each as soon as it is ready: not in the order of the requests, which a
-/// client tells apart by their ids.
+/// The responses of one `ModelStreamInfer` stream.
 ///
-/// At most `max_stream_requests` are in progress; while there are so many, nothing is read from the client. An error rides in
-/// `error_message` beside an answer that repeats the request's id, and the stream stays open, unless the client set
-/// `triton_grpc_error: true`. Dropping the stream cancels all that is in progress.
+/// Requests are answered side by side. Answers of ordinary models leave in the order of their requests, as Triton's do; those
+/// of decoupled models as soon as they are there, told apart by their ids. At most `max_stream_requests` are in progress;
+/// while there are so many, nothing is read from the client. A service whose answers the client does not take is not asked
+/// for more of them.
+///
+/// An error rides in `error_message` beside an answer that repeats the request's id, and the stream stays open, unless the
+/// client set `triton_grpc_error: true`. Dropping the stream cancels all that is in progress.
 struct InferStream {
     shared: Arc<Shared>,
     call: Call,
@@ -57,6 +55,10 @@ struct InferStream {
     errors_end: bool,
     requests: Option<Streaming<ModelInferRequest>>,
     running: FuturesUnordered<Running>,
+    order: Order,
+    /// Where running requests put answers that are not their last. All of them run in this stream's own polls, so that
+    /// nothing waits on the receiver's side.
+    early: (mpsc::Sender<Answered>, mpsc::Receiver<Answered>),
     ended: bool,
 }
 
@@ -78,13 +80,15 @@ impl InferStream {
             errors_end,
             requests: Some(requests),
             running: FuturesUnordered::new(),
+            order: Order::default(),
+            early: mpsc::channel(1),
             ended: false,
         })
     }
 
     /// Starts what the client has sent, as far as there is room. `Err` where the client's side broke.
     fn take_requests(&mut self, cx: &mut Context<'_>) -> Result<(), Status> {
-        while self.running.len() < self.shared.options.max_stream_requests.max(1) {
+        while self.running.len() + self.order.held() < self.shared.options.max_stream_requests.max(1) {
             let Some(requests) = &mut self.requests else {
                 return Ok(());
             };
@@ -99,15 +103,36 @@ impl InferStream {
     }
 
     fn start(&mut self, message: ModelInferRequest) {
-        let (shared, call) = (Arc::clone(&self.shared), self.call.clone());
         let left: Option<Duration> =
             self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        self.running.push(Box::pin(async move {
-            let (id, model_name) = (message.id.clone(), message.model_name.clone());
-            let model_version = message.model_version.clone();
-            let outcome = guarded(&call, shared.infer(message, left, call.id())).await;
-            Answered { id, model_name, model_version, outcome }
-        }));
+        let asked = Asked {
+            shared: Arc::clone(&self.shared),
+            call: self.call.clone(),
+            early: self.early.0.clone(),
+            left,
+        };
+        self.running.push(asked.run(message, &mut self.order));
+    }
+
+    /// The next answer that may leave.
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answered>> {
+        loop {
+            // What a request has put here comes before its last answer.
+            if let Ok(answered) = self.early.1.try_recv() {
+                return Poll::Ready(Some(answered));
+            }
+            if let Some(answered) = self.order.next() {
+                return Poll::Ready(Some(answered));
+            }
+            match Pin::new(&mut self.running).poll_next(cx) {
+                Poll::Ready(Some(finished)) => self.order.put(finished),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => match self.early.1.try_recv() {
+                    Ok(answered) => return Poll::Ready(Some(answered)),
+                    Err(_) => return Poll::Pending,
+                },
+            }
+        }
     }
 
     fn response(&mut self, answered: Answered) -> Result<ModelStreamInferResponse, Status> {
@@ -115,7 +140,7 @@ impl InferStream {
             Ok(response) => {
                 Ok(ModelStreamInferResponse { error_message: String::new(), infer_response: Some(response) })
             }
-            Err(fault) => {
+            Err((fault, response)) => {
                 let status = refuse(&self.call, &fault);
                 if self.errors_end {
                     self.ended = true;
@@ -123,12 +148,7 @@ impl InferStream {
                 }
                 Ok(ModelStreamInferResponse {
                     error_message: status.message().to_owned(),
-                    infer_response: Some(ModelInferResponse {
-                        id: answered.id,
-                        model_name: answered.model_name,
-                        model_version: answered.model_version,
-                        ..ModelInferResponse::default()
-                    }),
+                    infer_response: Some(response),
                 })
             }
         }
@@ -147,7 +167,7 @@ impl Stream for InferStream {
             this.ended = true;
             return Poll::Ready(Some(Err(status)));
         }
-        match Pin::new(&mut this.running).poll_next(cx) {
+        match this.next(cx) {
             Poll::Ready(Some(answered)) => Poll::Ready(Some(this.response(answered))),
             Poll::Ready(None) if this.requests.is_none() => Poll::Ready(None),
             // With none in progress it is the client that is waited for, or a request that makes room.

@@ -110,6 +110,14 @@ pub enum Problem {
         /// What came.
         found: Name,
     },
+    /// A parameter has one of the names that the protocol keeps for itself.
+    #[error(
+        "parameter '{name}': parameter keys starting with 'triton_' are reserved for Triton usage; the only one that is known is 'triton_enable_empty_final_response'"
+    )]
+    ReservedParameter {
+        /// The parameter.
+        name: Name,
+    },
     /// There is more of something than is taken.
     #[error("too many {what}: at most {limit} are taken")]
     TooMany {

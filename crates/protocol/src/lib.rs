@@ -38,5 +38,5 @@ pub use limits::{MAX_DEPTH, MAX_LOAD_PARAMETERS, MAX_PARAMETERS, MAX_RANK, MAX_T
 pub use regions::{
     cuda_region_refused, no_cuda_regions, region_statuses, register_region, unregister_regions,
 };
-pub use shared::{SharedTensorError, infer};
+pub use shared::{SharedTensorError, infer, infer_stream};
 pub use version::model_ref;

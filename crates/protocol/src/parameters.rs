@@ -15,6 +15,11 @@ pub(crate) const SHARED_MEMORY_REGION: &str = "shared_memory_region";
 pub(crate) const SHARED_MEMORY_OFFSET: &str = "shared_memory_offset";
 pub(crate) const SHARED_MEMORY_BYTE_SIZE: &str = "shared_memory_byte_size";
 
+/// Asks a stream for an empty response behind the last answer of a decoupled model.
+pub(crate) const EMPTY_FINAL_RESPONSE: &str = "triton_enable_empty_final_response";
+/// Names that begin so are the protocol's own, and only those are taken that are known.
+const RESERVED_PREFIX: &str = "triton_";
+
 const A_COUNT: &str = "a whole number of 0 or more";
 const A_FLAG: &str = "true or false";
 const A_NAME: &str = "the name of a region";
@@ -29,6 +34,10 @@ pub(crate) fn take_fields(request: &mut InferRequest) -> Parsed<bool> {
     let priority = take_count(parameters, PRIORITY)?;
     let timeout = take_count(parameters, TIMEOUT)?;
     request.sequence = sequence::take(parameters)?;
+    request.empty_final_response = take_flag(parameters, EMPTY_FINAL_RESPONSE)?.unwrap_or(false);
+    if let Some((name, _)) = parameters.iter().find(|(name, _)| name.starts_with(RESERVED_PREFIX)) {
+        return Err(Box::new(Problem::ReservedParameter { name: name.into() }));
+    }
     request.priority = priority.unwrap_or(0);
     if let Some(microseconds) = timeout.filter(|&microseconds| microseconds > 0) {
         request.limit_timeout(Duration::from_micros(microseconds));

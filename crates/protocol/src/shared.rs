@@ -1,6 +1,8 @@
 //! Tensors that lie in shared memory regions rather than in the message: read before a service is asked, written before its
 //! response is encoded.
 
+mod stream;
+
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
@@ -8,11 +10,12 @@ use std::fmt;
 use adulis_tensor::Tensor;
 use adulis_types::{
     BoxFuture, ErrorKind, Fault, InferRequest, InferResponse, InputTensor, Name, OutputTensor, RegionPlace,
-    RegionSlice, Retry, ServiceError, Services, SharedInput, SharedMemory,
+    RegionSlice, ResponseStream, Retry, ServiceError, Services, SharedInput, SharedMemory, one_response,
 };
 use smallvec::SmallVec;
 
 use crate::error::Prefix;
+use crate::shared::stream::SharedStream;
 use crate::tensors::binary_tensor;
 use crate::{DecodeError, EncodeError, Side, TensorLabel, TensorProblem};
 
@@ -40,6 +43,22 @@ pub fn infer(services: &Services, request: InferRequest) -> BoxFuture<'_, Result
         write(&outputs, &mut response).await?;
         Ok(response)
     })
+}
+
+/// As [`infer`], for a request that may be answered any number of times: each answer's outputs are written to the places that
+/// the request named, over those of the answer before.
+///
+/// # Errors
+/// As [`infer`], as the stream's last item.
+pub fn infer_stream(services: &Services, request: InferRequest) -> ResponseStream<'_> {
+    if request.shared_inputs.is_empty() && request.outputs.iter().all(|output| output.place.is_none()) {
+        return services.inference.infer_stream(request);
+    }
+    let opened = match Opened::of(&request, services.shared_memory.as_deref()) {
+        Ok(opened) => opened,
+        Err(fault) => return one_response(Box::pin(std::future::ready(Err(fault)))),
+    };
+    Box::pin(SharedStream::new(services, opened, request))
 }
 
 /// All places that a request names, there.

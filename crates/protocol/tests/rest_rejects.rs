@@ -312,6 +312,19 @@ fn sequences() {
 
 #[test]
 fn parameters() {
+    for (parameter, message) in [
+        (
+            r#""triton_x":1"#,
+            "parameter 'triton_x': parameter keys starting with 'triton_' are reserved",
+        ),
+        (
+            r#""triton_enable_empty_final_response":1"#,
+            "parameter 'triton_enable_empty_final_response': expected true or false, got 1",
+        ),
+    ] {
+        let body = format!(r#"{{"parameters":{{{parameter}}},"inputs":[]}}"#);
+        assert!(refusal(body, None).contains(message), "{parameter}");
+    }
     check(&[
         (
             r#"{"parameters":{"timeout":-1},"inputs":[]}"#,

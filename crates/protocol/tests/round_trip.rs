@@ -177,7 +177,7 @@ prop_compose! {
     }
 }
 
-/// All of a request but what it is called in the log and the time at which it arrived.
+/// All of a request but what it is called in the log, the time at which it arrived, and what only streams are asked.
 fn of_request(request: &InferRequest) -> String {
     let InferRequest {
         model,
@@ -189,6 +189,7 @@ fn of_request(request: &InferRequest) -> String {
         outputs,
         priority,
         sequence,
+        empty_final_response: _,
         timeout,
         arrived: _,
     } = request;

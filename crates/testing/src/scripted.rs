@@ -158,6 +158,10 @@ impl InferenceService for ScriptedService {
         }
     }
 
+    fn decoupled(&self, model: &ModelRef) -> bool {
+        model.name.starts_with("each")
+    }
+
     fn ready(&self) -> bool {
         !self.unready.load(Ordering::SeqCst)
     }

@@ -43,6 +43,9 @@ pub struct InferRequest {
     pub priority: u64,
     /// Where the request stands in a sequence; `None` where it is of none.
     pub sequence: Option<Sequence>,
+    /// Whether the client of a stream wants to be told of the end by an empty response, where the last answer could not be told
+    /// as such (`triton_enable_empty_final_response` parameter). To a service it says nothing.
+    pub empty_final_response: bool,
     /// How long the client waits, counted from `arrived`: the least of the `timeout` parameter, `grpc-timeout` and
     /// the timeout header.
     pub timeout: Option<Duration>,
@@ -64,6 +67,7 @@ impl InferRequest {
             outputs: Vec::new(),
             priority: 0,
             sequence: None,
+            empty_final_response: false,
             timeout: None,
             arrived: Instant::now(),
         }

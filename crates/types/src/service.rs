@@ -12,8 +12,9 @@ use crate::{
 /// A boxed future, so that the service can be an object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Answers of one request, any number of them; ends after the last, or with an error. Where the size hint is exactly one from
-/// the start, as [`one_response`]'s is, the first answer is told to clients as the last.
+/// Answers of one request, any number of them; ends after the last, or with an error. An answer behind which the size hint is
+/// exactly zero, as [`one_response`]'s is, is told to clients as the last; where the hint does not say so, they may ask to be
+/// told of the end by an empty answer.
 ///
 /// Dropping it cancels what is not answered yet.
 pub type ResponseStream<'a> = Pin<Box<dyn Stream<Item = Result<InferResponse, Fault>> + Send + 'a>>;
@@ -36,6 +37,13 @@ pub trait InferenceService: Send + Sync + 'static {
     /// As [`InferenceService::infer`], as the stream's last item.
     fn infer_stream(&self, request: InferRequest) -> ResponseStream<'_> {
         one_response(self.infer(request))
+    }
+
+    /// Whether a model may answer a request any number of times. Not for one that is not there. Streams keep the answers of all
+    /// other models in the order of their requests.
+    fn decoupled(&self, model: &ModelRef) -> bool {
+        let _ = model;
+        false
     }
 
     /// Whether the process works at all.
@@ -114,7 +122,7 @@ fn unsupported(what: &str) -> Fault {
     Failure::new(ErrorKind::Unsupported, format!("{what} is not supported by this service")).into()
 }
 
-/// The stream of a single answer. Its size hint says so, by which frontends know that the first answer is the last.
+/// The stream of a single answer. Its size hint says so, by which frontends know that this answer is the last.
 pub fn one_response(answer: BoxFuture<'_, Result<InferResponse, Fault>>) -> ResponseStream<'_> {
     Box::pin(Once(Some(answer)))
 }

@@ -9,7 +9,8 @@ use crate::grpc::contents::{self, Parts};
 use crate::grpc::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use crate::grpc::{InferParameter, ModelInferRequest, parameter};
 use crate::parameters::{
-    self, BINARY_DATA, PRIORITY, SHARED_MEMORY_REGION, TIMEOUT, is_of_place, of_place, take_place,
+    self, BINARY_DATA, EMPTY_FINAL_RESPONSE, PRIORITY, SHARED_MEMORY_REGION, TIMEOUT, is_of_place, of_place,
+    take_place,
 };
 use crate::tensors::{self, check_count, check_names, input_names};
 use crate::{DecodeError, Problem, Side, TensorLabel, TensorProblem, model_ref, sequence};
@@ -131,6 +132,10 @@ pub fn encode_request(request: &InferRequest) -> ModelInferRequest {
     }
     if let Some(sequence) = &request.sequence {
         parameters.extend(parameter::encode(&sequence::parameters(sequence)));
+    }
+    if request.empty_final_response {
+        let wanted = parameter::parameter(&ParameterValue::Bool(true));
+        parameters.insert(EMPTY_FINAL_RESPONSE.to_owned(), wanted);
     }
     ModelInferRequest {
         model_name: request.model.name.to_string(),
