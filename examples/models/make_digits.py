@@ -8,7 +8,7 @@ Input:   image          FP32  [batch, 1, 8, 8]  pixels 0 (paper) to 16 (ink); sc
 Outputs: probabilities  FP32  [batch, 10]
          label          INT64 [batch, 1]        the likeliest digit
 
-Beside the model it writes `labels.txt`, `held_out.json` (the scans it was not trained on) and `request.json` (one of
+Beside the model it writes `labels.txt` (what the classes are called), `held_out.json` (the scans it was not trained on) and `request.json` (one of
 them as an inference request).
 """
 
@@ -27,6 +27,7 @@ EPOCHS = 60
 BATCH = 64
 LEARNING_RATE = 2e-3
 PIXEL_MAX = 16.0
+NAMES = "zero one two three four five six seven eight nine".split()
 
 
 class Conv:
@@ -233,7 +234,7 @@ def write_samples(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
     )
     json.loads(request)
     (folder / "request.json").write_text(request)
-    (folder / "labels.txt").write_text("".join(f"{digit}\n" for digit in range(10)))
+    (folder / "labels.txt").write_text("".join(f"{name}\n" for name in NAMES))
 
 
 def main() -> None:

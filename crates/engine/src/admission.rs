@@ -2,10 +2,13 @@ use std::sync::Arc;
 
 use adulis_backend::TensorSpec;
 use adulis_batcher::ShapeClass;
+use adulis_repository::Labels;
+use adulis_tensor::{DataType, Tensor};
 use adulis_types::{InputTensor, RequestedOutput};
 use smallvec::SmallVec;
 
 use crate::EngineError;
+use crate::classification::classify;
 use crate::job::JobInputs;
 
 /// What a model takes and gives, as its clients see it.
@@ -14,6 +17,8 @@ pub(crate) struct Interface {
     pub(crate) model: Arc<str>,
     pub(crate) inputs: Vec<TensorSpec>,
     pub(crate) outputs: Vec<TensorSpec>,
+    /// Labels of each output's classes, where there are any; by index.
+    pub(crate) labels: Vec<Option<Arc<Labels>>>,
     /// Rows that one request may carry; `None` for a model whose leading dimension is not a batch dimension.
     pub(crate) max_rows: Option<usize>,
 }
@@ -27,11 +32,20 @@ pub(crate) struct Admitted {
     pub(crate) outputs: Selection,
 }
 
-/// Which outputs are wanted, as indices into the signature.
+/// Which outputs are wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Selection {
     All,
-    These(SmallVec<[usize; 4]>),
+    These(SmallVec<[Selected; 4]>),
+}
+
+/// An output that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Selected {
+    /// Its index in the signature.
+    pub(crate) index: usize,
+    /// As many of its highest values as classes; 0 for the tensor itself.
+    pub(crate) classes: usize,
 }
 
 impl Interface {
@@ -52,6 +66,16 @@ impl Interface {
         self.check_missing(&matched)?;
         let rows = self.rows_of(&matched)?;
         Ok(Admitted { inputs: matched, rows, outputs: self.select(outputs)? })
+    }
+
+    /// An output, or as many of its highest values as classes, where that is wanted.
+    pub(crate) fn classified(&self, index: usize, output: Tensor, classes: usize) -> Tensor {
+        if classes == 0 {
+            return output;
+        }
+        let labels = self.labels.get(index).and_then(Option::as_deref);
+        // One without classes was refused when the request was admitted.
+        classify(&output, self.max_rows.is_some(), classes, labels).unwrap_or(output)
     }
 
     fn match_input(&self, input: &InputTensor, before: &JobInputs) -> Result<usize, EngineError> {
@@ -134,7 +158,7 @@ impl Interface {
             return Ok(Selection::All);
         }
         let model = || self.model.clone();
-        let mut selected = SmallVec::new();
+        let mut selected = SmallVec::<[Selected; 4]>::new();
         for output in wanted {
             let Some(index) = self.outputs.iter().position(|spec| *spec.name == *output.name) else {
                 let expected = names(&self.outputs);
@@ -144,17 +168,14 @@ impl Interface {
                     expected,
                 });
             };
-            if selected.contains(&index) {
+            if selected.iter().any(|other| other.index == index) {
                 return Err(EngineError::DuplicateOutput { model: model(), output: output.name.clone() });
             }
-            let classes = output.parameters.get("classification").map(|value| value.as_u64());
-            if classes.is_some_and(|classes| classes != Some(0)) {
-                return Err(EngineError::Unsupported {
-                    model: model(),
-                    what: "the classification extension",
-                });
+            let classes = output.classification;
+            if classes > 0 && self.outputs[index].datatype == DataType::Bytes {
+                return Err(EngineError::NoClasses { model: model(), output: output.name.clone() });
             }
-            selected.push(index);
+            selected.push(Selected { index, classes });
         }
         Ok(Selection::These(selected))
     }

@@ -20,7 +20,8 @@ use crate::source::Source;
 use crate::{EngineError, Settings, effective};
 
 /// Protocol extensions that are spoken.
-const EXTENSIONS: [&str; 7] = [
+const EXTENSIONS: [&str; 8] = [
+    "classification",
     "binary_tensor_data",
     "model_configuration",
     "schedule_policy",

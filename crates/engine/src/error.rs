@@ -64,6 +64,11 @@ pub enum EngineError {
     /// An output is requested twice.
     #[error("model '{model}': output '{output}' is requested more than once")]
     DuplicateOutput { model: Arc<str>, output: Name },
+    /// An output of text is wanted as classes.
+    #[error(
+        "model '{model}': output '{output}' has no classes: its datatype is BYTES, and classification is of numbers"
+    )]
+    NoClasses { model: Arc<str>, output: Name },
     /// An extension that this server or model does not do.
     #[error("model '{model}': {what} is not supported")]
     Unsupported { model: Arc<str>, what: &'static str },
@@ -101,7 +106,8 @@ impl ServiceError for EngineError {
             | Self::NoRows { .. }
             | Self::TooManyRows { .. }
             | Self::UnknownOutput { .. }
-            | Self::DuplicateOutput { .. } => ErrorKind::InvalidArgument,
+            | Self::DuplicateOutput { .. }
+            | Self::NoClasses { .. } => ErrorKind::InvalidArgument,
             Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::QueueFull { .. } | Self::Closing => ErrorKind::Overloaded,
             Self::DeadlineExceeded { .. } | Self::QueueTimeout { .. } => ErrorKind::DeadlineExceeded,

@@ -27,6 +27,7 @@
 //! binary injects backends.
 
 mod admission;
+mod classification;
 mod control;
 mod effective;
 mod engine;

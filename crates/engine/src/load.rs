@@ -2,9 +2,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use adulis_backend::{Backend, BackendError, LoadRequest, Model};
+use adulis_backend::{Backend, BackendError, LoadRequest, Model, TensorSpec};
 use adulis_batcher::CostModel;
-use adulis_repository::ModelVersion;
+use adulis_repository::{Labels, ModelConfig, ModelVersion};
 use adulis_telemetry::panic_message;
 
 use crate::admission::Interface;
@@ -112,6 +112,7 @@ impl Lifecycle {
         let policy = plan.policy.clone();
         let interface = Interface {
             model: Arc::clone(&source.name),
+            labels: labels(&source.entry.config, &plan.outputs),
             inputs: plan.inputs,
             outputs: plan.outputs,
             max_rows: plan.max_rows,
@@ -148,6 +149,15 @@ impl Lifecycle {
         });
         Arc::new(ServingModel { served, scheduler: Scheduler::Instances(instances) })
     }
+}
+
+/// The labels of each output, in the signature's order.
+fn labels(config: &ModelConfig, outputs: &[TensorSpec]) -> Vec<Option<Arc<Labels>>> {
+    let of = |spec: &TensorSpec| {
+        let declared = config.outputs.iter().find(|declared| declared.name == *spec.name)?;
+        declared.labels.clone()
+    };
+    outputs.iter().map(of).collect()
 }
 
 /// What a served model is put together from.

@@ -6,7 +6,7 @@ use adulis_telemetry::{ModelLabels, ModelMetrics, Outcome, ServingMetrics};
 use adulis_types::{InferRequest, InferResponse, ModelStatistics, OutputTensor, ServiceError, StageTimings};
 
 use crate::EngineError;
-use crate::admission::{Interface, Selection};
+use crate::admission::{Interface, Selected, Selection};
 use crate::executor::Executor;
 use crate::instances::Instances;
 use crate::job::{Answer, Job};
@@ -123,17 +123,21 @@ impl Served {
         answer: Answer,
         selection: &Selection,
     ) -> InferResponse {
-        let named = |(index, tensor): (usize, _)| {
+        let named = |tensor, Selected { index, classes }| {
+            let tensor = self.interface.classified(index, tensor, classes);
             OutputTensor::new(self.interface.outputs[index].name.clone(), tensor)
         };
-        let mut tensors = answer.outputs;
+        let tensors = answer.outputs;
         let outputs = match selection {
-            Selection::All => tensors.into_iter().enumerate().map(named).collect(),
-            Selection::These(indices) if indices.len() == tensors.len() && indices.is_sorted() => {
-                tensors.drain(..).enumerate().map(named).collect()
+            Selection::All => {
+                let all = (0..).map(|index| Selected { index, classes: 0 });
+                tensors.into_iter().zip(all).map(|(tensor, of)| named(tensor, of)).collect()
             }
-            Selection::These(indices) => {
-                indices.iter().map(|&index| named((index, tensors[index].clone()))).collect()
+            Selection::These(wanted) if wanted.len() == tensors.len() && wanted.is_sorted() => {
+                tensors.into_iter().zip(wanted).map(|(tensor, of)| named(tensor, *of)).collect()
+            }
+            Selection::These(wanted) => {
+                wanted.iter().map(|of| named(tensors[of.index].clone(), *of)).collect()
             }
         };
         InferResponse {

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use adulis_types::{InferRequest, Name, ParameterValue, Parameters, RegionPlace};
+use adulis_types::{InferRequest, Name, ParameterValue, Parameters, RegionPlace, RequestedOutput};
 
 use crate::error::Parsed;
-use crate::{Problem, TensorLabel, TensorProblem, sequence};
+use crate::{Problem, Side, TensorLabel, TensorProblem, sequence};
 
 /// Parameters of the protocols that the codecs take out.
 pub(crate) const PRIORITY: &str = "priority";
@@ -11,6 +11,7 @@ pub(crate) const TIMEOUT: &str = "timeout";
 pub(crate) const BINARY_DATA_OUTPUT: &str = "binary_data_output";
 pub(crate) const BINARY_DATA: &str = "binary_data";
 pub(crate) const BINARY_DATA_SIZE: &str = "binary_data_size";
+pub(crate) const CLASSIFICATION: &str = "classification";
 pub(crate) const SHARED_MEMORY_REGION: &str = "shared_memory_region";
 pub(crate) const SHARED_MEMORY_OFFSET: &str = "shared_memory_offset";
 pub(crate) const SHARED_MEMORY_BYTE_SIZE: &str = "shared_memory_byte_size";
@@ -48,6 +49,37 @@ pub(crate) fn take_fields(request: &mut InferRequest) -> Parsed<bool> {
 /// Takes a flag out.
 pub(crate) fn take_flag(parameters: &mut Parameters, name: &'static str) -> Parsed<Option<bool>> {
     take(parameters, name, A_FLAG, ParameterValue::as_bool)
+}
+
+/// An output as it is asked for by name and parameters, and whether it is wanted as binary data, where that is said.
+pub(crate) fn requested_output(
+    name: Name,
+    index: usize,
+    mut parameters: Parameters,
+) -> Parsed<(RequestedOutput, Option<bool>)> {
+    if parameters.is_empty() {
+        return Ok((RequestedOutput::new(name), None));
+    }
+    let label = || TensorLabel { side: Side::Output, index, name: Some(name.clone()) };
+    let place = take_place(&mut parameters, label)?.map(Box::new);
+    let classes = take_count(&mut parameters, CLASSIFICATION)?.unwrap_or(0);
+    let classification = usize::try_from(classes).unwrap_or(usize::MAX);
+    let binary = take_flag(&mut parameters, BINARY_DATA)?;
+    Ok((RequestedOutput { name, classification, place, parameters }, binary))
+}
+
+/// The parameters of an output that is asked for, those that its fields stand for among them.
+pub(crate) fn of_output(output: &RequestedOutput) -> Parameters {
+    let mut parameters = output.parameters.clone();
+    if output.classification > 0 {
+        parameters.set(CLASSIFICATION, ParameterValue::count(output.classification as u64));
+    }
+    if let Some(place) = &output.place {
+        for (name, value) in of_place(place).iter() {
+            parameters.set(name, value.clone());
+        }
+    }
+    parameters
 }
 
 /// Takes out where a tensor lies in shared memory, if it does. `tensor` says which one it is, for the message where only a

@@ -122,7 +122,7 @@ prop_compose! {
     fn request()(
         tensors in tensors(),
         parameters in parameters(),
-        requested in prop::collection::vec((parameters(), prop::option::of(place())), 0..3),
+        requested in prop::collection::vec((parameters(), prop::option::of(place()), 0_usize..3), 0..3),
         places in prop::collection::vec(place(), 0..3),
         (id, version, priority, timeout) in ("\\PC{0,8}", 0_u64..9, 0_u64..3, 0_u64..1000),
         sequence in sequence(),
@@ -149,7 +149,8 @@ prop_compose! {
         request.outputs = requested
             .into_iter()
             .enumerate()
-            .map(|(index, (parameters, place))| RequestedOutput {
+            .map(|(index, (parameters, place, classification))| RequestedOutput {
+                classification,
                 parameters,
                 place: place.map(Box::new),
                 ..RequestedOutput::new(format!("out {index}"))

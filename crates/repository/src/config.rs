@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use adulis_tensor::DataType;
 
-use crate::{InstanceGroup, Optimization, Scheduling, VersionPolicy, Warmup};
+use crate::{InstanceGroup, Labels, Optimization, Scheduling, VersionPolicy, Warmup};
 
 /// How one model is to be served. What is `None` or empty is derived from the model or from the server's defaults.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,6 +102,8 @@ pub struct TensorConfig {
     pub optional: bool,
     /// File with one label per line for classification (outputs only), relative to the model's folder.
     pub label_filename: Option<String>,
+    /// What was in that file.
+    pub labels: Option<Arc<Labels>>,
 }
 
 impl TensorConfig {
@@ -115,6 +118,7 @@ impl TensorConfig {
             format: TensorFormat::None,
             optional: false,
             label_filename: None,
+            labels: None,
         }
     }
 }

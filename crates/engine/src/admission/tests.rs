@@ -1,4 +1,5 @@
 use adulis_tensor::{DataType, Shape, ShapePattern, Tensor};
+use adulis_types::{ErrorKind, ServiceError};
 use bytes::Bytes;
 
 use super::*;
@@ -21,6 +22,7 @@ fn interface(max_rows: Option<usize>) -> Interface {
             spec("C", &[-1], true),
         ],
         outputs: vec![spec("X", &[-1, 2], false), spec("Y", &[-1], false)],
+        labels: Vec::new(),
         max_rows,
     }
 }
@@ -83,11 +85,26 @@ fn rows_do_not_matter_without_a_batch_dimension() {
 #[test]
 fn outputs_are_selected_by_name_once() {
     let interface = interface(None);
-    assert_eq!(interface.select(&[output("Y")]).unwrap(), Selection::These(SmallVec::from_slice(&[1])));
+    let selected = |index, classes| Selection::These(SmallVec::from_slice(&[Selected { index, classes }]));
+    assert_eq!(interface.select(&[output("Y")]).unwrap(), selected(1, 0));
+    let classes = RequestedOutput { classification: 3, ..output("Y") };
+    assert_eq!(interface.select(&[classes]).unwrap(), selected(1, 3));
     let unknown = interface.select(&[output("Z")]).unwrap_err().to_string();
     assert_eq!(unknown, "model 'm': unexpected output 'Z' requested; the model's outputs are 'X', 'Y'");
     let twice = interface.select(&[output("X"), output("X")]).unwrap_err().to_string();
     assert_eq!(twice, "model 'm': output 'X' is requested more than once");
+}
+
+#[test]
+fn text_has_no_classes() {
+    let mut interface = interface(None);
+    interface.outputs[1].datatype = DataType::Bytes;
+    let wanted = RequestedOutput { classification: 1, ..output("Y") };
+    let error = interface.select(&[wanted]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    let expected =
+        "model 'm': output 'Y' has no classes: its datatype is BYTES, and classification is of numbers";
+    assert_eq!(error.to_string(), expected);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::error::Parsed;
 use crate::generated::infer::infer_request::{ID, INPUTS, MODEL_NAME, MODEL_VERSION, OUTPUTS, PARAMETERS};
 use crate::generated::infer::tensor::DATA_ALIGNMENT;
 use crate::generated::infer::{FILE_IDENTIFIER, requested_output};
-use crate::parameters::{BINARY_DATA, PRIORITY, TIMEOUT, of_place, take_fields, take_flag, take_place};
+use crate::parameters::{self, PRIORITY, TIMEOUT, take_fields};
 use crate::tensors::{check_names, input_names};
 use crate::version::agree;
 use crate::{DecodeError, EncodeError, MAX_TENSORS, Side, TensorLabel, TensorProblem, sequence};
@@ -71,15 +71,14 @@ fn read_model(model: &mut ModelRef, root: &Table<'_>) -> Parsed<()> {
 
 fn read_output(table: &Table<'_>, index: usize) -> Parsed<RequestedOutput> {
     let name = Name::from(table.text(requested_output::NAME)?);
-    let label = |name| TensorLabel { side: Side::Output, index, name };
     if name.is_empty() {
-        return Err(label(None).problem(TensorProblem::Missing { key: "name" }));
+        let label = TensorLabel { side: Side::Output, index, name: None };
+        return Err(label.problem(TensorProblem::Missing { key: "name" }));
     }
     let (what, limit) = parameter::LIST;
-    let mut parameters = parameter::read_all(table.tables(requested_output::PARAMETERS, what, limit)?)?;
-    let place = take_place(&mut parameters, || label(Some(name.clone())))?.map(Box::new);
-    take_flag(&mut parameters, BINARY_DATA)?;
-    Ok(RequestedOutput { parameters, place, ..RequestedOutput::new(name) })
+    let list = parameter::read_all(table.tables(requested_output::PARAMETERS, what, limit)?)?;
+    let (output, _) = parameters::requested_output(name, index, list)?;
+    Ok(output)
 }
 
 /// Encodes a request, as a client sends it.
@@ -154,17 +153,11 @@ fn write_inputs(writer: &mut Writer, link: usize, request: &InferRequest) {
 }
 
 fn write_output(writer: &mut Writer, link: usize, output: &RequestedOutput) {
-    let mut parameters = output.parameters.clone();
-    if let Some(place) = &output.place {
-        for (name, value) in of_place(place).iter() {
-            parameters.set(name, value.clone());
-        }
-    }
     let fields = [
         (requested_output::NAME, Field::Link),
         (requested_output::PARAMETERS, Field::Link),
     ];
     let links = writer.table(link, &fields);
     writer.text(links[0], &output.name);
-    parameter::write_all(writer, links[1], &parameters);
+    parameter::write_all(writer, links[1], &parameters::of_output(output));
 }

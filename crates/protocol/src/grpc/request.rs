@@ -9,8 +9,8 @@ use crate::grpc::contents::{self, Parts};
 use crate::grpc::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use crate::grpc::{InferParameter, ModelInferRequest, parameter};
 use crate::parameters::{
-    self, BINARY_DATA, EMPTY_FINAL_RESPONSE, PRIORITY, SHARED_MEMORY_REGION, TIMEOUT, is_of_place, of_place,
-    take_place,
+    self, EMPTY_FINAL_RESPONSE, PRIORITY, SHARED_MEMORY_REGION, TIMEOUT, is_of_place, of_output, of_place,
+    requested_output,
 };
 use crate::tensors::{self, check_count, check_names, input_names};
 use crate::{DecodeError, Problem, Side, TensorLabel, TensorProblem, model_ref, sequence};
@@ -112,10 +112,8 @@ fn decode_output(output: InferRequestedOutputTensor, index: usize) -> Parsed<Req
     if name.is_empty() {
         return Err(label(Side::Output, index, name).problem(TensorProblem::Missing { key: "name" }));
     }
-    let mut parameters = parameter::decode(output.parameters)?;
-    let place = take_place(&mut parameters, || label(Side::Output, index, name.clone()))?.map(Box::new);
-    parameters::take_flag(&mut parameters, BINARY_DATA)?;
-    Ok(RequestedOutput { parameters, place, ..RequestedOutput::new(name) })
+    let (output, _) = requested_output(name, index, parameter::decode(output.parameters)?)?;
+    Ok(output)
 }
 
 /// Encodes a request, as a client sends it: every input as raw bytes, without a copy, or by its place in shared memory.
@@ -166,10 +164,7 @@ fn encode_inputs(request: &InferRequest) -> Vec<InferInputTensor> {
 }
 
 fn encode_output(output: &RequestedOutput) -> InferRequestedOutputTensor {
-    let mut parameters = parameter::encode(&output.parameters);
-    if let Some(place) = &output.place {
-        parameters.extend(parameter::encode(&of_place(place)));
-    }
+    let parameters = parameter::encode(&of_output(output));
     InferRequestedOutputTensor { name: output.name.to_string(), parameters }
 }
 

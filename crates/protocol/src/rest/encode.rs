@@ -3,7 +3,9 @@ use adulis_types::{InferRequest, InferResponse, Name, OutputTensor, RegionPlace}
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::parameters::{BINARY_DATA, BINARY_DATA_OUTPUT, BINARY_DATA_SIZE, PRIORITY, TIMEOUT, of_place};
+use crate::parameters::{
+    BINARY_DATA, BINARY_DATA_OUTPUT, BINARY_DATA_SIZE, PRIORITY, TIMEOUT, of_output, of_place,
+};
 use crate::rest::writer::{self, NotInJson};
 use crate::rest::{OutputFormat, RestBody};
 use crate::{EncodeError, sequence};
@@ -101,10 +103,7 @@ pub fn encode_request(request: &InferRequest, binary_inputs: bool, binary_output
             writer::key(out, ",", "parameters");
             writer::key(out, "{", BINARY_DATA);
             out.extend_from_slice(if binary_outputs { b"true" } else { b"false" });
-            if let Some(place) = &output.place {
-                writer::parameters(out, b',', &of_place(place));
-            }
-            writer::parameters(out, b',', &output.parameters);
+            writer::parameters(out, b',', &of_output(output));
             out.extend_from_slice(b"}}");
         });
     }

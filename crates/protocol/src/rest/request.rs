@@ -2,7 +2,7 @@ use adulis_types::{InferRequest, InputTensor, ModelRef, Name, RequestedOutput, S
 use bytes::Bytes;
 
 use crate::error::Parsed;
-use crate::parameters::{BINARY_DATA, take_fields, take_flag, take_place};
+use crate::parameters::{requested_output, take_fields};
 use crate::rest::OutputFormat;
 use crate::rest::parameter::{self, duplicate, once};
 use crate::rest::scanner::Scanner;
@@ -154,14 +154,13 @@ fn read_output(
         }
         _ => scanner.skip_value(),
     })?;
-    let label = |name| TensorLabel { side: Side::Output, index, name };
     let Some(name) = name else {
-        return Err(label(None).problem(TensorProblem::Missing { key: "name" }));
+        let label = TensorLabel { side: Side::Output, index, name: None };
+        return Err(label.problem(TensorProblem::Missing { key: "name" }));
     };
-    let mut parameters = parameters.unwrap_or_default();
-    let place = take_place(&mut parameters, || label(Some(name.clone())))?.map(Box::new);
-    if let Some(binary) = take_flag(&mut parameters, BINARY_DATA)? {
-        format.set(name.clone(), binary);
+    let (output, binary) = requested_output(name, index, parameters.unwrap_or_default())?;
+    if let Some(binary) = binary {
+        format.set(output.name.clone(), binary);
     }
-    Ok(RequestedOutput { parameters, place, ..RequestedOutput::new(name) })
+    Ok(output)
 }

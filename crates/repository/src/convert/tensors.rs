@@ -1,4 +1,6 @@
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
 
 use adulis_tensor::DataType;
 
@@ -6,7 +8,7 @@ use super::Check;
 use crate::name::{datatype_names, is_plain_file_name, parse_datatype};
 use crate::raw::RawTensor;
 use crate::strict::near_miss;
-use crate::{TensorConfig, TensorFormat};
+use crate::{Labels, TensorConfig, TensorFormat};
 
 /// Most dimensions of a declared tensor: beyond any engine's own limit.
 const MAX_RANK: usize = 64;
@@ -24,8 +26,8 @@ impl Check<'_> {
     }
 
     pub(super) fn outputs(&mut self, raw: &[RawTensor]) -> Vec<TensorConfig> {
-        let tensors = self.tensors("output", raw);
-        for (index, tensor) in raw.iter().enumerate() {
+        let mut tensors = self.tensors("output", raw);
+        for (index, (tensor, checked)) in raw.iter().zip(&mut tensors).enumerate() {
             if tensor.optional == Some(true) {
                 let key = format!("output[{index}].optional");
                 self.faults.push(key, "only inputs can be optional");
@@ -35,7 +37,7 @@ impl Check<'_> {
                 self.faults.push(key, "only inputs have a format");
             }
             if let Some(file) = &tensor.label_filename {
-                self.label_file(&format!("output[{index}].label_filename"), file);
+                checked.labels = self.labels(&format!("output[{index}].label_filename"), file).map(Arc::new);
             }
         }
         tensors
@@ -63,6 +65,7 @@ impl Check<'_> {
                 format: self.format(&key, tensor.format.as_deref()),
                 optional: tensor.optional.unwrap_or(false),
                 label_filename: tensor.label_filename.clone(),
+                labels: None,
             });
         }
         tensors
@@ -123,15 +126,45 @@ impl Check<'_> {
         }
     }
 
-    fn label_file(&mut self, key: &str, file: &str) {
+    fn labels(&mut self, key: &str, file: &str) -> Option<Labels> {
         if !is_plain_file_name(file) {
             let message = format!("{file:?} is not the name of a file in the model's folder");
             self.faults.push(key, message);
-        } else if !self.directory.join(file).is_file() {
+            return None;
+        }
+        let path = self.directory.join(file);
+        if !path.is_file() {
             let message = format!("{file:?} is not there");
             self.faults.push_with_remedy(key, message, "put it into the model's folder");
+            return None;
+        }
+        // What is in the file is told to clients.
+        if !lies_beside(&path, self.directory) {
+            let message = format!("{file:?} is a link that leads out of the repository");
+            self.faults
+                .push_with_remedy(key, message, "copy what it leads to into the model's folder");
+            return None;
+        }
+        match Labels::read(&path) {
+            Ok(labels) => Some(labels),
+            Err(reason) => {
+                self.faults.push(key, format!("{file:?} {reason}"));
+                None
+            }
         }
     }
+}
+
+/// Whether a file in a model's folder is, links followed, within the repository that the folder is in.
+fn lies_beside(file: &Path, folder: &Path) -> bool {
+    let real = folder.canonicalize().ok();
+    let real_parent = real.as_deref().and_then(Path::parent).map(Path::to_owned);
+    let named_parent = folder.parent().and_then(|parent| parent.canonicalize().ok());
+    // A model's folder at the root of the file system is in no repository.
+    let parents = [real_parent, named_parent].into_iter().flatten();
+    let mut within = parents.filter(|parent| parent.parent().is_some()).chain(real);
+    let file = file.canonicalize();
+    file.is_ok_and(|file| within.any(|folder| file.starts_with(folder)))
 }
 
 /// Elements before, between and behind the open extents, in order. `None` of a product stands for too many.

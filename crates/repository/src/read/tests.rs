@@ -1,11 +1,13 @@
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::sync::Arc;
 use std::time::Duration;
 
 use adulis_tensor::DataType;
 
 use super::*;
 use crate::{
-    Accelerator, DynamicBatching, GraphLevel, InstanceGroup, InstanceKind, Optimization, QueuePolicy,
+    Accelerator, DynamicBatching, GraphLevel, InstanceGroup, InstanceKind, Labels, Optimization, QueuePolicy,
     RateLimiter, Scheduling, TensorConfig, TimeoutAction, VersionPolicy, Warmup, WarmupData, WarmupInput,
 };
 
@@ -105,6 +107,7 @@ fn every_field_of_a_full_configuration() {
         ],
         outputs: vec![TensorConfig {
             label_filename: Some("labels.txt".to_owned()),
+            labels: Some(Arc::new(Labels::read(&folder.path().join("labels.txt")).unwrap())),
             ..tensor("scores", DataType::Fp16, &[10])
         }],
         version_policy: VersionPolicy::Specific(vec![1, 3]),
@@ -349,4 +352,34 @@ fn platform_and_backend() {
         ]
     );
     assert!(faults(ConfigFormat::Toml, "platform = 'tensorrt_plan'")[0].contains("is not supported"));
+}
+
+#[test]
+fn labels_are_read_with_the_configuration() {
+    let repository = tempfile::tempdir().unwrap();
+    let folder = repository.path().join("digits");
+    fs::create_dir(&folder).unwrap();
+    let read = |name: &str| {
+        let text =
+            format!("output {{ name: \"y\" data_type: TYPE_FP32 dims: [ 2 ] label_filename: \"{name}\" }}");
+        ModelConfig::read(ConfigFormat::Pbtxt, &text, "digits", &folder)
+            .map(|read| read.config.outputs[0].labels.clone().expect("labels"))
+            .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    };
+    fs::write(repository.path().join("shared.txt"), "no\nyes\n").unwrap();
+    fs::write(folder.join("own.txt"), "off\non\n").unwrap();
+    fs::write(folder.join("binary.txt"), [b'a', b'\n', 0xff]).unwrap();
+    let outside = tempfile::NamedTempFile::new().unwrap();
+    symlink("../shared.txt", folder.join("inside.txt")).unwrap();
+    symlink(outside.path(), folder.join("outside.txt")).unwrap();
+    assert_eq!(read("own.txt").unwrap().get(1), Some("on"));
+    assert_eq!(read("inside.txt").unwrap().get(1), Some("yes"));
+    for (name, expected) in [
+        ("outside.txt", "is a link that leads out of the repository"),
+        ("binary.txt", "is not UTF-8 (line 2)"),
+        ("../shared.txt", "is not the name of a file"),
+    ] {
+        let told = read(name).unwrap_err();
+        assert!(told.contains("output[0].label_filename") && told.contains(expected), "{told}");
+    }
 }
