@@ -8,7 +8,7 @@ use adulis_grpc::GrpcOptions;
 use adulis_http::HttpOptions;
 use adulis_repository::{Problem, Repositories, Scan};
 use adulis_shared_memory::{SharedMemoryOptions, SystemSharedMemory};
-use adulis_telemetry::{MetricRegistry, ProcessMetrics};
+use adulis_telemetry::{HostMetrics, MetricRegistry, ProcessMetrics};
 use adulis_types::{IndexQuery, InferenceService, ModelState, Services, SharedMemory};
 
 /// Wraps the service that the frontends see.
@@ -121,6 +121,9 @@ impl Builder {
         backends.extend(built_in());
         let registry = Arc::new(MetricRegistry::default());
         ProcessMetrics::register(&registry);
+        if settings.triton_metric_names {
+            HostMetrics::register(&registry);
+        }
         let engine = Engine::new(settings, backends, &registry)?;
         let service: Arc<dyn InferenceService> = Arc::clone(&engine) as _;
         let service = match self.wrap {
@@ -234,7 +237,7 @@ impl Adulis {
     /// `GET /metrics` and `GET /livez`.
     pub fn metrics(&self) -> adulis_http::Router {
         let registry = Arc::clone(&self.registry);
-        adulis_http::metrics_router(Arc::new(move || registry.render()))
+        adulis_http::metrics_router(Arc::new(move |format| registry.render(format)))
     }
 }
 

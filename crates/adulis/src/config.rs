@@ -8,6 +8,7 @@ mod hosted;
 mod http2;
 mod keys;
 mod layers;
+mod metrics;
 mod print;
 mod raw;
 mod shared_memory;
@@ -29,6 +30,7 @@ pub use compression::CompressionConfig;
 pub use hosted::{SageMakerConfig, VertexAiConfig};
 pub use http2::Http2Config;
 pub use layers::{ConfigErrors, ConfigFault, Layers, Loaded, Source};
+pub use metrics::MetricsConfig;
 pub use shared_memory::SharedMemoryConfig;
 
 /// Everything that can be set, checked. [`Config::default`] is what holds where nothing is set.
@@ -46,6 +48,8 @@ pub struct Config {
     pub engine: EngineConfig,
     /// Shared memory of clients on the same machine.
     pub shared_memory: SharedMemoryConfig,
+    /// Metrics.
+    pub metrics: MetricsConfig,
     /// Logs.
     pub log: LogConfig,
     /// What Amazon SageMaker asks.
@@ -159,6 +163,7 @@ impl Default for Config {
             server: ServerConfig::default(),
             engine: EngineConfig::default(),
             shared_memory: SharedMemoryConfig::default(),
+            metrics: MetricsConfig::default(),
             log: LogConfig::default(),
             sagemaker: SageMakerConfig::default(),
             vertex_ai: VertexAiConfig::default(),
@@ -237,6 +242,7 @@ impl Config {
             unload_timeout: engine.unload_timeout,
             max_override_bytes: engine.max_override_bytes,
             strict_readiness: self.strict_readiness,
+            triton_metric_names: self.metrics.triton_names,
             backend_order: engine.backends,
             engine: EngineOptions {
                 graph_optimization: engine.graph_optimization,

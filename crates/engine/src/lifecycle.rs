@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak, mpsc};
 
 use adulis_backend::Backend;
 use adulis_repository::{Problem, Scan};
-use adulis_telemetry::{MetricRegistry, ModelReport, ServingMetrics};
+use adulis_telemetry::{MetricRegistry, ModelReport, ServingMetrics, TritonReport};
 use adulis_types::{ModelState, ServiceError};
 use parking_lot::Mutex;
 
@@ -66,6 +66,10 @@ impl Lifecycle {
     pub(crate) fn register(self: &Arc<Self>, registry: &MetricRegistry) {
         let lifecycle = Arc::downgrade(self);
         registry.register_models(&STATES, move || reports(&lifecycle));
+        if self.settings.triton_metric_names {
+            let lifecycle = Arc::downgrade(self);
+            registry.register_triton_models(move || triton_reports(&lifecycle));
+        }
     }
 
     /// Loads what the control mode says, of what was found, and begins to watch the repositories if it says so. Blocks
@@ -186,6 +190,12 @@ const fn state_name(state: ModelState) -> &'static str {
         ModelState::Unloading => "unloading",
         ModelState::Unavailable => "unavailable",
     }
+}
+
+/// What Triton's metrics tell of each model version that answers.
+fn triton_reports(lifecycle: &Weak<Lifecycle>) -> Vec<TritonReport> {
+    let serving = lifecycle.upgrade().map(|lifecycle| lifecycle.table.all_serving());
+    serving.iter().flatten().map(|serving| serving.served.triton_report()).collect()
 }
 
 /// What the metrics tell of each model version.

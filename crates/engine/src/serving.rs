@@ -2,8 +2,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use adulis_repository::{ModelConfig, VersionFingerprint};
-use adulis_telemetry::{ModelLabels, ModelMetrics, Outcome, ServingMetrics};
-use adulis_types::{InferRequest, InferResponse, ModelStatistics, OutputTensor, ServiceError, StageTimings};
+use adulis_telemetry::{ModelLabels, ModelMetrics, ServingMetrics, TritonReport};
+use adulis_types::{
+    ErrorKind, InferRequest, InferResponse, ModelStatistics, OutputTensor, ServiceError, StageTimings,
+};
 
 use crate::EngineError;
 use crate::admission::{Interface, Selected, Selection};
@@ -52,8 +54,11 @@ impl ServingModel {
         executor: &Executor,
         request: InferRequest,
     ) -> Result<InferResponse, EngineError> {
-        let mut counted =
-            Counted { served: &self.served, arrived: request.arrived, outcome: Err("cancelled") };
+        let mut counted = Counted {
+            served: &self.served,
+            arrived: request.arrived,
+            outcome: Err(ErrorKind::Cancelled),
+        };
         let result = match &self.scheduler {
             Scheduler::Instances(instances) => instances.answer(executor, request).await,
         };
@@ -62,7 +67,7 @@ impl ServingModel {
             response
         });
         if let Err(error) = &result {
-            counted.outcome = Err(error.kind().as_str());
+            counted.outcome = Err(error.kind());
         }
         result
     }
@@ -116,6 +121,16 @@ impl Served {
         self.statistics.read(&self.interface.model, self.version)
     }
 
+    /// The same as Triton's metrics tell it.
+    pub(crate) fn triton_report(&self) -> TritonReport {
+        TritonReport {
+            statistics: self.read_statistics(),
+            failures: self.statistics.failures(),
+            pending: self.metrics.get().map_or(0, |metrics| metrics.queued.get()),
+            load_time: self.load_time,
+        }
+    }
+
     /// The response with the outputs that were asked for.
     pub(crate) fn respond(
         &self,
@@ -156,7 +171,7 @@ struct Counted<'a> {
     served: &'a Served,
     arrived: Instant,
     /// The rows of a request that was answered and where its time went, or how it ended.
-    outcome: Result<(usize, StageTimings), Outcome>,
+    outcome: Result<(usize, StageTimings), ErrorKind>,
 }
 
 impl Drop for Counted<'_> {
@@ -172,9 +187,9 @@ impl Drop for Counted<'_> {
                 let answered = Answered { arrived: *arrived, answered, rows, timings };
                 served.statistics.succeeded(&answered);
             }
-            Err(outcome) => {
-                served.serving.outcome(&served.labels(), outcome).inc();
-                served.statistics.failed(took);
+            Err(kind) => {
+                served.serving.outcome(&served.labels(), kind.as_str()).inc();
+                served.statistics.failed(kind, took);
             }
         }
     }

@@ -5,7 +5,7 @@ use adulis_repository::Repositories;
 
 use crate::ControlMode;
 
-/// What the engine can be told. Each field but the first two is a key of `[engine]` in `adulis.toml`.
+/// What the engine can be told. Most fields are keys of `[engine]` in `adulis.toml`.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Where models come from.
@@ -29,6 +29,8 @@ pub struct Settings {
     pub max_override_bytes: usize,
     /// Whether one model that failed to load makes the server not ready.
     pub strict_readiness: bool,
+    /// Whether Triton's names for the metrics of models are told beside our own.
+    pub triton_metric_names: bool,
     /// Backends to try, in order, for models that name none.
     pub backend_order: Vec<String>,
     /// Engine options that models start from.
@@ -48,6 +50,7 @@ impl Default for Settings {
             unload_timeout: Duration::from_secs(60),
             max_override_bytes: 1 << 30,
             strict_readiness: true,
+            triton_metric_names: true,
             backend_order: vec!["onnxruntime".to_owned(), "tract".to_owned()],
             engine: EngineOptions::default(),
         }

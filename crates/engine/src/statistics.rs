@@ -3,7 +3,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use adulis_types::{BatchStatistics, DurationStatistic, InferenceStatistics, ModelStatistics, StageTimings};
+use adulis_telemetry::FailureReason;
+use adulis_types::{
+    BatchStatistics, DurationStatistic, ErrorKind, InferenceStatistics, ModelStatistics, StageTimings,
+};
 use parking_lot::Mutex;
 
 /// Batches of up to this many rows are counted without a lock.
@@ -21,7 +24,9 @@ pub(crate) struct Statistics {
     last_inference: AtomicU64,
     rows: AtomicU64,
     success: Sum,
-    fail: Sum,
+    /// Requests that failed, by reason.
+    failures: [AtomicU64; FailureReason::ALL.len()],
+    fail: Time,
     // Of requests that succeeded: their count is that of `success`.
     queue: Time,
     compute_input: Time,
@@ -41,7 +46,8 @@ impl Statistics {
             last_inference: AtomicU64::new(0),
             rows: AtomicU64::new(0),
             success: Sum::default(),
-            fail: Sum::default(),
+            failures: Default::default(),
+            fail: Time::default(),
             queue: Time::default(),
             compute_input: Time::default(),
             compute_infer: Time::default(),
@@ -67,8 +73,14 @@ impl Statistics {
     }
 
     /// Counts a request that was not, and how long it took.
-    pub(crate) fn failed(&self, took: Duration) {
+    pub(crate) fn failed(&self, kind: ErrorKind, took: Duration) {
+        self.failures[FailureReason::of(kind) as usize].fetch_add(1, Ordering::Relaxed);
         self.fail.add(took);
+    }
+
+    /// Requests that failed so far, by reason.
+    pub(crate) fn failures(&self) -> [u64; FailureReason::ALL.len()] {
+        self.failures.each_ref().map(|count| count.load(Ordering::Relaxed))
     }
 
     /// Counts an execution of this many rows that went well.
@@ -107,7 +119,7 @@ impl Statistics {
             execution_count: batches.iter().map(|batch| batch.compute_infer.count).sum(),
             inference: InferenceStatistics {
                 success,
-                fail: self.fail.read(),
+                fail: DurationStatistic { count: self.failures().iter().sum(), total: self.fail.read() },
                 queue: of_success(&self.queue),
                 compute_input: of_success(&self.compute_input),
                 compute_infer: of_success(&self.compute_infer),

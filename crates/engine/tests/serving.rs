@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use adulis_backend::BuiltIn;
 use adulis_engine::{Engine, Settings};
 use adulis_repository::{DynamicBatching, ModelConfig, ModelEntry, ModelVersion, QueuePolicy, Scheduling};
-use adulis_telemetry::MetricRegistry;
+use adulis_telemetry::{MetricRegistry, MetricsFormat};
 use adulis_tensor::{DataType, Shape, Tensor};
 use adulis_types::{
     ErrorKind, Fault, IndexQuery, InferRequest, InferResponse, InferenceService, InputTensor, ModelRef,
@@ -31,7 +31,7 @@ impl Server {
     }
 
     fn metric(&self, line: &str) -> f64 {
-        let text = self.registry.render();
+        let text = self.registry.render(MetricsFormat::OpenMetrics);
         let found = text.lines().find_map(|candidate| candidate.strip_prefix(line)?.strip_prefix(' '));
         found.unwrap_or_else(|| panic!("{line} is not in\n{text}")).parse().unwrap()
     }

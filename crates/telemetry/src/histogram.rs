@@ -144,7 +144,7 @@ impl EncodeMetric for RowsHistogram {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::MetricRegistry;
+    use crate::{MetricRegistry, MetricsFormat};
 
     #[test]
     fn buckets_are_cumulative_and_end_at_infinity() {
@@ -154,7 +154,7 @@ mod tests {
         histogram.observe(Duration::from_micros(1));
         histogram.observe_times(Duration::from_micros(3), 2);
         histogram.observe(Duration::from_secs(100));
-        let text = registry.render();
+        let text = registry.render(MetricsFormat::OpenMetrics);
         assert!(text.contains("wait_seconds_bucket{le=\"0.000001\"} 1\n"), "{text}");
         assert!(text.contains("wait_seconds_bucket{le=\"+Inf\"} 4\n"), "{text}");
         assert!(text.contains("wait_seconds_count 4\n"), "{text}");

@@ -5,16 +5,20 @@
 
 mod cause;
 mod histogram;
+mod host;
 mod logging;
 mod models;
 mod process;
 mod registry;
 mod serving;
+mod triton;
 
 pub use cause::{causes, panic_message};
 pub use histogram::{DurationHistogram, RowsHistogram};
+pub use host::HostMetrics;
 pub use logging::{LogFormat, LogOptions, LoggingError, init_logging};
 pub use models::ModelReport;
 pub use process::ProcessMetrics;
-pub use registry::{CONTENT_TYPE, MetricRegistry};
+pub use registry::{MetricRegistry, MetricsFormat};
 pub use serving::{ModelLabels, ModelMetrics, Outcome, QueuedRequest, ServingMetrics, Stage};
+pub use triton::{FailureReason, TritonReport};

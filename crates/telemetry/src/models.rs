@@ -84,6 +84,7 @@ impl MetricRegistry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::MetricsFormat;
 
     #[test]
     fn models_are_asked_for_at_each_scrape() {
@@ -96,7 +97,7 @@ mod tests {
                 report(3, "loading", None),
             ]
         });
-        let text = registry.render();
+        let text = registry.render(MetricsFormat::OpenMetrics);
         for line in [
             "adulis_models{state=\"ready\"} 1",
             "adulis_models{state=\"loading\"} 2",

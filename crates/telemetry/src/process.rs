@@ -85,12 +85,13 @@ impl Collector for ProcessMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::MetricsFormat;
 
     #[test]
     fn this_process_has_threads_and_memory() {
         let registry = MetricRegistry::default();
         ProcessMetrics::register(&registry);
-        let text = registry.render();
+        let text = registry.render(MetricsFormat::OpenMetrics);
         for name in [
             "process_cpu_seconds_total",
             "process_resident_memory_bytes",

@@ -4,10 +4,29 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Metric, Registry};
 
-/// Content type of [`MetricRegistry::render`]'s text.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The two text formats that scrapers read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MetricsFormat {
+    /// Prometheus's own, which everything reads.
+    #[default]
+    Text,
+    /// OpenMetrics 1.0, which Prometheus prefers.
+    OpenMetrics,
+}
 
-/// All metrics of one server. Every name carries the prefix `adulis_`, but for those that are everybody's (`process_…`).
+impl MetricsFormat {
+    /// Its content type.
+    #[must_use]
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// All metrics of one server. Every name carries the prefix `adulis_`, but for those that are everybody's (`process_…`) and
+/// Triton's (`nv_…`).
 #[derive(Debug, Default)]
 pub struct MetricRegistry(Mutex<Registry>);
 
@@ -32,13 +51,43 @@ impl MetricRegistry {
         self.0.lock().register_collector(collector);
     }
 
-    /// The OpenMetrics text of everything, [`CONTENT_TYPE`].
+    /// The text of everything.
     #[must_use]
-    pub fn render(&self) -> String {
+    pub fn render(&self, format: MetricsFormat) -> String {
         let mut out = String::new();
         text::encode(&mut out, &self.0.lock()).expect("invariant: writing to a String does not fail");
-        out
+        match format {
+            MetricsFormat::OpenMetrics => out,
+            MetricsFormat::Text => classic(&out),
+        }
     }
+}
+
+/// The same in Prometheus's text format. There a counter's family has the name that its samples have, `_total` included; and
+/// what is of type `unknown` in OpenMetrics is a counter whose name does not end so.
+///
+/// Source: Prometheus documentation, "Exposition formats".
+fn classic(open_metrics: &str) -> String {
+    let mut out = String::with_capacity(open_metrics.len());
+    let mut help = None;
+    for line in open_metrics.lines() {
+        if let Some(family) = line.strip_prefix("# HELP ") {
+            help = Some(family);
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|it| it.split_once(' ')) {
+            let (suffix, kind) = match kind {
+                "counter" => ("_total", "counter"),
+                "unknown" => ("", "counter"),
+                other => ("", other),
+            };
+            if let Some((_, text)) = help.take().and_then(|help| help.split_once(' ')) {
+                out.extend(["# HELP ", name, suffix, " ", text, "\n"]);
+            }
+            out.extend(["# TYPE ", name, suffix, " ", kind, "\n"]);
+        } else if !line.starts_with('#') {
+            out.extend([line, "\n"]);
+        }
+    }
+    out
 }
 
 /// A gauge that is not kept but asked for.
@@ -73,12 +122,30 @@ mod tests {
         let (registry, value) = (MetricRegistry::default(), Arc::new(AtomicU64::new(1)));
         let read = Arc::clone(&value);
         registry.register_observed("adulis_things", "Things", move || read.load(Ordering::Relaxed));
-        assert!(registry.render().contains("# TYPE adulis_things gauge\nadulis_things 1\n"));
+        let open = MetricsFormat::OpenMetrics;
+        assert!(registry.render(open).contains("# TYPE adulis_things gauge\nadulis_things 1\n"));
         value.store(u64::MAX, Ordering::Relaxed);
-        assert!(
-            registry.render().contains("\nadulis_things 18446744073709551615\n"),
-            "{}",
-            registry.render()
-        );
+        assert!(registry.render(open).contains("\nadulis_things 18446744073709551615\n"));
+    }
+
+    #[test]
+    fn both_formats_say_the_same_in_their_own_ways() {
+        let registry = MetricRegistry::default();
+        let counter = prometheus_client::metrics::counter::Counter::<u64>::default();
+        counter.inc_by(3);
+        registry.register("adulis_runs", "Runs", counter);
+        registry.register("adulis_waits_seconds", "Waits", crate::DurationHistogram::default());
+        let open = registry.render(MetricsFormat::OpenMetrics);
+        let start = "# HELP adulis_runs Runs.\n# TYPE adulis_runs counter\nadulis_runs_total 3\n";
+        assert!(open.starts_with(start) && open.ends_with("# EOF\n"), "{open}");
+        let classic = registry.render(MetricsFormat::Text);
+        let start = "# HELP adulis_runs_total Runs.\n# TYPE adulis_runs_total counter\nadulis_runs_total 3\n";
+        assert!(classic.starts_with(start) && !classic.contains("# EOF"), "{classic}");
+        assert!(classic.contains("# TYPE adulis_waits_seconds histogram\n"), "{classic}");
+        let samples = |text: &str| {
+            let samples = text.lines().filter(|line| !line.starts_with('#'));
+            samples.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(samples(&open), samples(&classic));
     }
 }

@@ -285,6 +285,7 @@ impl Drop for QueuedRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::MetricsFormat;
 
     #[test]
     fn a_forgotten_model_leaves_no_series() {
@@ -299,11 +300,15 @@ mod tests {
         }
         let series = |name: &str| {
             let label = format!("model=\"{name}\"");
-            registry.render().lines().filter(|line| line.contains(&label)).count()
+            registry
+                .render(MetricsFormat::OpenMetrics)
+                .lines()
+                .filter(|line| line.contains(&label))
+                .count()
         };
         assert_eq!(series("goes"), series("stays"));
         metrics.forget(&labels("goes"), ["overloaded"]);
-        assert_eq!(series("goes"), 0, "{}", registry.render());
+        assert_eq!(series("goes"), 0, "{}", registry.render(MetricsFormat::OpenMetrics));
         assert!(series("stays") > 10);
     }
 }

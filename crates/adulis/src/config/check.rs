@@ -10,7 +10,7 @@ use toml::Value;
 
 use super::raw::{RawConfig, RawEngine, RawLog, RawOnnxRuntime, RawProvider, RawServer};
 use super::units::{OFF, format_bytes, parse_address, parse_bytes, parse_duration};
-use super::{Config, EngineConfig, LogConfig, OnnxRuntimeConfig, ServerConfig};
+use super::{Config, EngineConfig, LogConfig, MetricsConfig, OnnxRuntimeConfig, ServerConfig};
 
 const MAX_THREADS: i64 = 4096;
 /// A day: beyond it a limit is none, or a slip of the unit.
@@ -31,6 +31,7 @@ pub(super) fn check(raw: &RawConfig, faults: &mut Faults) -> Config {
         server: check.server(&raw.server, &default.server),
         engine: check.engine(&raw.engine, &default.engine),
         shared_memory: check.shared_memory(&raw.shared_memory, &default.shared_memory),
+        metrics: MetricsConfig::check(&raw.metrics, default.metrics),
         log: check.log(&raw.log, &default.log),
         sagemaker: check.sagemaker(&raw.sagemaker, &default.sagemaker),
         vertex_ai: check.vertex_ai(&raw.vertex_ai, &default.vertex_ai),

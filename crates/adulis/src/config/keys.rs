@@ -89,6 +89,7 @@ pub(super) const KEYS: &[Key] = &[
     key("shared_memory.max_regions", "ADULIS_SHARED_MEMORY_MAX_REGIONS", Kind::Number),
     key("shared_memory.max_bytes", "ADULIS_SHARED_MEMORY_MAX_BYTES", Kind::Text),
     key("shared_memory.max_request_bytes", "ADULIS_SHARED_MEMORY_MAX_REQUEST_BYTES", Kind::Text),
+    key("metrics.triton_names", "ADULIS_METRICS_TRITON_NAMES", Kind::Flag),
     key("log.format", "ADULIS_LOG_FORMAT", Kind::Text),
     key("log.filter", "ADULIS_LOG_FILTER", Kind::Text),
     key("log.access", "ADULIS_LOG_ACCESS", Kind::Flag),

@@ -19,6 +19,7 @@ pub(super) fn to_toml(config: &Config) -> String {
         server: server(&config.server),
         engine: engine(&config.engine),
         shared_memory: config.shared_memory.print(),
+        metrics: config.metrics.print(),
         log: RawLog {
             format: Some(log_format(config.log.format).to_owned()),
             filter: Some(config.log.filter.clone()),

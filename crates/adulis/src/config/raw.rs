@@ -5,6 +5,7 @@ use toml::{Table, Value};
 
 use super::compression::RawCompression;
 use super::http2::RawHttp2;
+use super::metrics::RawMetrics;
 use super::shared_memory::RawSharedMemory;
 
 /// `adulis.toml` as it is written. What is absent keeps its default.
@@ -19,6 +20,7 @@ pub(super) struct RawConfig {
     pub(super) server: RawServer,
     pub(super) engine: RawEngine,
     pub(super) shared_memory: RawSharedMemory,
+    pub(super) metrics: RawMetrics,
     pub(super) log: RawLog,
     pub(super) sagemaker: RawSageMaker,
     pub(super) vertex_ai: RawVertexAi,

@@ -33,8 +33,9 @@ fn counts_and_sums_add_up() {
     let alone = timings(0, 1, 5, 1);
     statistics.executed(1, &alone);
     statistics.succeeded(&answered(1, 8, alone));
-    statistics.failed(milliseconds(4));
+    statistics.failed(ErrorKind::Overloaded, milliseconds(4));
 
+    assert_eq!(statistics.failures(), [1, 0, 0, 0]);
     let read = statistics.read(&"m".into(), 3);
     assert_eq!((&*read.name, read.version), ("m", 3));
     assert_eq!((read.inference_count, read.execution_count), (5, 2));

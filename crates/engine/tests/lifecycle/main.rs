@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use adulis_engine::{ControlMode, Engine, Settings, StartModels};
 use adulis_repository::Repositories;
-use adulis_telemetry::MetricRegistry;
+use adulis_telemetry::{MetricRegistry, MetricsFormat};
 use adulis_tensor::{DataType, Shape, Tensor};
 use adulis_types::{
     Fault, IndexEntry, IndexQuery, InferRequest, InferResponse, InferenceService, InputTensor, LoadModel,
@@ -135,7 +135,7 @@ impl Server {
     }
 
     fn metrics(&self) -> String {
-        self.registry.render()
+        self.registry.render(MetricsFormat::OpenMetrics)
     }
 }
 
