@@ -95,7 +95,7 @@ async fn tensors_come_from_and_go_to_their_regions() {
     let response = server.infer("echo", &[], body.to_string().as_bytes()).await;
     assert_eq!(response.status, 200, "{}", response.text());
     let answer: Value = serde_json::from_slice(&response.body).unwrap();
-    let expected = json!({"name": "X", "datatype": "UINT8", "shape": [4], "parameters": place(8)});
+    let expected = json!({"name": "X", "datatype": "UINT8", "shape": [4]});
     assert_eq!(answer["outputs"], json!([expected]));
     assert_eq!(object.read(0, 16).unwrap(), b"....\x01\x02\x03\x04____\x01\x02\x03\x04");
 }

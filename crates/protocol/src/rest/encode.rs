@@ -17,7 +17,9 @@ const HEAD_BYTES: usize = 96;
 /// Bytes that an element takes in JSON, about.
 const ELEMENT_BYTES: usize = 10;
 
-/// Encodes a response in the form that `format` asks for. Outputs that are in shared memory say where, and no more.
+/// Encodes a response in the form that `format` asks for. Outputs that are in shared memory have a name, a datatype and a
+/// shape, and no more: where they are is for the client to know, and Triton's C++ client takes any output with parameters for
+/// one with binary data.
 ///
 /// Cost: the JSON is written once; binary tensors are chunks of the body as they are, not copied.
 ///
@@ -50,8 +52,9 @@ pub fn encode_infer(response: InferResponse, format: &OutputFormat) -> Result<Re
     writer::key(&mut out, ",", "outputs");
     let mut result = Ok(());
     writer::list(&mut out, tensors, |out, (output, &binary)| {
-        if let Some(place) = &output.written {
-            placed(out, &output.name, (output.tensor.datatype(), output.tensor.shape()), place);
+        if output.written.is_some() {
+            writer::tensor_head(out, &output.name, output.tensor.datatype(), output.tensor.shape());
+            out.push(b'}');
         } else if result.is_ok() {
             result = tensor(out, &output.name, &output.tensor, binary)
                 .map_err(|why| refusal(&response.model_name, output, &why));

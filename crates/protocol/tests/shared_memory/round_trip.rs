@@ -108,16 +108,11 @@ async fn outputs_are_written_where_they_belong() {
     let body = rest::encode_infer(response.clone(), &OutputFormat::new(true)).unwrap();
     assert_eq!(body.header_length, None);
     let json = String::from_utf8(body.into_bytes().into()).unwrap();
-    assert!(
-        json.ends_with(
-            r#""outputs":[{"name":"X","datatype":"UINT8","shape":[8],"parameters":{"shared_memory_region":"r","shared_memory_offset":16,"shared_memory_byte_size":8}}]}"#
-        ),
-        "{json}"
-    );
+    assert!(json.ends_with(r#""outputs":[{"name":"X","datatype":"UINT8","shape":[8]}]}"#), "{json}");
     let error = rest::decode_response(json.into(), None).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "model 'echo': output 'X': the data is in a shared memory region, and not in the response"
+        "model 'echo': output 'X': expected 'data' or 'binary_data_size', got neither"
     );
 
     let message = grpc::encode_infer(response);
