@@ -9,6 +9,7 @@ mod debian;
 mod image;
 mod onnxruntime;
 mod perf;
+mod perf_analyzer;
 mod process;
 mod python;
 mod serve;

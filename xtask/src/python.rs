@@ -115,8 +115,13 @@ pub(crate) struct Environment {
 impl Environment {
     /// Its interpreter.
     pub(crate) fn python(&self) -> Command {
+        Command::new(self.program("python"))
+    }
+
+    /// A program that one of its packages brought.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
         let folder = if cfg!(windows) { "Scripts" } else { "bin" };
-        Command::new(self.folder.join(folder).join("python"))
+        self.folder.join(folder).join(name)
     }
 }
 

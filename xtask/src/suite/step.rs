@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use crate::python::Python;
 use crate::setup::{self, SetupArgs};
-use crate::{cache, codegen, debian, process, tidy, workspace};
+use crate::{cache, codegen, debian, perf_analyzer, process, tidy, workspace};
 
 /// The version of cargo-deny that is installed where there is none.
 const CARGO_DENY: &str = "0.20.2";
@@ -184,8 +184,12 @@ fn conformance() -> Result<()> {
     debian::ensure("curl", "curl")?;
     cargo(&["build", "--package", "adulis"])?;
     let folder = workspace::root().join("conformance");
-    let environment = Python::find()?.environment("conformance", &folder.join("requirements.txt"))?;
+    let python = Python::find()?;
+    let environment = python.environment("conformance", &folder.join("requirements.txt"))?;
     let mut pytest = environment.python();
+    if let Err(why) = perf_analyzer::provide(&python, &mut pytest) {
+        pytest.env("ADULIS_PERF_ANALYZER_MISSING", format!("{why:#}"));
+    }
     pytest.current_dir(workspace::root()).env("ADULIS_BIN", workspace::binary("debug")?);
     process::run(pytest.args(["-m", "pytest", "conformance"]))
 }
