@@ -9,7 +9,7 @@ use adulis_http::HttpOptions;
 use adulis_repository::{Problem, Repositories, Scan};
 use adulis_shared_memory::{SharedMemoryOptions, SystemSharedMemory};
 use adulis_telemetry::{HostMetrics, MetricRegistry, ProcessMetrics};
-use adulis_types::{IndexQuery, InferenceService, ModelState, Services, SharedMemory};
+use adulis_types::{IndexQuery, InferenceService, LogControl, ModelState, Services, SharedMemory};
 
 /// Wraps the service that the frontends see.
 type Wrap = Box<dyn FnOnce(Arc<dyn InferenceService>) -> Arc<dyn InferenceService> + Send>;
@@ -24,6 +24,7 @@ pub struct Builder {
     backends: Vec<Arc<dyn Backend>>,
     wrap: Option<Wrap>,
     shared_memory: Option<SharedMemoryOptions>,
+    log: Option<Arc<dyn LogControl>>,
     #[cfg(feature = "onnxruntime")]
     onnxruntime: adulis_onnx::OnnxRuntimeOptions,
 }
@@ -84,6 +85,13 @@ impl Builder {
         self
     }
 
+    /// Lets clients see and change what this log shows. Without it they cannot.
+    #[must_use]
+    pub fn log(mut self, log: Arc<dyn LogControl>) -> Self {
+        self.log = Some(log);
+        self
+    }
+
     /// Adds a backend. It goes before those that come along, so that one of the same name takes its place.
     #[must_use]
     pub fn backend(mut self, backend: impl Backend) -> Self {
@@ -133,7 +141,7 @@ impl Builder {
         let shared_memory = self.shared_memory.map(|options| open_shared_memory(options, &registry));
         Ok(Adulis {
             engine,
-            services: Services { shared_memory, ..Services::from(service) },
+            services: Services { shared_memory, log: self.log, ..Services::from(service) },
             registry,
             scan: Arc::new(scan),
             http: self.http,

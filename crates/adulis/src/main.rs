@@ -48,11 +48,11 @@ fn run_serve(args: &ServeArgs) -> anyhow::Result<u8> {
         complain("error: no models: name a model file, a model's folder or a repository: adulis serve PATH");
         return Ok(EXIT_CONFIGURATION);
     }
-    adulis_telemetry::init_logging(&config.log_options())?;
+    let log = adulis_telemetry::init_logging(&config.log_options())?;
     for note in &notes {
         tracing::warn!("{note}");
     }
-    let adulis = match builder(&config).build() {
+    let adulis = match builder(&config).log(log).build() {
         Ok(adulis) => adulis,
         Err(error @ BuildError::Models(_)) => {
             complain(&format!("error: {error}"));

@@ -10,7 +10,7 @@ use adulis_telemetry::{causes, panic_message};
 use adulis_types::{ErrorKind, Fault, RequestId, Retry};
 use futures_util::FutureExt;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Response, Status};
 use tracing::{Instrument, Level, Span};
 
 use crate::error::GrpcError;
@@ -106,12 +106,6 @@ pub(crate) async fn answer<T>(
         }
         Err(fault) => Err(refuse(&call, &fault)),
     }
-}
-
-/// Answers an RPC of Triton's that this server does not have: `UNIMPLEMENTED`.
-pub(crate) async fn unwritten<M, T>(rpc: &'static str, request: &Request<M>) -> Result<Response<T>, Status> {
-    let call = Call::begin(rpc, request.metadata());
-    answer(call, async { Err(GrpcError::Unwritten { rpc }.into()) }).await
 }
 
 /// The status of an error, and its one log line.

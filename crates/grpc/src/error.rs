@@ -10,8 +10,6 @@ pub(crate) enum GrpcError {
     Timeout { given: String },
     #[error("model '{model}' did not answer within {waited:?}")]
     Deadline { model: Name, waited: Duration },
-    #[error("{rpc} is not supported by this server")]
-    Unwritten { rpc: &'static str },
     #[error("the configuration of model '{model}' is no ModelConfig")]
     Config { model: Name, source: prost::DecodeError },
     #[error("a handler panicked: {message}")]
@@ -23,7 +21,6 @@ impl ServiceError for GrpcError {
         match self {
             GrpcError::Timeout { .. } => ErrorKind::InvalidArgument,
             GrpcError::Deadline { .. } => ErrorKind::DeadlineExceeded,
-            GrpcError::Unwritten { .. } => ErrorKind::Unsupported,
             GrpcError::Config { .. } | GrpcError::Panicked { .. } => ErrorKind::Internal,
         }
     }
@@ -31,9 +28,7 @@ impl ServiceError for GrpcError {
     fn client_message(&self) -> Cow<'static, str> {
         match self {
             GrpcError::Config { .. } | GrpcError::Panicked { .. } => Cow::Borrowed("internal error"),
-            GrpcError::Timeout { .. } | GrpcError::Deadline { .. } | GrpcError::Unwritten { .. } => {
-                Cow::Owned(self.to_string())
-            }
+            GrpcError::Timeout { .. } | GrpcError::Deadline { .. } => Cow::Owned(self.to_string()),
         }
     }
 }

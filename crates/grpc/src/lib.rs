@@ -8,7 +8,7 @@
 //! - every error becomes a status in one place (`boundary`), by the table that REST uses too, and is logged there once;
 //! - a client that cancels drops the handler's future, which cancels the request.
 //!
-//! All RPCs of Triton's service are in `rpcs`; those that the server does not have answer `UNIMPLEMENTED`.
+//! All RPCs of Triton's service are in `rpcs`.
 
 mod boundary;
 mod error;
@@ -21,6 +21,7 @@ mod regions;
 mod repository;
 mod rpcs;
 mod server;
+mod settings;
 mod statistics;
 mod stream;
 mod timeout;

@@ -16,8 +16,7 @@ use adulis_protocol::grpc::{
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::boundary::unwritten;
-use crate::{Frontend, health, infer, models, regions, repository, statistics, stream};
+use crate::{Frontend, health, infer, models, regions, repository, settings, statistics, stream};
 
 type Answer<T> = Result<Response<T>, Status>;
 type InferResponses = BoxStream<ModelStreamInferResponse>;
@@ -133,10 +132,10 @@ impl GrpcInferenceService for Frontend {
     }
 
     async fn trace_setting(&self, request: Request<TraceSettingRequest>) -> Answer<TraceSettingResponse> {
-        unwritten("TraceSetting", &request).await
+        settings::trace(&self.0, request).await
     }
 
     async fn log_settings(&self, request: Request<LogSettingsRequest>) -> Answer<LogSettingsResponse> {
-        unwritten("LogSettings", &request).await
+        settings::log(&self.0, request).await
     }
 }

@@ -34,6 +34,7 @@ mod repository;
 mod router;
 mod sagemaker;
 mod server;
+mod settings;
 mod statistics;
 mod timeouts;
 mod v1;

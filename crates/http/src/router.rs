@@ -11,7 +11,7 @@ use http::{HeaderValue, header};
 use crate::boundary::{Call, JSON, answer};
 use crate::coding::Codec;
 use crate::error::HttpError;
-use crate::{HttpOptions, infer, models, regions, repository, server, statistics};
+use crate::{HttpOptions, infer, models, regions, repository, server, settings, statistics};
 
 /// What the handlers share.
 pub(crate) struct Rest {
@@ -51,6 +51,9 @@ fn server_routes() -> Router<Arc<Rest>> {
         .route("/v2/health/live", get(server::live))
         .route("/v2/health/ready", get(server::ready))
         .route("/v2/models/stats", get(statistics::all))
+        .route("/v2/logging", get(settings::log).post(settings::update_log))
+        .route("/v2/trace/setting", get(settings::trace).post(settings::update_trace))
+        .route("/v2/models/{model}/trace/setting", get(settings::trace).post(settings::update_trace))
         .merge(repository_routes("/v2/repository"))
         .merge(repository_routes("/v2/repository/{repository}"))
         .merge(region_routes())

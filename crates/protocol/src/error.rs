@@ -11,6 +11,7 @@ pub use tensor::{Side, TensorLabel, TensorProblem};
 
 use crate::control::ControlProblem;
 use crate::rest::v1::PredictProblem;
+use crate::settings::SettingProblem;
 
 /// What decoders return before the model's name is put to it.
 pub(crate) type Parsed<T> = Result<T, Box<Problem>>;
@@ -40,6 +41,7 @@ impl ServiceError for DecodeError {
             }
             Problem::Tensor { problem: TensorProblem::SharedMemoryBytes { .. }, .. } => ErrorKind::TooLarge,
             Problem::Control(problem) => problem.kind(),
+            Problem::Setting(problem) => problem.kind(),
             _ => ErrorKind::InvalidArgument,
         }
     }
@@ -181,6 +183,9 @@ pub enum Problem {
     /// A request about the model repository is wrong.
     #[error(transparent)]
     Control(#[from] ControlProblem),
+    /// A request to change settings is wrong.
+    #[error(transparent)]
+    Setting(#[from] SettingProblem),
     /// The rows or columns of a V1 request are wrong.
     #[error(transparent)]
     Predict(#[from] PredictProblem),

@@ -8,6 +8,7 @@ mod regions;
 mod repository;
 mod request;
 mod response;
+mod settings;
 mod statistics;
 mod wire;
 
@@ -23,4 +24,5 @@ pub use regions::{decode_region, region_statuses};
 pub use repository::{decode_index_query, decode_load, decode_unload, model_config, repository_index};
 pub use request::{decode_infer, encode_request};
 pub use response::{decode_response, encode_infer};
+pub use settings::{decode_log_update, decode_trace_update, log_settings, trace_settings};
 pub use statistics::statistics;

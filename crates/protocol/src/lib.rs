@@ -26,6 +26,7 @@ mod parameters;
 mod regions;
 pub mod rest;
 mod sequence;
+mod settings;
 mod shared;
 mod statistics;
 pub mod status;
@@ -37,6 +38,9 @@ pub use error::{DecodeError, EncodeError, Found, Problem, Side, TensorLabel, Ten
 pub use limits::{MAX_DEPTH, MAX_LOAD_PARAMETERS, MAX_PARAMETERS, MAX_RANK, MAX_TENSORS};
 pub use regions::{
     cuda_region_refused, no_cuda_regions, region_statuses, register_region, unregister_regions,
+};
+pub use settings::{
+    SettingProblem, log_settings, trace_settings, update_log_settings, update_trace_settings,
 };
 pub use shared::{SharedTensorError, infer, infer_stream};
 pub use version::model_ref;

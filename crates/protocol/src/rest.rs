@@ -16,6 +16,7 @@ mod repository;
 mod request;
 mod response;
 mod scanner;
+mod settings;
 mod statistics;
 mod tensor;
 mod text;
@@ -30,6 +31,7 @@ pub use regions::{decode_region, region_statuses};
 pub use repository::{RepositoryModel, decode_index_query, decode_load, decode_unload, repository_index};
 pub use request::{RestRequest, decode_infer};
 pub use response::decode_response;
+pub use settings::{decode_log_update, decode_trace_update, log_settings, trace_settings};
 pub use statistics::statistics;
 
 /// The HTTP header that says how many bytes of a body are JSON, where binary tensors follow. Lower case, as HTTP/2 has it.

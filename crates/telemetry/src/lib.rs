@@ -16,7 +16,7 @@ mod triton;
 pub use cause::{causes, panic_message};
 pub use histogram::{DurationHistogram, RowsHistogram};
 pub use host::HostMetrics;
-pub use logging::{LogFormat, LogOptions, LoggingError, init_logging};
+pub use logging::{Log, LogFormat, LogOptions, LoggingError, init_logging};
 pub use models::ModelReport;
 pub use process::ProcessMetrics;
 pub use registry::{MetricRegistry, MetricsFormat};

@@ -1,7 +1,19 @@
-use std::io::IsTerminal;
+mod control;
+mod levels;
 
-use tracing_subscriber::EnvFilter;
+use std::io::IsTerminal;
+use std::sync::Arc;
+
+use tracing_core::{Dispatch, Subscriber};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::time::SystemTime;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
+
+pub use control::Log;
+use control::{HideLevels, InForm, Switches};
+use levels::Levels;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,29 +59,59 @@ pub enum LoggingError {
 }
 
 /// Sets up the process's log: to standard error, with the fields of the spans a line was written in, the request id
-/// among them.
+/// among them. What it returns changes the log's levels while the process runs.
 ///
 /// # Errors
 /// [`LoggingError`] if the filter cannot be read or the log has been set up before.
-pub fn init_logging(options: &LogOptions) -> Result<(), LoggingError> {
-    let filter = EnvFilter::try_new(&options.filter).map_err(|error| LoggingError::Filter {
-        filter: options.filter.clone(),
-        reason: error.to_string(),
-    })?;
+pub fn init_logging(options: &LogOptions) -> Result<Arc<Log>, LoggingError> {
     let terminal = std::io::stderr().is_terminal();
     let json = match options.format {
         LogFormat::Auto => !terminal,
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_timer(SystemTime)
-        .with_writer(std::io::stderr);
-    let set = if json {
-        lines.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
-    } else {
-        lines.with_ansi(terminal).try_init()
-    };
-    set.map_err(|_| LoggingError::AlreadySet)
+    let (subscriber, log) = build(&options.filter, Form { json, ansi: terminal }, std::io::stderr)?;
+    tracing_core::dispatcher::set_global_default(subscriber).map_err(|_| LoggingError::AlreadySet)?;
+    Ok(Arc::new(log))
 }
+
+/// How lines look at the start.
+#[derive(Debug, Clone, Copy)]
+struct Form {
+    json: bool,
+    ansi: bool,
+}
+
+fn build<W>(directives: &str, form: Form, writer: W) -> Result<(Dispatch, Log), LoggingError>
+where
+    W: for<'a> MakeWriter<'a> + Clone + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(directives)
+        .map_err(|error| LoggingError::Filter { filter: directives.to_owned(), reason: error.to_string() })?;
+    let (filter, handle) = reload::Layer::new(filter);
+    let switches = Switches::default();
+    let log = Log::new(Levels::of(directives), handle, switches.clone());
+    let base = Registry::default().with(filter).with(HideLevels(switches.clone()));
+    // Text begins with the time by ISO 8601 as it is: only JSON has another form to change to.
+    let dispatch = if form.json {
+        let lines = fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
+        let lines = lines.with_timer(SystemTime).with_writer(writer.clone());
+        let as_started = InForm { switches: switches.clone(), iso8601: false };
+        let text = text(form, writer).with_filter(InForm { switches, iso8601: true });
+        Dispatch::new(base.with(lines.with_filter(as_started)).with(text))
+    } else {
+        Dispatch::new(base.with(text(form, writer)))
+    };
+    Ok((dispatch, log))
+}
+
+fn text<S, W>(form: Form, writer: W) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    fmt::layer().with_timer(SystemTime).with_ansi(form.ansi).with_writer(writer)
+}
+
+#[cfg(test)]
+mod tests;

@@ -134,6 +134,14 @@ impl TestServer {
         get(self.address("http").await, path).await
     }
 
+    /// One POST on the REST port.
+    ///
+    /// # Errors
+    /// As [`RawConnection::receive`].
+    pub async fn post(&self, path: &str, body: &str) -> io::Result<RawResponse> {
+        self.connect().await?.request(&format!("POST {path}"), &[], body.as_bytes()).await
+    }
+
     /// One REST inference request with a JSON body.
     ///
     /// # Errors

@@ -25,6 +25,8 @@ impl Services {
             // The CUDA extension is spoken too: it has no regions, and says why none can be registered.
             metadata.extensions.extend(["system_shared_memory", "cuda_shared_memory"].map(Arc::from));
         }
+        metadata.extensions.extend(self.log.iter().map(|_| Arc::from("logging")));
+        metadata.extensions.extend(self.trace.iter().map(|_| Arc::from("trace")));
         metadata
     }
 }
