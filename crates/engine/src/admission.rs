@@ -48,6 +48,16 @@ pub(crate) struct Selected {
     pub(crate) classes: usize,
 }
 
+impl Selection {
+    /// Whether an output is wanted.
+    pub(crate) fn has(&self, output: usize) -> bool {
+        match self {
+            Selection::All => true,
+            Selection::These(wanted) => wanted.iter().any(|selected| selected.index == output),
+        }
+    }
+}
+
 impl Interface {
     /// Checks a request against the signature.
     ///
@@ -73,9 +83,14 @@ impl Interface {
         if classes == 0 {
             return output;
         }
-        let labels = self.labels.get(index).and_then(Option::as_deref);
+        let labels = self.labels_of(index);
         // One without classes was refused when the request was admitted.
         classify(&output, self.max_rows.is_some(), classes, labels).unwrap_or(output)
+    }
+
+    /// The labels of an output's classes, where there are any.
+    pub(crate) fn labels_of(&self, output: usize) -> Option<&Labels> {
+        self.labels.get(output).and_then(Option::as_deref)
     }
 
     fn match_input(&self, input: &InputTensor, before: &JobInputs) -> Result<usize, EngineError> {

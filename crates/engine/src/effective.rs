@@ -9,7 +9,7 @@ pub(crate) fn config(serving: &ServingModel) -> ModelConfig {
     let interface = &served.interface;
     let batches = interface.max_rows.is_some();
     served.config.completed(Completion {
-        backend: Some(served.backend.to_owned()),
+        backend: served.backend.map(str::to_owned),
         platform: served.platform.to_string(),
         max_batch_size: interface.max_rows.unwrap_or(0),
         inputs: tensors(&interface.inputs, batches),

@@ -103,7 +103,7 @@ impl Engine {
             self.metrics.refused(error.kind().as_str());
         })?;
         let _in_flight = InFlight::new(&self.metrics);
-        serving.answer(&self.executor, request).await
+        serving.answer(&self.lifecycle, request).await
     }
 }
 
@@ -169,9 +169,8 @@ impl InferenceService for Engine {
     }
 
     fn unload_model(&self, request: UnloadModel) -> BoxFuture<'_, Result<(), Fault>> {
-        // No model depends on another yet: there is nothing that `unload_dependents` would add.
         let lifecycle = Arc::clone(&self.lifecycle);
-        Box::pin(async move { lifecycle.unload_on_request(request.name).await.map_err(Fault::from) })
+        Box::pin(async move { lifecycle.unload_on_request(request).await.map_err(Fault::from) })
     }
 }
 

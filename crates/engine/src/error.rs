@@ -20,6 +20,12 @@ pub enum EngineError {
     /// The model is there and cannot answer.
     #[error("model '{model}' is not ready: {reason}")]
     NotReady { model: Name, reason: Arc<str> },
+    /// The model is being loaded, and no earlier one answers.
+    #[error("model '{model}' is not ready: it is still loading")]
+    Loading { model: Name },
+    /// A step of an ensemble could not be answered.
+    #[error("in ensemble '{ensemble}', {source}")]
+    Step { ensemble: Arc<str>, source: Box<EngineError> },
     /// The model is unloaded, or is being so. Triton's text.
     #[error("Request for unknown model: '{model}' has no available versions")]
     Unloaded { model: Name },
@@ -96,7 +102,8 @@ impl ServiceError for EngineError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::ModelNotFound { .. } | Self::VersionNotFound { .. } => ErrorKind::NotFound,
-            Self::NotReady { .. } | Self::Unloaded { .. } => ErrorKind::Unavailable,
+            Self::NotReady { .. } | Self::Loading { .. } | Self::Unloaded { .. } => ErrorKind::Unavailable,
+            Self::Step { source, .. } => source.kind(),
             Self::MissingInput { .. }
             | Self::UnknownInput { .. }
             | Self::DuplicateInput { .. }
@@ -119,7 +126,8 @@ impl ServiceError for EngineError {
         match self {
             Self::QueueFull { retry_after, .. } => Retry::After(*retry_after),
             Self::Closing | Self::QueueTimeout { .. } => Retry::Anywhere,
-            Self::NotReady { .. } => Retry::After(Duration::from_secs(1)),
+            Self::NotReady { .. } | Self::Loading { .. } => Retry::After(Duration::from_secs(1)),
+            Self::Step { source, .. } => source.retry(),
             _ => Retry::Never,
         }
     }
@@ -128,8 +136,18 @@ impl ServiceError for EngineError {
         match self {
             // The panic's text is the backend's own business; it is in the log.
             Self::Panicked { model, .. } => format!("model '{model}': the backend panicked").into(),
+            Self::Step { ensemble, source } => {
+                format!("in ensemble '{ensemble}', {}", source.client_message()).into()
+            }
             other => other.to_string().into(),
         }
+    }
+}
+
+impl EngineError {
+    /// The error of a step, as the error of its ensemble.
+    pub(crate) fn within(self, ensemble: &Arc<str>) -> Self {
+        Self::Step { ensemble: Arc::clone(ensemble), source: Box::new(self) }
     }
 }
 
@@ -152,6 +170,9 @@ pub enum LoadError {
     /// Configuration and model disagree.
     #[error("{key}: {reason}")]
     Configuration { key: String, reason: String },
+    /// The models of an ensemble are not there or do not fit together, while those that serve do.
+    #[error("{reason}")]
+    Ensemble { reason: Arc<str> },
     /// A configured warm-up request failed.
     #[error("warm-up '{name}' failed: {reason}")]
     Warmup { name: String, reason: String },

@@ -28,9 +28,11 @@
 
 mod admission;
 mod classification;
+mod composing;
 mod control;
 mod effective;
 mod engine;
+mod ensemble;
 mod error;
 mod executor;
 mod inline;

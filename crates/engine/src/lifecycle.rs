@@ -3,17 +3,19 @@
 //! What is done for one model is done by one loader thread at a time ([`Loaders`]), so that no two loads of a model can
 //! overtake each other; [`ModelTable`] is the only place where what serves is written down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Weak, mpsc};
 
 use adulis_backend::Backend;
-use adulis_repository::{Problem, Scan};
+use adulis_repository::{ModelEntry, Problem, Scan};
 use adulis_telemetry::{MetricRegistry, ModelReport, ServingMetrics, TritonReport};
 use adulis_types::{ModelState, ServiceError};
 use parking_lot::Mutex;
 
 use crate::Settings;
+use crate::composing::{self, Arranged};
 use crate::control::{ControlMode, StartModels};
+use crate::ensemble::{Cause, Unready};
 use crate::executor::Executor;
 use crate::inline::InlineLimits;
 use crate::loaders::{Loaders, NotTaken};
@@ -22,7 +24,7 @@ use crate::poll::PollThread;
 use crate::retired::Retired;
 use crate::settings::or_cores;
 use crate::source::Source;
-use crate::table::{Finished, ModelTable, Version};
+use crate::table::{Finished, ModelTable};
 
 /// What the index says of a model that no repository has; Triton's words.
 const NOT_FOUND: &str = "failed to poll from model repository";
@@ -75,10 +77,15 @@ impl Lifecycle {
     /// Loads what the control mode says, of what was found, and begins to watch the repositories if it says so. Blocks
     /// until all loads are done.
     pub(crate) fn start(self: &Arc<Self>, scan: &Scan) {
-        let wanted = |name: &str| match &self.settings.control {
-            ControlMode::Explicit(StartModels::Named(names)) => names.iter().any(|wanted| wanted == name),
-            ControlMode::Explicit(StartModels::All) | ControlMode::None | ControlMode::Poll(_) => true,
+        let named = match &self.settings.control {
+            ControlMode::Explicit(StartModels::Named(names)) => Some(names),
+            ControlMode::Explicit(StartModels::All) | ControlMode::None | ControlMode::Poll(_) => None,
         };
+        let asked = |name: &str| named.is_none_or(|names| names.iter().any(|asked| asked == name));
+        let steps = |name: &str| steps_in(scan, name);
+        let below = named.into_iter().flatten().flat_map(|name| composing::below(name, steps));
+        let below: HashSet<String> = below.collect();
+        let wanted = |name: &str| asked(name) || below.contains(name);
         let notes = scan.notes.iter().filter(|note| note.model.as_deref().is_none_or(wanted));
         for note in scan.empty.iter().chain(notes) {
             tracing::warn!("{note}");
@@ -86,26 +93,30 @@ impl Lifecycle {
         for failed in scan.failed.iter().filter(|failed| wanted(&failed.name)) {
             self.fail(&failed.name, &failed.problems);
         }
-        if let ControlMode::Explicit(StartModels::Named(names)) = &self.settings.control {
-            for name in names.iter().filter(|name| scan.model(name).is_none()) {
-                tracing::error!(model = name, reason = NOT_FOUND, "not loaded");
-                self.table.fail(name, NOT_FOUND);
-            }
+        for name in named.into_iter().flatten().filter(|name| scan.model(name).is_none()) {
+            tracing::error!(model = name, reason = NOT_FOUND, "not loaded");
+            self.table.fail(name, NOT_FOUND);
         }
         let entries = scan.models.iter().filter(|entry| wanted(&entry.name));
-        self.load_all(entries.map(|entry| Source::found(entry, scan)).collect());
+        let source = |entry: &ModelEntry| Source::found(entry, scan).asked(asked(&entry.name));
+        self.load_all(entries.map(source).collect());
         if let ControlMode::Poll(interval) = self.settings.control {
             *self.poll.lock() = PollThread::start(self, interval, scan.fingerprints.clone());
         }
     }
 
-    /// Loads models, several at a time. Blocks until all loads are done.
+    /// Loads models, several at a time, and ensembles after what they are made of. Blocks until all loads are done.
     pub(crate) fn load_all(self: &Arc<Self>, sources: Vec<Source>) {
         for source in &sources {
-            self.table.begin(&source.name, &source.repository(), &versions(source));
+            self.begin(source);
         }
+        let steps: HashMap<String, Vec<String>> = sources
+            .iter()
+            .map(|source| (source.entry.name.clone(), composing::steps(&source.entry.config)))
+            .collect();
+        let steps = |name: &str| steps.get(name).cloned().unwrap_or_default();
         let (done, all_done) = mpsc::channel::<()>();
-        for source in sources {
+        for Arranged { item: source, after } in composing::arranged(sources, |source| &source.name, steps) {
             let (lifecycle, done) = (Arc::clone(self), done.clone());
             let name = Arc::clone(&source.name);
             let work = move || {
@@ -113,7 +124,7 @@ impl Lifecycle {
                 let _ = lifecycle.load(&source, false);
                 drop(done);
             };
-            if let Err(NotTaken::NoThread(reason)) = self.loaders.submit(&name, work) {
+            if let Err(NotTaken::NoThread(reason)) = self.loaders.submit_after(&name, after, work) {
                 tracing::error!(model = %name, reason, "not loaded");
                 self.table.fail(&name, &reason);
             }
@@ -132,7 +143,7 @@ impl Lifecycle {
     /// What went wrong, for clients. It is in the index, too.
     pub(crate) fn load(self: &Arc<Self>, source: &Source, keep_unchanged: bool) -> Result<(), Arc<str>> {
         let name = &source.name;
-        self.table.begin(name, &source.repository(), &versions(source));
+        self.begin(source);
         let unchanged = if keep_unchanged { self.table.serving(name) } else { BTreeMap::new() };
         let outcomes = self.loaders.several(source.entry.versions.len(), |index| {
             let version = &source.entry.versions[index];
@@ -146,13 +157,32 @@ impl Lifecycle {
         drop(unchanged);
         let Finished { displaced, problem } = self.table.finish(name, outcomes);
         self.retire(displaced, None);
+        self.tell_ensembles(name);
         match problem {
-            None => Ok(()),
+            None => self.table.unready(name).map_or(Ok(()), |unready| Err(unready.reason)),
             Some(problem) => {
                 if self.table.answers(name) {
                     tracing::warn!(model = %name, "what could be loaded of it, or did serve before, serves");
                 }
                 Err(problem)
+            }
+        }
+    }
+
+    fn begin(&self, source: &Source) {
+        let versions: Vec<u64> = source.entry.versions.iter().map(|version| version.version).collect();
+        self.table.begin(&source.name, &source.repository(), &versions, source.asked);
+    }
+
+    /// Tells the log which ensembles do not answer now that this model has changed: itself, and those that it is a step of.
+    pub(crate) fn tell_ensembles(&self, model: &str) {
+        for (ensemble, unready) in self.table.unready_with(model) {
+            let Unready { reason, cause } = unready;
+            match cause {
+                Cause::Broken => tracing::error!(model = %ensemble, %reason, "an ensemble is not ready"),
+                Cause::Loading | Cause::Unloaded => {
+                    tracing::warn!(model = %ensemble, %reason, "an ensemble is not ready");
+                }
             }
         }
     }
@@ -176,8 +206,12 @@ impl Lifecycle {
     }
 }
 
-fn versions(source: &Source) -> Vec<u64> {
-    source.entry.versions.iter().map(|version| version.version).collect()
+/// The models of an ensemble's steps, as a scan found it.
+pub(crate) fn steps_in(scan: &Scan, model: &str) -> Vec<String> {
+    match scan.model(model) {
+        Some(Ok(entry)) => composing::steps(&entry.config),
+        Some(Err(_)) | None => Vec::new(),
+    }
 }
 
 /// All that [`state_name`] gives.
@@ -204,17 +238,10 @@ fn reports(lifecycle: &Weak<Lifecycle>) -> Vec<ModelReport> {
     let Some(lifecycle) = lifecycle.upgrade() else {
         return reports;
     };
-    lifecycle.table.for_each(|model, number, version| {
-        let load_time = match version {
-            Version::Ready(serving) => Some(serving.served.load_time),
-            _ => None,
-        };
-        reports.push(ModelReport {
-            model: Arc::clone(model),
-            version: number,
-            state: state_name(version.state()),
-            load_time,
-        });
+    lifecycle.table.for_each(|model, version, state, serving| {
+        let serving = serving.filter(|_| state == ModelState::Ready);
+        let load_time = serving.map(|serving| serving.served.load_time);
+        reports.push(ModelReport { model: Arc::clone(model), version, state: state_name(state), load_time });
     });
     reports
 }

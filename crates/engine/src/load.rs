@@ -8,6 +8,7 @@ use adulis_repository::{Labels, ModelConfig, ModelVersion};
 use adulis_telemetry::panic_message;
 
 use crate::admission::Interface;
+use crate::ensemble::{self, Ensemble, Unready};
 use crate::instance::Slot;
 use crate::instances::Instances;
 use crate::lane::{Lane, Rules};
@@ -17,6 +18,9 @@ use crate::serving::{Scheduler, Served, ServingModel};
 use crate::source::Source;
 use crate::statistics::Statistics;
 use crate::{LoadError, warmup};
+
+/// What clients are told as the platform of an ensemble. Triton's word.
+const PLATFORM: &str = "ensemble";
 
 impl Lifecycle {
     /// Loads and warms one version. It does not answer yet.
@@ -56,6 +60,9 @@ impl Lifecycle {
     ) -> Result<Arc<ServingModel>, LoadError> {
         let (name, config) = (&source.name, &source.entry.config);
         plan::check_supported(config)?;
+        if let Some(ensemble) = config.scheduling.ensemble() {
+            return self.make_ensemble(source, version.version, ensemble, started);
+        }
         let backend = self.choose_backend(config.backend.as_deref())?;
         let model = backend.load(&LoadRequest {
             name: Arc::clone(name),
@@ -123,19 +130,8 @@ impl Lifecycle {
             inline: self.inline,
         };
         let lane = Lane::new(rules, slots, cost);
-        let served = Arc::new(Served {
-            version,
-            backend: backend.name(),
-            platform: backend.platform().into(),
-            config: Box::new(source.entry.config.clone()),
-            serving: self.metrics.clone(),
-            metrics: OnceLock::new(),
-            statistics: Statistics::new(interface.max_rows.unwrap_or(1)),
-            interface,
-            load_time: started.elapsed(),
-            fingerprint: source.fingerprint(version),
-            _files: source.files.clone(),
-        });
+        let loaded = Loaded { backend: Some(backend.name()), platform: backend.platform(), version, started };
+        let served = self.served(source, &loaded, interface);
         let instances = self.executor.register(|key| {
             Arc::new(Instances {
                 key,
@@ -149,6 +145,56 @@ impl Lifecycle {
         });
         Arc::new(ServingModel { served, scheduler: Scheduler::Instances(instances) })
     }
+
+    /// An ensemble. Whether its models are there and fit together is seen whenever it is asked, and may change; but one that
+    /// does not answer now takes no place of one that does.
+    fn make_ensemble(
+        &self,
+        source: &Source,
+        version: u64,
+        ensemble: &adulis_repository::Ensemble,
+        started: Instant,
+    ) -> Result<Arc<ServingModel>, LoadError> {
+        let config = &source.entry.config;
+        if !config.warmup.is_empty() {
+            tracing::warn!(model = %source.name, "model_warmup takes no effect: an ensemble's models have their own");
+        }
+        let ensemble = Box::new(Ensemble::new(config, ensemble)?);
+        let loaded = Loaded { backend: None, platform: PLATFORM, version, started };
+        let served = self.served(source, &loaded, ensemble::interface(config));
+        let serving = ServingModel { served, scheduler: Scheduler::Ensemble(ensemble) };
+        match self.table.with(|models| serving.ready(models)) {
+            Err(Unready { reason, .. }) if self.table.answers(&source.name) => {
+                Err(LoadError::Ensemble { reason })
+            }
+            _ => Ok(Arc::new(serving)),
+        }
+    }
+
+    fn served(&self, source: &Source, loaded: &Loaded, interface: Interface) -> Arc<Served> {
+        let Loaded { backend, platform, version, started } = *loaded;
+        Arc::new(Served {
+            version,
+            backend,
+            platform: platform.into(),
+            config: Box::new(source.entry.config.clone()),
+            serving: self.metrics.clone(),
+            metrics: OnceLock::new(),
+            statistics: Statistics::new(interface.max_rows.unwrap_or(1)),
+            interface,
+            load_time: started.elapsed(),
+            fingerprint: source.fingerprint(version),
+            files: source.files.clone(),
+        })
+    }
+}
+
+/// How a version was loaded.
+struct Loaded {
+    backend: Option<&'static str>,
+    platform: &'static str,
+    version: u64,
+    started: Instant,
 }
 
 /// The labels of each output, in the signature's order.

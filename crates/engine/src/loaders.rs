@@ -11,7 +11,8 @@ use parking_lot::{Condvar, Mutex};
 pub(crate) const MAX_WAITING: usize = 256;
 
 /// Threads on which models are loaded and unloaded: as many as are needed, up to a limit, and none while there is
-/// nothing to do. The tasks of one model run one after the other, in the order in which they came.
+/// nothing to do. The tasks of one model run one after the other, in the order in which they came, and a task may wait for
+/// those of other models that came before it.
 pub(crate) struct Loaders {
     state: Mutex<State>,
     ended: Condvar,
@@ -29,6 +30,8 @@ struct State {
 
 struct Task {
     model: Arc<str>,
+    /// Models whose tasks that came before this one are done first.
+    after: Vec<Arc<str>>,
     work: Box<dyn FnOnce() + Send>,
 }
 
@@ -59,7 +62,20 @@ impl Loaders {
         model: &Arc<str>,
         work: impl FnOnce() + Send + 'static,
     ) -> Result<(), NotTaken> {
-        self.take(model, Box::new(work), usize::MAX)
+        self.submit_after(model, Vec::new(), work)
+    }
+
+    /// The same, after what has been taken for other models, too.
+    ///
+    /// # Errors
+    /// As [`Loaders::submit`].
+    pub(crate) fn submit_after(
+        self: &Arc<Self>,
+        model: &Arc<str>,
+        after: Vec<Arc<str>>,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<(), NotTaken> {
+        self.take(Task { model: Arc::clone(model), after, work: Box::new(work) }, usize::MAX)
     }
 
     /// The same on behalf of a client: refused with [`NotTaken::Full`] if too much is waiting already.
@@ -68,15 +84,11 @@ impl Loaders {
         model: &Arc<str>,
         work: impl FnOnce() + Send + 'static,
     ) -> Result<(), NotTaken> {
-        self.take(model, Box::new(work), MAX_WAITING)
+        let task = Task { model: Arc::clone(model), after: Vec::new(), work: Box::new(work) };
+        self.take(task, MAX_WAITING)
     }
 
-    fn take(
-        self: &Arc<Self>,
-        model: &Arc<str>,
-        work: Box<dyn FnOnce() + Send>,
-        limit: usize,
-    ) -> Result<(), NotTaken> {
+    fn take(self: &Arc<Self>, task: Task, limit: usize) -> Result<(), NotTaken> {
         let mut state = self.state.lock();
         if state.closed {
             return Err(NotTaken::Closed);
@@ -84,7 +96,7 @@ impl Loaders {
         if state.waiting.len() >= limit {
             return Err(NotTaken::Full);
         }
-        state.waiting.push_back(Task { model: Arc::clone(model), work });
+        state.waiting.push_back(task);
         match self.start_thread(&mut state) {
             Err(error) if state.threads == 0 => {
                 state.waiting.pop_back();
@@ -112,12 +124,14 @@ impl Loaders {
         state.busy.contains(model) || state.waiting.iter().any(|task| &*task.model == model)
     }
 
-    fn work(&self) {
+    fn work(self: &Arc<Self>) {
         let mut state = self.state.lock();
         while let Some(index) = state.next()
-            && let Some(Task { model, work }) = state.waiting.remove(index)
+            && let Some(Task { model, work, .. }) = state.waiting.remove(index)
         {
             state.busy.insert(Arc::clone(&model));
+            // Several may have waited for the model that is done. Without another thread, this one comes to them.
+            let _ = self.start_thread(&mut state);
             drop(state);
             // Backends' panics end where they are called; this one would be our own fault, and must not cost the thread.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
@@ -177,9 +191,17 @@ impl Loaders {
 }
 
 impl State {
-    /// The first task whose model is free.
+    /// The first task that waits for no other.
     fn next(&self) -> Option<usize> {
-        self.waiting.iter().position(|task| !self.busy.contains(&task.model))
+        let mut before = HashSet::new();
+        self.waiting.iter().position(|task| {
+            let waits_for = |model: &Arc<str>| self.busy.contains(model) || before.contains(model);
+            let free = !waits_for(&task.model) && !task.after.iter().any(waits_for);
+            if !free {
+                before.insert(Arc::clone(&task.model));
+            }
+            free
+        })
     }
 }
 

@@ -104,7 +104,6 @@ pub fn check_supported(config: &ModelConfig) -> Result<(), LoadError> {
     let tensors = config.inputs.iter().chain(&config.outputs);
     let key = match &config.scheduling {
         Scheduling::Sequence(_) => "sequence_batching",
-        Scheduling::Ensemble(_) => "ensemble_scheduling",
         _ if config.decoupled => "model_transaction_policy.decoupled",
         _ if tensors.clone().any(|tensor| tensor.reshape.is_some()) => "reshape",
         _ => return Ok(()),
@@ -118,19 +117,21 @@ pub(crate) fn declared(config: &ModelConfig) -> Option<ModelSignature> {
         return None;
     }
     let batches = config.max_batch_size.is_some_and(|rows| rows > 0);
-    let specs = |tensors: &[TensorConfig]| {
-        tensors
-            .iter()
-            .map(|tensor| TensorSpec {
-                name: tensor.name.as_str().into(),
-                datatype: tensor.datatype,
-                shape: whole_shape(tensor, batches),
-                optional: tensor.optional,
-            })
-            .collect()
-    };
     let batching = if batches { Batching::Possible } else { Batching::No };
-    Some(ModelSignature { inputs: specs(&config.inputs), outputs: specs(&config.outputs), batching })
+    let (inputs, outputs) =
+        (declared_specs(&config.inputs, batches), declared_specs(&config.outputs, batches));
+    Some(ModelSignature { inputs, outputs, batching })
+}
+
+/// Tensors as they are declared, with the batch dimension where there is one.
+pub(crate) fn declared_specs(tensors: &[TensorConfig], batches: bool) -> Vec<TensorSpec> {
+    let spec = |tensor: &TensorConfig| TensorSpec {
+        name: tensor.name.as_str().into(),
+        datatype: tensor.datatype,
+        shape: whole_shape(tensor, batches),
+        optional: tensor.optional,
+    };
+    tensors.iter().map(spec).collect()
 }
 
 /// Engine options of a model: the server's, with what its configuration says on top.

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use adulis_repository::{Fingerprint, Problem, Scan};
 
-use crate::lifecycle::Lifecycle;
+use crate::composing::{self, Arranged};
+use crate::lifecycle::{Lifecycle, steps_in};
 use crate::source::Source;
 
 /// A model whose files have changed within this time is being written, most likely: it is left for the next look.
@@ -76,6 +77,14 @@ enum Change {
     Gone(String),
 }
 
+impl Change {
+    fn name(&self) -> &str {
+        match self {
+            Change::Look(name) | Change::Gone(name) => name,
+        }
+    }
+}
+
 impl Poll {
     fn look(&mut self, lifecycle: &Arc<Lifecycle>) {
         let scan = lifecycle.settings.repositories.scan();
@@ -83,15 +92,15 @@ impl Poll {
             scan.problems.iter().for_each(|problem| tracing::error!("{problem}"));
             self.problems.clone_from(&scan.problems);
         }
-        for change in changes(&self.seen, &scan, SystemTime::now()) {
-            let name = match &change {
-                Change::Look(name) | Change::Gone(name) => name.clone(),
-            };
+        let changes = changes(&self.seen, &scan, SystemTime::now());
+        let steps = |name: &str| steps_in(&scan, name);
+        for Arranged { item: change, after } in composing::arranged(changes, Change::name, steps) {
+            let name = change.name().to_owned();
             // What is being loaded now is compared again at the next look.
             if lifecycle.loaders.is_busy(&name) {
                 continue;
             }
-            if self.act(lifecycle, &change, &scan) {
+            if self.act(lifecycle, &change, &scan, after) {
                 match scan.fingerprints.get(&name) {
                     Some(print) => drop(self.seen.insert(name, print.clone())),
                     None => drop(self.seen.remove(&name)),
@@ -101,7 +110,7 @@ impl Poll {
     }
 
     /// Has a change taken care of. `false` if nobody can: then it is tried again.
-    fn act(&self, lifecycle: &Arc<Lifecycle>, change: &Change, scan: &Scan) -> bool {
+    fn act(&self, lifecycle: &Arc<Lifecycle>, change: &Change, scan: &Scan, after: Vec<Arc<str>>) -> bool {
         let loaders = &lifecycle.loaders;
         let lifecycle = Arc::clone(lifecycle);
         match change {
@@ -111,6 +120,7 @@ impl Poll {
                 let work = move || {
                     let displaced = lifecycle.table.unload(&model, true);
                     lifecycle.retire(displaced, Some(lifecycle.settings.unload_timeout));
+                    lifecycle.tell_ensembles(&model);
                 };
                 loaders.submit(&name.as_str().into(), work).is_ok()
             }
@@ -120,7 +130,7 @@ impl Poll {
                     tracing::info!(model = name, "its files are new or have changed: loading");
                     let model = Arc::clone(&source.name);
                     // What went wrong is in the index and in the log.
-                    loaders.submit(&model, move || drop(lifecycle.load(&source, true))).is_ok()
+                    loaders.submit_after(&model, after, move || drop(lifecycle.load(&source, true))).is_ok()
                 }
                 Some(Err(problems)) => {
                     lifecycle.fail(name, problems);

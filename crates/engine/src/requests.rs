@@ -1,16 +1,24 @@
 //! Loading and unloading on request.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use adulis_repository::{Repositories, Scan};
-use adulis_types::{LoadModel, Name};
-use tokio::sync::oneshot;
+use adulis_types::{LoadModel, Name, UnloadModel};
+use tokio::sync::{mpsc, oneshot};
 
+use crate::composing;
 use crate::control::{ControlError, ControlMode};
+use crate::ensemble::Ensemble;
 use crate::lifecycle::Lifecycle;
 use crate::loaders::{MAX_WAITING, NotTaken};
 use crate::overrides::{OverrideError, OverrideFolder};
 use crate::source::Source;
+
+/// Where a load's outcome goes.
+type Told = oneshot::Sender<Result<(), ControlError>>;
+/// Where it goes that a further model is being unloaded: a receiver that tells when that is done.
+type Further = mpsc::UnboundedSender<oneshot::Receiver<()>>;
 
 impl Lifecycle {
     /// Loads a model, or loads it again, from the repositories or from what the request brought along. If the caller goes
@@ -19,27 +27,30 @@ impl Lifecycle {
         self.check_control()?;
         let (told, outcome) = oneshot::channel();
         let (lifecycle, name) = (Arc::clone(&self), request.name.clone());
-        let work = move || {
-            // A caller that has gone needs no answer; the index has it.
-            let _ = told.send(lifecycle.load_by_name(&request));
-        };
+        let work = move || lifecycle.begin_load(&request, told);
         let taken = self.loaders.submit_bounded(&name.as_str().into(), work);
         taken.map_err(|reason| not_taken(&name, reason))?;
         outcome.await.unwrap_or(Err(ControlError::Closing))
     }
 
-    /// Unloads a model, and waits until its requests are answered and its memory is given back, within the limit.
-    pub(crate) async fn unload_on_request(self: Arc<Self>, name: Name) -> Result<(), ControlError> {
+    /// Unloads a model, and waits until its requests are answered and its memory is given back, within the limit. With
+    /// `unload_dependents`, the models that were loaded only because of it go too.
+    pub(crate) async fn unload_on_request(self: Arc<Self>, request: UnloadModel) -> Result<(), ControlError> {
         self.check_control()?;
+        let UnloadModel { name, unload_dependents } = request;
         let (told, outcome) = oneshot::channel();
+        let (further, mut all_gone) = mpsc::unbounded_channel();
         let (lifecycle, model) = (Arc::clone(&self), name.clone());
         let work = move || {
-            let _ = told.send(lifecycle.unload_by_name(&model));
+            let _ = told.send(lifecycle.unload_by_name(&model, unload_dependents.then_some(&further)));
         };
         let taken = self.loaders.submit_bounded(&name.as_str().into(), work);
         taken.map_err(|reason| not_taken(&name, reason))?;
         for gone in outcome.await.map_err(|_| ControlError::Closing)? {
             // An end that was dropped says the same.
+            let _ = gone.await;
+        }
+        while let Some(gone) = all_gone.recv().await {
             let _ = gone.await;
         }
         Ok(())
@@ -53,34 +64,111 @@ impl Lifecycle {
         }
     }
 
-    fn load_by_name(self: &Arc<Self>, request: &LoadModel) -> Result<(), ControlError> {
-        let name = &request.name;
-        let loaded = self.try_load(request);
-        // What came with a request and never served must not be kept in mind for ever.
-        if loaded.is_err() && !self.table.answers(name) && !self.is_in_repository(name) {
-            self.table.unload(name, true);
+    /// Looks a model up and loads it; an ensemble after the models that it is made of.
+    fn begin_load(self: &Arc<Self>, request: &LoadModel, told: Told) {
+        let source = match self.source_of(request) {
+            Ok(source) => source,
+            Err(error) => {
+                self.forget_unanswered(&request.name);
+                // A caller that has gone needs no answer; the index has it.
+                let _ = told.send(Err(error));
+                return;
+            }
+        };
+        let below = self.load_below(&source);
+        if below.is_empty() {
+            return self.finish_load(&source, told);
         }
-        loaded
+        let (lifecycle, name) = (Arc::clone(self), Arc::clone(&source.name));
+        // Where it is not taken, its caller is told by the end that is dropped.
+        let _ = self.loaders.submit_after(&name, below, move || lifecycle.finish_load(&source, told));
     }
 
-    fn try_load(self: &Arc<Self>, request: &LoadModel) -> Result<(), ControlError> {
+    fn finish_load(self: &Arc<Self>, source: &Source, told: Told) {
+        let failed = |reason| ControlError::Failed { model: (&*source.name).into(), reason };
+        let loaded = self.load(source, false).map_err(failed);
+        if loaded.is_err() {
+            self.forget_unanswered(&source.name);
+        }
+        let _ = told.send(loaded);
+    }
+
+    /// What came with a request and does not answer must not be kept in mind for ever.
+    fn forget_unanswered(self: &Arc<Self>, name: &str) {
+        if !self.table.answers(name) && !self.is_in_repository(name) {
+            let displaced = self.table.unload(name, true);
+            self.retire(displaced, Some(self.settings.unload_timeout));
+        }
+    }
+
+    /// Has the models loaded that an ensemble is made of: those that are not, or that look otherwise by now, as they are in
+    /// the repositories. Gives the names of all that the ensemble has to wait for.
+    fn load_below(self: &Arc<Self>, ensemble: &Source) -> Vec<Arc<str>> {
+        let mut sources = HashMap::new();
+        let names = composing::below(&ensemble.name, |name| {
+            if name == &*ensemble.name {
+                return composing::steps(&ensemble.entry.config);
+            }
+            let Some(source) = self.source_below(name) else {
+                return Vec::new();
+            };
+            let steps = composing::steps(&source.entry.config);
+            sources.insert(name.to_owned(), source);
+            steps
+        });
+        let mut before: Vec<Arc<str>> = Vec::new();
+        for name in names {
+            let Some(source) = sources.remove(&name) else {
+                continue;
+            };
+            let is_ensemble = source.entry.config.scheduling.ensemble().is_some();
+            let after = if is_ensemble { before.clone() } else { Vec::new() };
+            let (lifecycle, model) = (Arc::clone(self), Arc::clone(&source.name));
+            // What went wrong is in the index, and the reason why the ensemble is not ready.
+            let work = move || drop(lifecycle.load(&source, true));
+            if self.loaders.submit_after(&model, after, work).is_ok() {
+                before.push(model);
+            }
+        }
+        before
+    }
+
+    /// A model of an ensemble as it is in the repositories; `None` where that is not to be loaded.
+    fn source_below(&self, name: &str) -> Option<Source> {
+        let serving = self.table.serving(name);
+        if serving.values().any(|serving| serving.served.came_with_request()) {
+            return None;
+        }
+        let scan = self.settings.repositories.find(name, None);
+        match scan.model(name)? {
+            Ok(entry) => Some(Source::found(entry, &scan).asked(false)),
+            Err(problems) => {
+                if serving.is_empty() {
+                    self.fail(name, problems);
+                }
+                None
+            }
+        }
+    }
+
+    fn source_of(&self, request: &LoadModel) -> Result<Source, ControlError> {
         let name = &request.name;
-        let failed = |reason| ControlError::Failed { model: name.clone(), reason };
         let (scan, files) = self.look_up(request)?;
         for note in &scan.notes {
             tracing::warn!("{note}");
         }
-        let entry = match scan.model(name) {
-            Some(Ok(entry)) => entry,
-            Some(Err(problems)) => return Err(failed(self.fail(name, problems))),
+        match scan.model(name) {
+            Some(Ok(entry)) => Ok(Source::found(entry, &scan).with_files(files)),
+            Some(Err(problems)) => {
+                let reason = self.fail(name, problems);
+                Err(ControlError::Failed { model: name.clone(), reason })
+            }
             None => {
                 // A repository that cannot be read may well have it.
                 scan.problems.iter().for_each(|problem| tracing::error!(model = %name, "{problem}"));
-                return Err(ControlError::NotFound { model: name.clone() });
+                Err(ControlError::NotFound { model: name.clone() })
             }
-        };
-        let source = Source::found(entry, &scan).with_files(files);
-        self.load(&source, false).map_err(failed)
+        }
     }
 
     /// Finds the model, in the repositories or in the files that came along.
@@ -102,10 +190,30 @@ impl Lifecycle {
         Ok((scan, Some(folder)))
     }
 
-    fn unload_by_name(self: &Arc<Self>, name: &str) -> Vec<oneshot::Receiver<()>> {
+    /// Unloads a model. The receivers tell when it is gone; those of the models that go with it are sent to `further`.
+    fn unload_by_name(self: &Arc<Self>, name: &str, further: Option<&Further>) -> Vec<oneshot::Receiver<()>> {
+        let serving = self.table.serving(name);
+        let ensembles = serving.values().filter_map(|serving| serving.ensemble());
+        let below: BTreeSet<String> = ensembles.flat_map(Ensemble::models).map(str::to_owned).collect();
+        drop(serving);
         let leave = !self.is_in_repository(name);
         let displaced = self.table.unload(name, leave);
-        self.retire(displaced, Some(self.settings.unload_timeout))
+        let gone = self.retire(displaced, Some(self.settings.unload_timeout));
+        self.tell_ensembles(name);
+        let Some(further) = further else { return gone };
+        for model in below {
+            let (lifecycle, further) = (Arc::clone(self), further.clone());
+            // Where it is not taken, the engine is closing.
+            let _ = self.loaders.submit(&model.as_str().into(), move || {
+                if lifecycle.table.is_wanted(&model) {
+                    return;
+                }
+                for gone in lifecycle.unload_by_name(&model, Some(&further)) {
+                    let _ = further.send(gone);
+                }
+            });
+        }
+        gone
     }
 
     fn is_in_repository(&self, name: &str) -> bool {

@@ -4,16 +4,20 @@ use std::time::{Duration, Instant};
 use adulis_repository::{ModelConfig, VersionFingerprint};
 use adulis_telemetry::{ModelLabels, ModelMetrics, ServingMetrics, TritonReport};
 use adulis_types::{
-    ErrorKind, InferRequest, InferResponse, ModelStatistics, OutputTensor, ServiceError, StageTimings,
+    BoxFuture, ErrorKind, InferRequest, InferResponse, ModelStatistics, OutputTensor, ServiceError,
+    StageTimings,
 };
 
 use crate::EngineError;
 use crate::admission::{Interface, Selected, Selection};
+use crate::ensemble::{Ensemble, Unready};
 use crate::executor::Executor;
 use crate::instances::Instances;
 use crate::job::{Answer, Job};
+use crate::lifecycle::Lifecycle;
 use crate::overrides::OverrideFolder;
 use crate::statistics::{Answered, Statistics};
+use crate::table::Models;
 
 /// A model version that answers requests.
 pub(crate) struct ServingModel {
@@ -25,12 +29,15 @@ pub(crate) struct ServingModel {
 pub(crate) enum Scheduler {
     /// By instances of its own.
     Instances(Arc<Instances>),
+    /// By other models.
+    Ensemble(Box<Ensemble>),
 }
 
 /// What every model version that answers has, however its requests are scheduled.
 pub(crate) struct Served {
     pub(crate) version: u64,
-    pub(crate) backend: &'static str,
+    /// `None` for an ensemble.
+    pub(crate) backend: Option<&'static str>,
     pub(crate) platform: Arc<str>,
     /// As it was read: what is in effect is put together when somebody asks.
     pub(crate) config: Box<ModelConfig>,
@@ -44,14 +51,14 @@ pub(crate) struct Served {
     /// What its files looked like before they were read, where anybody will compare.
     pub(crate) fingerprint: Option<VersionFingerprint>,
     /// Its files, where they came with a request: held only to be dropped, after what reads them.
-    pub(crate) _files: Option<Arc<OverrideFolder>>,
+    pub(crate) files: Option<Arc<OverrideFolder>>,
 }
 
 impl ServingModel {
     /// Answers one request, and counts it.
     pub(crate) async fn answer(
         &self,
-        executor: &Executor,
+        lifecycle: &Lifecycle,
         request: InferRequest,
     ) -> Result<InferResponse, EngineError> {
         let mut counted = Counted {
@@ -60,10 +67,11 @@ impl ServingModel {
             outcome: Err(ErrorKind::Cancelled),
         };
         let result = match &self.scheduler {
-            Scheduler::Instances(instances) => instances.answer(executor, request).await,
+            Scheduler::Instances(instances) => instances.answer(&lifecycle.executor, request).await,
+            Scheduler::Ensemble(ensemble) => boxed(ensemble, &self.served, lifecycle, request).await,
         };
         let result = result.map(|(rows, response)| {
-            counted.outcome = Ok((rows, response.timings));
+            counted.outcome = Ok((rows, self.own(response.timings)));
             response
         });
         if let Err(error) = &result {
@@ -72,10 +80,21 @@ impl ServingModel {
         result
     }
 
+    /// The times that are counted as this model's. An ensemble has no queue: its steps wait in those of their models.
+    fn own(&self, timings: StageTimings) -> StageTimings {
+        match &self.scheduler {
+            Scheduler::Instances(_) => timings,
+            Scheduler::Ensemble(_) => {
+                StageTimings { queue: Duration::ZERO, batch: Duration::ZERO, ..timings }
+            }
+        }
+    }
+
     /// Takes out what waits, and lets nothing in any more; what is running goes on.
     pub(crate) fn close(&self) -> Vec<Job> {
         match &self.scheduler {
             Scheduler::Instances(instances) => instances.lane.close(),
+            Scheduler::Ensemble(_) => Vec::new(),
         }
     }
 
@@ -89,6 +108,7 @@ impl ServingModel {
         }
         match &self.scheduler {
             Scheduler::Instances(instances) => executor.retire(instances, at_once),
+            Scheduler::Ensemble(_) => true,
         }
     }
 
@@ -96,6 +116,23 @@ impl ServingModel {
     pub(crate) fn placement(&self) -> String {
         match &self.scheduler {
             Scheduler::Instances(instances) => instances.model.placement(),
+            Scheduler::Ensemble(ensemble) => format!("ensemble of {} steps", ensemble.steps()),
+        }
+    }
+
+    /// Whether it answers, given the models that there are; what has instances always does.
+    pub(crate) fn ready(&self, models: &Models) -> Result<(), Unready> {
+        match &self.scheduler {
+            Scheduler::Instances(_) => Ok(()),
+            Scheduler::Ensemble(ensemble) => ensemble.ready(&self.served, models),
+        }
+    }
+
+    /// The ensemble, if it is one.
+    pub(crate) fn ensemble(&self) -> Option<&Ensemble> {
+        match &self.scheduler {
+            Scheduler::Instances(_) => None,
+            Scheduler::Ensemble(ensemble) => Some(ensemble),
         }
     }
 
@@ -103,8 +140,19 @@ impl ServingModel {
     pub(crate) fn merges(&self) -> bool {
         match &self.scheduler {
             Scheduler::Instances(instances) => instances.merges,
+            Scheduler::Ensemble(_) => false,
         }
     }
+}
+
+/// An ensemble's answer as an object: one of its steps may be an ensemble in turn.
+fn boxed<'a>(
+    ensemble: &'a Ensemble,
+    served: &'a Served,
+    lifecycle: &'a Lifecycle,
+    request: InferRequest,
+) -> BoxFuture<'a, Result<(usize, InferResponse), EngineError>> {
+    Box::pin(ensemble.answer(served, lifecycle, request))
 }
 
 impl Served {
@@ -114,6 +162,11 @@ impl Served {
 
     pub(crate) fn metrics(&self) -> &ModelMetrics {
         self.metrics.get_or_init(|| self.serving.model(&self.labels()))
+    }
+
+    /// Whether its files are not those of a repository.
+    pub(crate) fn came_with_request(&self) -> bool {
+        self.files.is_some()
     }
 
     /// What has been counted so far.

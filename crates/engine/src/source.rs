@@ -15,18 +15,32 @@ pub(crate) struct Source {
     fingerprint: Option<Fingerprint>,
     /// Its files, where they came with the request.
     pub(crate) files: Option<Arc<OverrideFolder>>,
+    /// Whether it is wanted for itself, and not only for an ensemble.
+    pub(crate) asked: bool,
 }
 
 impl Source {
     /// A model of which nothing is known but its entry.
     pub(crate) fn new(entry: ModelEntry) -> Self {
-        Self { name: entry.name.as_str().into(), entry, fingerprint: None, files: None }
+        Self {
+            name: entry.name.as_str().into(),
+            entry,
+            fingerprint: None,
+            files: None,
+            asked: true,
+        }
     }
 
     /// A model that was found in the repositories.
     pub(crate) fn found(entry: &ModelEntry, scan: &Scan) -> Self {
         let fingerprint = scan.fingerprints.get(&entry.name).cloned();
         Self { fingerprint, ..Self::new(entry.clone()) }
+    }
+
+    /// The same, wanted for itself or only for an ensemble.
+    pub(crate) fn asked(mut self, asked: bool) -> Self {
+        self.asked = asked;
+        self
     }
 
     /// The same with the files that it came with, if it did.

@@ -137,6 +137,12 @@ impl Tensor {
         }
     }
 
+    /// The same data in another shape; `None` where that has another number of elements.
+    #[must_use]
+    pub fn reshaped(self, shape: Shape) -> Option<Self> {
+        (shape.elements() == self.shape.elements()).then_some(Self { shape, ..self })
+    }
+
     /// Rows `range` of the leading dimension, sharing the data.
     ///
     /// Shapes: `[b, d_1, …]` gives `[range.len(), d_1, …]`. Cost: constant; for `BYTES` one pass over the
@@ -218,6 +224,16 @@ mod tests {
         assert_eq!(extra, Err(TensorError::TrailingBytes { extra: 5, count: 1 }));
         let missing = Tensor::new(DataType::Bytes, Shape::from([3]), strings(&["a", "b"]));
         assert_eq!(missing, Err(TensorError::TruncatedElement { index: 2, count: 3 }));
+    }
+
+    #[test]
+    fn another_shape_has_as_many_elements() {
+        let tensor = Tensor::new(DataType::Bytes, Shape::from([2]), strings(&["a", "b"])).unwrap();
+        let reshaped = tensor.clone().reshaped(Shape::from([1, 2])).unwrap();
+        assert_eq!(reshaped.shape(), &Shape::from([1, 2]));
+        assert_eq!(reshaped.data().as_ptr(), tensor.data().as_ptr(), "nothing is copied");
+        assert_eq!(tensor.clone().reshaped(Shape::from([3])), None);
+        assert_eq!(tensor.reshaped(Shape::from([usize::MAX, 2])), None);
     }
 
     #[test]

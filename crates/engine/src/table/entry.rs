@@ -35,11 +35,19 @@ pub(crate) struct Entry<S> {
     repository: Arc<str>,
     /// It is to be forgotten once what it has is answered.
     leaving: bool,
+    /// It is wanted for itself, and not only for an ensemble.
+    asked: bool,
 }
 
 impl<S> Default for Entry<S> {
     fn default() -> Self {
-        Self { versions: BTreeMap::new(), problem: None, repository: "".into(), leaving: false }
+        Self {
+            versions: BTreeMap::new(),
+            problem: None,
+            repository: "".into(),
+            leaving: false,
+            asked: false,
+        }
     }
 }
 
@@ -53,9 +61,10 @@ pub(crate) struct Finished<S> {
 }
 
 impl<S> Entry<S> {
-    /// Versions are about to be loaded. Those that answer go on.
-    pub(crate) fn begin(&mut self, repository: &Arc<str>, wanted: &[u64]) {
+    /// Versions are about to be loaded, because somebody `asked` for the model or for an ensemble. Those that answer go on.
+    pub(crate) fn begin(&mut self, repository: &Arc<str>, wanted: &[u64], asked: bool) {
         self.repository = Arc::clone(repository);
+        self.asked |= asked;
         self.leaving = false;
         for version in wanted {
             let state = self.versions.entry(*version).or_insert(Version::Loading);
@@ -134,6 +143,7 @@ impl<S> Entry<S> {
     /// Takes no more requests. Gives back what is to be let finish.
     pub(crate) fn unload(&mut self) -> Vec<Arc<S>> {
         self.problem = None;
+        self.asked = false;
         let mut displaced = Vec::new();
         for state in self.versions.values_mut() {
             match std::mem::replace(state, Version::Unloaded) {
@@ -201,6 +211,11 @@ impl<S> Entry<S> {
             Version::Ready(serving) => Some((*version, serving)),
             _ => None,
         })
+    }
+
+    /// Whether it is wanted for itself, and not only for an ensemble.
+    pub(crate) fn asked(&self) -> bool {
+        self.asked
     }
 
     /// Every version, ascending.

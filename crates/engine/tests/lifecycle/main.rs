@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod backend;
+mod ensembles;
 mod explicit;
 mod overrides;
 mod poll;
@@ -102,7 +103,11 @@ impl Server {
     }
 
     async fn unload(&self, name: &str) -> Result<(), String> {
-        let request = UnloadModel { name: name.into(), unload_dependents: true };
+        self.unload_with(name, true).await
+    }
+
+    async fn unload_with(&self, name: &str, unload_dependents: bool) -> Result<(), String> {
+        let request = UnloadModel { name: name.into(), unload_dependents };
         self.engine
             .unload_model(request)
             .await

@@ -13,7 +13,7 @@ fn err(version: u64, reason: &str) -> Outcome<u32> {
 
 fn load(entry: &mut Entry, outcomes: Vec<Outcome<u32>>) -> Finished<u32> {
     let versions: Vec<u64> = outcomes.iter().map(|(version, _)| *version).collect();
-    entry.begin(&"models".into(), &versions);
+    entry.begin(&"models".into(), &versions, true);
     entry.finish(outcomes)
 }
 
@@ -44,7 +44,7 @@ fn values(displaced: &[Arc<u32>]) -> Vec<u32> {
 #[test]
 fn a_first_load_serves_what_could_be_loaded() {
     let mut entry = Entry::default();
-    entry.begin(&"models".into(), &[1, 2]);
+    entry.begin(&"models".into(), &[1, 2], true);
     assert_eq!(told(&entry), ["1 LOADING", "2 LOADING"]);
     assert!(!entry.answers() && !entry.is_broken());
     let finished = entry.finish(vec![ok(1, 10), err(2, "bad")]);
@@ -58,7 +58,7 @@ fn a_first_load_serves_what_could_be_loaded() {
 #[test]
 fn a_new_set_takes_the_old_ones_place_as_a_whole() {
     let mut entry = loaded(vec![ok(1, 10), ok(2, 20)]);
-    entry.begin(&"models".into(), &[2, 3]);
+    entry.begin(&"models".into(), &[2, 3], true);
     assert_eq!(told(&entry), ["1 READY 10", "2 READY 20", "3 LOADING"]);
     let finished = entry.finish(vec![ok(2, 21), ok(3, 30)]);
     assert_eq!(told(&entry), ["1 UNLOADING", "2 READY 21", "3 READY 30"]);

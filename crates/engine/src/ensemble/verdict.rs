@@ -1,0 +1,312 @@
+//! Whether the models that an ensemble is made of are there and fit together.
+
+use std::sync::Arc;
+
+use adulis_backend::TensorSpec;
+use adulis_tensor::ShapePattern;
+use smallvec::SmallVec;
+
+use super::Ensemble;
+use super::graph::Step;
+use crate::EngineError;
+use crate::serving::{Scheduler, Served, ServingModel};
+use crate::table::Models;
+
+/// Ensembles within ensembles: no deeper than this.
+const MAX_DEPTH: usize = 16;
+/// Most steps of an ensemble, those of the ensembles that it is made of counted in.
+const MAX_STEPS: usize = 4096;
+
+/// Why an ensemble cannot answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Unready {
+    pub(crate) reason: Arc<str>,
+    pub(crate) cause: Cause,
+}
+
+/// What is the matter with an ensemble that cannot answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// A model is being loaded.
+    Loading,
+    /// A model was unloaded by request.
+    Unloaded,
+    /// A model is not there or could not be loaded, or does not fit.
+    Broken,
+}
+
+/// How large an ensemble is that can answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extent {
+    depth: usize,
+    steps: usize,
+}
+
+/// A verdict, and the state of the model table that it is about.
+#[derive(Debug)]
+pub(super) struct Remembered {
+    epoch: u64,
+    verdict: Result<Extent, Unready>,
+}
+
+/// A verdict that is being found.
+struct Found {
+    verdict: Result<Extent, Unready>,
+    /// Whether it holds whatever ensemble is looked at from outside.
+    is_final: bool,
+}
+
+/// The models of the steps, in order.
+pub(super) type Models8 = SmallVec<[Arc<ServingModel>; 8]>;
+
+impl Ensemble {
+    /// Whether it can answer with the models that there are.
+    pub(crate) fn ready(&self, served: &Served, models: &Models) -> Result<(), Unready> {
+        self.find(served, models, &mut Vec::new()).verdict.map(|_| ())
+    }
+
+    /// The model of each step, of one moment.
+    pub(crate) fn resolve(&self, served: &Served, models: &Models) -> Result<Models8, EngineError> {
+        let unready = |unready: Unready| EngineError::NotReady {
+            model: served.interface.model.as_ref().into(),
+            reason: unready.reason,
+        };
+        self.ready(served, models).map_err(unready)?;
+        let steps = self.graph.steps.iter();
+        steps.map(|step| models.serving(&step.model).map(Arc::clone)).collect()
+    }
+
+    fn find(&self, served: &Served, models: &Models, path: &mut Vec<Arc<str>>) -> Found {
+        let epoch = models.epoch();
+        if let Some(known) = self.remembered.lock().as_ref().filter(|known| known.epoch == epoch) {
+            return Found { verdict: known.verdict.clone(), is_final: true };
+        }
+        path.push(Arc::clone(&served.interface.model));
+        let found = self.judge(served, models, path);
+        path.pop();
+        if found.is_final {
+            *self.remembered.lock() = Some(Remembered { epoch, verdict: found.verdict.clone() });
+        }
+        found
+    }
+
+    fn judge(&self, served: &Served, models: &Models, path: &mut Vec<Arc<str>>) -> Found {
+        let mut extent = Extent { depth: 1, steps: 0 };
+        let mut found = SmallVec::<[&Served; 8]>::new();
+        for (index, step) in self.graph.steps.iter().enumerate() {
+            let model = match models.serving(&step.model) {
+                Ok(model) => model,
+                Err(error) => return Found::unready(index, missing(&error)),
+            };
+            let inner = match &model.scheduler {
+                Scheduler::Instances(_) => Extent { depth: 0, steps: 1 },
+                Scheduler::Ensemble(inner) => match inner.nested(&model.served, models, path) {
+                    Found { verdict: Ok(extent), .. } => extent,
+                    Found { verdict: Err(Unready { reason, cause }), is_final } => {
+                        let reason = format!("model '{}' is not ready: {reason}", step.model.name);
+                        return Found { is_final, ..Found::unready(index, (reason, cause)) };
+                    }
+                },
+            };
+            extent.depth = extent.depth.max(inner.depth + 1);
+            extent.steps = extent.steps.saturating_add(inner.steps);
+            found.push(&model.served);
+        }
+        let fits = check_extent(extent).and_then(|()| self.check(served, &found));
+        let broken = |reason: String| Unready { reason: reason.into(), cause: Cause::Broken };
+        Found { verdict: fits.map(|()| extent).map_err(broken), is_final: true }
+    }
+
+    /// The verdict about an ensemble within others.
+    fn nested(&self, served: &Served, models: &Models, path: &mut Vec<Arc<str>>) -> Found {
+        let name = &served.interface.model;
+        let broken = |reason: String, is_final| {
+            let unready = Unready { reason: reason.into(), cause: Cause::Broken };
+            Found { verdict: Err(unready), is_final }
+        };
+        if let Some(first) = path.iter().position(|above| above == name) {
+            let circle: Vec<&str> = path[first..].iter().chain([name]).map(|name| &**name).collect();
+            return broken(format!("ensembles wait for each other: {}", circle.join(" -> ")), true);
+        }
+        if path.len() >= MAX_DEPTH {
+            return broken(too_deep(), false);
+        }
+        self.find(served, models, path)
+    }
+
+    /// Compares what the steps' models take and give with what they are given and asked for.
+    fn check(&self, served: &Served, models: &[&Served]) -> Result<(), String> {
+        let steps = self.graph.steps.iter().zip(models).enumerate();
+        for (index, (step, model)) in steps.clone() {
+            let told = |reason| format!("step[{index}] (model '{}'): {reason}", step.model.name);
+            check_names(step, model).map_err(told)?;
+            check_rows(served, model).map_err(told)?;
+        }
+        let sources: Vec<Port<'_>> = self.sources(served, models);
+        for (index, (step, model)) in steps {
+            for (input, tensor) in &step.inputs {
+                let Some(taken) = Port::input(model, input) else {
+                    continue;
+                };
+                if !taken.fits(&sources[*tensor]) {
+                    let tensor = self.described(*tensor, &sources);
+                    return Err(format!(
+                        "step[{index}] (model '{}'): input '{input}' is {taken}, but {tensor}",
+                        step.model.name
+                    ));
+                }
+            }
+        }
+        for (spec, tensor) in served.interface.outputs.iter().zip(&self.graph.outputs) {
+            let wanted = Port { spec, batches: served.interface.max_rows.is_some() };
+            if !wanted.fits(&sources[*tensor]) {
+                let tensor = self.described(*tensor, &sources);
+                return Err(format!("output '{}' of the ensemble is {wanted}, but {tensor}", spec.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where each tensor comes from.
+    fn sources<'m>(&self, served: &'m Served, models: &[&'m Served]) -> Vec<Port<'m>> {
+        let inputs = served.interface.inputs.iter();
+        let batches = served.interface.max_rows.is_some();
+        let mut sources: Vec<Port<'m>> = inputs.map(|spec| Port { spec, batches }).collect();
+        for (step, model) in self.graph.steps.iter().zip(models) {
+            // In the order in which the tensors got their numbers.
+            sources.extend(step.outputs.iter().filter_map(|(output, _)| Port::output(model, output)));
+        }
+        sources
+    }
+
+    /// A tensor and where it comes from, for messages.
+    fn described(&self, tensor: usize, sources: &[Port<'_>]) -> String {
+        let (link, source) = (&self.graph.tensors[tensor], &sources[tensor]);
+        let from = match link.maker {
+            None => "an input of the ensemble".to_owned(),
+            Some(step) => {
+                let model = &self.graph.steps[step].model.name;
+                format!("output '{}' of step[{step}], model '{model}'", source.spec.name)
+            }
+        };
+        format!("tensor '{}' is {source} ({from})", link.name)
+    }
+}
+
+impl Found {
+    fn unready(step: usize, (reason, cause): (String, Cause)) -> Self {
+        let reason = format!("step[{step}]: {reason}").into();
+        Self { verdict: Err(Unready { reason, cause }), is_final: true }
+    }
+}
+
+/// An input or output of a model or of the ensemble.
+struct Port<'m> {
+    spec: &'m TensorSpec,
+    /// Whether its leading dimension is a batch dimension.
+    batches: bool,
+}
+
+impl<'m> Port<'m> {
+    fn input(model: &'m Served, name: &str) -> Option<Self> {
+        Self::of(&model.interface.inputs, name, model)
+    }
+
+    fn output(model: &'m Served, name: &str) -> Option<Self> {
+        Self::of(&model.interface.outputs, name, model)
+    }
+
+    fn of(specs: &'m [TensorSpec], name: &str, model: &Served) -> Option<Self> {
+        let spec = specs.iter().find(|spec| *spec.name == *name)?;
+        Some(Self { spec, batches: model.interface.max_rows.is_some() })
+    }
+
+    fn row(&self) -> &'m [i64] {
+        let skipped = usize::from(self.batches).min(self.spec.shape.len());
+        &self.spec.shape[skipped..]
+    }
+
+    /// Whether the one can be given to the other: the same datatype, and shapes that agree in full or, where only one of
+    /// them has a batch dimension, without it. Open dimensions agree with all; each request shows.
+    fn fits(&self, other: &Self) -> bool {
+        let agree = |a: &[i64], b: &[i64]| {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b || *a < 0 || *b < 0)
+        };
+        self.spec.datatype == other.spec.datatype
+            && (agree(self.row(), other.row()) || agree(&self.spec.shape, &other.spec.shape))
+    }
+}
+
+impl std::fmt::Display for Port<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shape: &ShapePattern = &self.spec.shape;
+        let rows = if self.batches { " with a batch dimension" } else { "" };
+        write!(f, "{} {shape}{rows}", self.spec.datatype)
+    }
+}
+
+/// Every name in the maps is one of the model's, and every input that the model needs is in them.
+fn check_names(step: &Step, model: &Served) -> Result<(), String> {
+    if model.config.decoupled {
+        return Err("it is decoupled, which ensembles cannot have as a step yet".to_owned());
+    }
+    let interface = &model.interface;
+    let sides = [
+        ("input", &step.inputs, &interface.inputs),
+        ("output", &step.outputs, &interface.outputs),
+    ];
+    for (side, mapped, specs) in sides {
+        if let Some((name, _)) = mapped.iter().find(|(name, _)| specs.iter().all(|spec| *spec.name != **name))
+        {
+            let names: Vec<&str> = specs.iter().map(|spec| &*spec.name).collect();
+            return Err(format!("it has no {side} '{name}'; it has {}", names.join(", ")));
+        }
+    }
+    let mut required = interface.inputs.iter().filter(|spec| !spec.optional);
+    match required.find(|spec| step.inputs.iter().all(|(name, _)| **name != *spec.name)) {
+        None => Ok(()),
+        Some(spec) => Err(format!("its input '{}' is given no tensor by input_map", spec.name)),
+    }
+}
+
+fn check_rows(served: &Served, model: &Served) -> Result<(), String> {
+    match (served.interface.max_rows, model.interface.max_rows) {
+        (Some(ensemble), Some(step)) if step < ensemble => Err(format!(
+            "it takes {step} rows at most, fewer than the ensemble's max_batch_size of {ensemble}"
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_extent(extent: Extent) -> Result<(), String> {
+    if extent.depth > MAX_DEPTH {
+        return Err(too_deep());
+    }
+    if extent.steps > MAX_STEPS {
+        let steps = extent.steps;
+        return Err(format!(
+            "it has {steps} steps, those of its steps counted in; at most {MAX_STEPS} are allowed"
+        ));
+    }
+    Ok(())
+}
+
+fn too_deep() -> String {
+    format!("ensembles are made of ensembles more than {MAX_DEPTH} deep")
+}
+
+/// Why a step's model does not answer.
+fn missing(error: &EngineError) -> (String, Cause) {
+    match error {
+        EngineError::ModelNotFound { model } => (format!("model '{model}' is not there"), Cause::Broken),
+        EngineError::VersionNotFound { model, version, available } => {
+            (format!("model '{model}' has no version {version} (there: {available})"), Cause::Broken)
+        }
+        EngineError::Unloaded { model } => (format!("model '{model}' is unloaded"), Cause::Unloaded),
+        EngineError::Loading { model } => (format!("model '{model}' is still loading"), Cause::Loading),
+        EngineError::NotReady { model, reason } => {
+            (format!("model '{model}' is not ready: {reason}"), Cause::Broken)
+        }
+        other => (other.to_string(), Cause::Broken),
+    }
+}
