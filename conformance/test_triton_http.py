@@ -130,3 +130,39 @@ def test_the_body_can_be_made_and_read_apart_from_the_client(server: Server) -> 
         answer.content, header_length=int(answer.headers["Inference-Header-Content-Length"])
     )
     np.testing.assert_array_equal(result.as_numpy("OUTPUT0"), A + B)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_body_of_one_tensor_alone(server: Server, rows: int) -> None:
+    data = np.arange(16 * rows, dtype=np.float32).reshape(rows, 16)
+    answer = requests.post(
+        f"{server.url}/v2/models/identity/infer",
+        data=data.tobytes(),
+        headers={"Inference-Header-Content-Length": "0"},
+        timeout=5,
+    )
+    assert answer.status_code == 200, answer.text
+    header = int(answer.headers["Inference-Header-Content-Length"])
+    result = triton_http.InferenceServerClient.parse_response_body(answer.content, header_length=header)
+    assert np.array_equal(result.as_numpy("OUTPUT0"), data)
+
+
+def test_a_body_of_one_tensor_that_does_not_fit(server: Server) -> None:
+    def refusal(model: str, size: int) -> str:
+        answer = requests.post(
+            f"{server.url}/v2/models/{model}/infer",
+            data=bytes(size),
+            headers={"Inference-Header-Content-Length": "0"},
+            timeout=5,
+        )
+        assert answer.status_code == 400, answer.text
+        return answer.json()["error"]
+
+    assert "input 'INPUT0': 63 bytes do not fill FP32 [-1,16]" in refusal("identity", 63)
+    assert "the model requires 2" in refusal("simple", 64)
+    assert "Request for unknown model" in requests.post(
+        f"{server.url}/v2/models/nobody/infer",
+        data=b"1",
+        headers={"Inference-Header-Content-Length": "0"},
+        timeout=5,
+    ).json()["error"]

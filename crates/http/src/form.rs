@@ -1,13 +1,13 @@
 //! The forms that the bodies of inferences come and go in, by their media types.
 
 use adulis_protocol::rest::{self, OutputFormat};
-use adulis_protocol::{DecodeError, EncodeError, flatbuffers, grpc};
-use adulis_types::{InferRequest, InferResponse, ModelRef};
+use adulis_protocol::{EncodeError, flatbuffers, grpc};
+use adulis_types::{InferRequest, InferResponse, InferenceService, ModelRef};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::boundary::JSON;
-use crate::error::HttpError;
+use crate::error::{HttpError, Refusal};
 use crate::exchange::{Answer, HEADER_LENGTH, length_header};
 
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -88,17 +88,24 @@ impl Forms {
         }
     }
 
-    /// Decodes a body, and says how its answer is to be encoded.
+    /// Decodes a body, and says how its answer is to be encoded. `service` is asked where the model says what a body without
+    /// a JSON object is.
     ///
     /// # Errors
-    /// [`DecodeError`] for a body that is wrong.
+    /// [`DecodeError`](adulis_protocol::DecodeError) for a body that is wrong, and what the service says of the model.
     pub(crate) fn decode(
         self,
+        service: &dyn InferenceService,
         model: ModelRef,
         body: Bytes,
         header_length: Option<usize>,
-    ) -> Result<(InferRequest, AnswerForm), DecodeError> {
+    ) -> Result<(InferRequest, AnswerForm), Refusal> {
         let (request, format) = match self.body {
+            Form::Json if header_length == Some(0) => {
+                let metadata = service.model_metadata(&model)?;
+                let decoded = rest::decode_raw(model, &metadata, body)?;
+                (decoded.request, decoded.format)
+            }
             Form::Json => {
                 let decoded = rest::decode_infer(model, body, header_length)?;
                 (decoded.request, decoded.format)

@@ -67,7 +67,7 @@ impl Platform {
         if forms.is_json() && header_length.is_none() && v1::is_predict(&body) {
             return crate::v1::ask(&exchange, model, &body).await;
         }
-        let (request, form) = forms.decode(model, body, header_length)?;
+        let (request, form) = forms.decode(exchange.service(), model, body, header_length)?;
         let response = exchange.ask(request).await?;
         let answer = form.encode(response)?;
         exchange.respond(self.own_type(answer)).await

@@ -29,7 +29,7 @@ async fn run(rest: &Rest, request: Request, id: RequestId) -> Result<Response, R
     let bytes = exchange.read(headers, body, header_length).await?;
     drop(parts);
 
-    let (request, form) = forms.decode(model, bytes, header_length)?;
+    let (request, form) = forms.decode(exchange.service(), model, bytes, header_length)?;
     let response = exchange.ask(request).await?;
     exchange.respond(form.encode(response)?).await
 }

@@ -36,9 +36,7 @@ impl DecodeError {
 impl ServiceError for DecodeError {
     fn kind(&self) -> ErrorKind {
         match &*self.problem {
-            Problem::RawBody | Problem::Tensor { problem: TensorProblem::SharedMemory, .. } => {
-                ErrorKind::Unsupported
-            }
+            Problem::Tensor { problem: TensorProblem::SharedMemory, .. } => ErrorKind::Unsupported,
             Problem::Tensor { problem: TensorProblem::SharedMemoryBytes { .. }, .. } => ErrorKind::TooLarge,
             Problem::Control(problem) => problem.kind(),
             Problem::Setting(problem) => problem.kind(),
@@ -77,9 +75,14 @@ pub enum Problem {
         /// The body's length.
         body: usize,
     },
-    /// An inference header of length 0: the body is one tensor's bytes and nothing else.
-    #[error("a body of tensor bytes without a JSON object before them is not supported")]
-    RawBody,
+    /// A body without a JSON object before it, for a model that has not exactly one input.
+    #[error(
+        "a body without a JSON object before it is the data of one input, but the model requires {required}: send a JSON object"
+    )]
+    RawInputs {
+        /// Inputs that are not optional.
+        required: usize,
+    },
     /// The text is not JSON, or not the JSON that belongs here.
     #[error("invalid JSON at byte {offset}: expected {expected}, got {found}")]
     Json {

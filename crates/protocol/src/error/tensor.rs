@@ -1,6 +1,6 @@
 use std::fmt;
 
-use adulis_tensor::{DataType, Shape, TensorError, UnknownDataType};
+use adulis_tensor::{DataType, Shape, ShapePattern, TensorError, UnknownDataType};
 use adulis_types::Name;
 
 use super::Problem;
@@ -156,6 +156,18 @@ pub enum TensorProblem {
         claimed: u64,
         /// Bytes that are left.
         available: usize,
+    },
+    /// A body without a JSON object before it is not the input's data.
+    #[error(
+        "{bytes} bytes do not fill {datatype} {shape}: without a JSON object before the data, at most one dimension behind the batch dimension may be open, and BYTES is one element"
+    )]
+    RawBytes {
+        /// The input's datatype.
+        datatype: DataType,
+        /// Its shape.
+        shape: ShapePattern,
+        /// Bytes of the body.
+        bytes: usize,
     },
     /// Typed contents are in the wrong field.
     #[error("expected {expected} for {datatype}, got {got}")]

@@ -22,8 +22,8 @@ pub struct RestRequest {
 /// Decodes the body of an inference request.
 ///
 /// `header_length` is the value of [`crate::rest::INFERENCE_HEADER_CONTENT_LENGTH`] where the client sent it: the length
-/// of the JSON, after which the binary tensors follow. Without it the body is JSON as a whole. Both count the body as
-/// it is after decompression.
+/// of the JSON, after which the binary tensors follow; for a length of 0 there is [`decode_raw`](super::decode_raw). Without it the
+/// body is JSON as a whole. Both count the body as it is after decompression.
 ///
 /// Cost: one pass over the JSON; binary tensors are slices of `body`, not copied.
 ///
@@ -64,8 +64,6 @@ fn fill(decoded: &mut RestRequest, body: Bytes, header_length: Option<usize>) ->
 /// Cuts a body into its JSON and the bytes of its binary tensors.
 pub(super) fn split(mut body: Bytes, header_length: Option<usize>) -> Parsed<(Bytes, Bytes)> {
     match header_length {
-        // The place of Triton's raw request: all of the body is the one input's bytes, its shape follows from the model.
-        Some(0) if !body.is_empty() => Err(Box::new(Problem::RawBody)),
         Some(header) if header > body.len() => {
             Err(Box::new(Problem::HeaderLength { header, body: body.len() }))
         }
