@@ -1,12 +1,17 @@
 """Every datatype of the protocol, in and out, at its extremes."""
 
+import json
+
 import ml_dtypes
 import numpy as np
 import pytest
+import requests
+import tritonclient.http as triton_http
 from tritonclient.utils import triton_to_np_dtype
 
-from ask import Asker
+from ask import Asker, tensors
 from laboratory import BINARY_ONLY, NUMERIC
+from server import Server
 
 TEXTS = ["", "plain", "ünïcödé 漢字 🜁", 'quotes " and \\ and \n newline', "x" * 5000]
 
@@ -27,13 +32,65 @@ def test_numeric(lab_asker: Asker, name: str) -> None:
     np.testing.assert_array_equal(answer["WIDE"], sent.astype(np.float64))
 
 
+SPECIAL = [np.nan, np.inf, -np.inf, -0.0]
+
+
 @pytest.mark.parametrize("name", ["FP32", "FP64", "FP16"])
-def test_values_that_json_lacks_travel_in_binary(lab_asker: Asker, name: str) -> None:
-    if lab_asker.protocol == "http-json":
-        pytest.skip("JSON has no NaN and no infinities; see test_errors.py")
-    sent = np.array([[np.nan, np.inf, -np.inf, -0.0]], numpy_type(name))
+def test_values_that_json_lacks(lab_asker: Asker, name: str) -> None:
+    if lab_asker.protocol == "http-json" and name in BINARY_ONLY:
+        pytest.skip(f"{name} has no JSON form in Triton's clients")
+    sent = np.array([SPECIAL], numpy_type(name))
     same = lab_asker.infer(f"type_{name.lower()}", {"X": sent})["SAME"]
     assert same.tobytes() == sent.tobytes()
+
+
+@pytest.mark.parametrize("form", ["string", "literal"])
+def test_values_that_json_lacks_in_either_form_for_tritonclient(lab: Server, form: str) -> None:
+    sent = np.array([SPECIAL], np.float32)
+    with triton_http.InferenceServerClient(lab.http) as client:
+        inputs = tensors(triton_http, {"X": sent}, binary_data=False)
+        outputs = [triton_http.InferRequestedOutput("SAME", binary_data=False)]
+        result = client.infer("type_fp32", inputs, outputs=outputs, parameters={"non_finite": form})
+    assert result.as_numpy("SAME").tobytes() == sent.tobytes()
+
+
+@pytest.mark.parametrize(
+    "parameters, strict, expected",
+    [
+        ({}, True, ["NaN", "Infinity", "-Infinity", -0.0]),
+        ({"non_finite": "null"}, True, [None, None, None, -0.0]),
+        ({"non_finite": "literal"}, False, SPECIAL),
+    ],
+)
+def test_values_that_json_lacks_for_other_readers(lab: Server, parameters: dict, strict: bool, expected: list) -> None:
+    tensor = {"name": "X", "datatype": "FP64", "shape": [1, 4], "data": SPECIAL}
+    # Python's json writes bare words.
+    body = json.dumps({"inputs": [tensor], "outputs": [{"name": "SAME"}], "parameters": parameters})
+    assert "NaN, Infinity, -Infinity" in body
+    answer = requests.post(f"{lab.url}/v2/models/type_fp64/infer", body, timeout=5)
+    assert answer.status_code == 200, answer.text
+
+    def refuse(word: str) -> float:
+        assert not strict, f"{word} is no JSON"
+        return float(word)
+
+    # What JavaScript's JSON.parse takes has no bare words in it, and its Number("NaN") is NaN, as Python's float is.
+    data = json.loads(answer.text, parse_constant=refuse)["outputs"][0]["data"]
+    np.testing.assert_array_equal(np.array(data, object).astype(float), np.array(expected, object).astype(float))
+    assert [type(found) for found in data] == [type(value) for value in expected]
+
+
+def test_an_unknown_form_of_values_that_json_lacks(lab: Server) -> None:
+    body = {"inputs": [], "parameters": {"non_finite": "nan"}}
+    answer = requests.post(f"{lab.url}/v2/models/type_fp64/infer", json=body, timeout=5)
+    assert answer.status_code == 400
+    assert "'non_finite'" in answer.json()["error"] and "'literal'" in answer.json()["error"]
+
+
+def test_values_that_json_lacks_over_v1(lab: Server) -> None:
+    url = f"{lab.url}/v1/models/type_fp32:predict"
+    answer = requests.post(url, json={"inputs": [["NaN", "-Infinity", 1.5]]}, timeout=5).json()
+    assert answer["outputs"]["SAME"] == [["NaN", "-Infinity", 1.5]]
 
 
 def test_bytes_of_text(lab_asker: Asker) -> None:

@@ -2,6 +2,7 @@
 #![no_main]
 
 use adulis_protocol::rest::{self, OutputFormat};
+use adulis_tensor::DataType;
 use adulis_types::ModelRef;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
@@ -23,9 +24,23 @@ fuzz_target!(|input: &[u8]| {
     let again = rest::encode_request(&decoded.request, false, false);
     let header = again.header_length;
     let again = rest::decode_infer(ModelRef::latest("m"), again.into_bytes(), header).expect("our own request");
-    assert_eq!(format!("{:?}", decoded.request.inputs), format!("{:?}", again.request.inputs));
+    if !has_nan(&decoded.request) {
+        assert_eq!(format!("{:?}", decoded.request.inputs), format!("{:?}", again.request.inputs));
+    }
     assert_eq!(again.format, expected_format(&decoded.request));
 });
+
+/// Whether an input holds NaN, of which there are many in binary and one in JSON.
+fn has_nan(request: &adulis_types::InferRequest) -> bool {
+    request.inputs.iter().any(|input| {
+        let data = input.tensor.data();
+        match input.tensor.datatype() {
+            DataType::Fp32 => data.as_chunks().0.iter().any(|bytes| f32::from_le_bytes(*bytes).is_nan()),
+            DataType::Fp64 => data.as_chunks().0.iter().any(|bytes| f64::from_le_bytes(*bytes).is_nan()),
+            _ => false,
+        }
+    })
+}
 
 /// The form that `encode_request` asks for: JSON for each output.
 fn expected_format(request: &adulis_types::InferRequest) -> OutputFormat {

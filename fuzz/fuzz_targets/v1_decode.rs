@@ -35,7 +35,7 @@ fuzz_target!(|input: &[u8]| {
             .collect(),
         timings: StageTimings::default(),
     };
-    v1::encode_predict(&response, decoded.format).expect("an answer of the same tensors");
+    v1::encode_predict(&response, decoded.format, decoded.non_finite).expect("an answer of the same tensors");
 });
 
 fn model(inputs: &[(&str, DataType)]) -> ModelMetadata {

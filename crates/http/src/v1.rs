@@ -97,7 +97,7 @@ pub(crate) async fn ask(exchange: &Exchange<'_>, model: ModelRef, body: &Bytes) 
     let metadata = exchange.service().model_metadata(&model)?;
     let decoded = v1::decode_predict(model, &metadata, body)?;
     let response = exchange.ask(decoded.request).await?;
-    let body = v1::encode_predict(&response, decoded.format)?;
+    let body = v1::encode_predict(&response, decoded.format, decoded.non_finite)?;
     exchange
         .respond(Answer { content_type: JSON, header_length: None, chunks: smallvec![body] })
         .await

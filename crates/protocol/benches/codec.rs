@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use adulis_protocol::grpc::{self, InferTensorContents, ModelInferRequest};
 use adulis_protocol::rest::v1::{self, PredictFormat};
-use adulis_protocol::rest::{self, OutputFormat};
+use adulis_protocol::rest::{self, NonFinite, OutputFormat};
 use adulis_protocol::{flatbuffers, model_ref};
 use adulis_tensor::{DataType, Shape, ShapePattern, Tensor};
 use adulis_types::{
@@ -207,7 +207,7 @@ fn forms(c: &mut Criterion) {
         b.iter_batched(|| response.clone(), flatbuffers::encode_infer, BatchSize::LargeInput);
     });
     group.bench_function("v1/encode", |b| {
-        b.iter(|| v1::encode_predict(&response, PredictFormat::Rows));
+        b.iter(|| v1::encode_predict(&response, PredictFormat::Rows, NonFinite::Text));
     });
     group.finish();
 }

@@ -3,12 +3,14 @@ use std::time::Duration;
 use adulis_types::{InferRequest, Name, ParameterValue, Parameters, RegionPlace, RequestedOutput};
 
 use crate::error::Parsed;
+use crate::rest::NonFinite;
 use crate::{Problem, Side, TensorLabel, TensorProblem, sequence};
 
 /// Parameters of the protocols that the codecs take out.
 pub(crate) const PRIORITY: &str = "priority";
 pub(crate) const TIMEOUT: &str = "timeout";
 pub(crate) const BINARY_DATA_OUTPUT: &str = "binary_data_output";
+pub(crate) const NON_FINITE: &str = "non_finite";
 pub(crate) const BINARY_DATA: &str = "binary_data";
 pub(crate) const BINARY_DATA_SIZE: &str = "binary_data_size";
 pub(crate) const CLASSIFICATION: &str = "classification";
@@ -23,15 +25,31 @@ const RESERVED_PREFIX: &str = "triton_";
 
 const A_COUNT: &str = "a whole number of 0 or more";
 const A_FLAG: &str = "true or false";
+const A_WAY_TO_WRITE: &str = "'string', 'literal' or 'null'";
 const A_NAME: &str = "the name of a region";
 
-/// Moves the parameters that have fields of their own into these; says whether outputs are wanted as binary data.
-pub(crate) fn take_fields(request: &mut InferRequest) -> Parsed<bool> {
+/// In which form a JSON answer's outputs are wanted, where they do not say so themselves.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wishes {
+    /// As binary data.
+    pub(crate) binary: bool,
+    /// How NaN and infinities are written.
+    pub(crate) non_finite: NonFinite,
+}
+
+/// Moves the parameters that have fields of their own into these; says what those ask for that are about the answer's form.
+pub(crate) fn take_fields(request: &mut InferRequest) -> Parsed<Wishes> {
     let parameters = &mut request.parameters;
     if parameters.is_empty() {
-        return Ok(false);
+        return Ok(Wishes::default());
     }
     let binary = take_flag(parameters, BINARY_DATA_OUTPUT)?.unwrap_or(false);
+    let non_finite = take(parameters, NON_FINITE, A_WAY_TO_WRITE, |value| match value {
+        ParameterValue::String(text) => {
+            NonFinite::NAMES.iter().find(|(name, _)| name == text).map(|(_, non_finite)| *non_finite)
+        }
+        _ => None,
+    })?;
     let priority = take_count(parameters, PRIORITY)?;
     let timeout = take_count(parameters, TIMEOUT)?;
     request.sequence = sequence::take(parameters)?;
@@ -43,7 +61,7 @@ pub(crate) fn take_fields(request: &mut InferRequest) -> Parsed<bool> {
     if let Some(microseconds) = timeout.filter(|&microseconds| microseconds > 0) {
         request.limit_timeout(Duration::from_micros(microseconds));
     }
-    Ok(binary)
+    Ok(Wishes { binary, non_finite: non_finite.unwrap_or_default() })
 }
 
 /// Takes a flag out.

@@ -26,7 +26,7 @@ mod writer;
 
 pub use body::RestBody;
 pub use encode::{encode_infer, encode_request};
-pub use format::OutputFormat;
+pub use format::{NonFinite, OutputFormat};
 pub use metadata::{error_body, model_metadata, server_metadata};
 pub use raw::decode_raw;
 pub use regions::{decode_region, region_statuses};

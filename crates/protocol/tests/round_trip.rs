@@ -7,7 +7,7 @@ use adulis_protocol::flatbuffers;
 use adulis_protocol::grpc::{self, ModelInferResponse};
 use adulis_protocol::model_ref;
 use adulis_protocol::rest::v1::{self, PredictFormat};
-use adulis_protocol::rest::{self, OutputFormat, RestBody};
+use adulis_protocol::rest::{self, NonFinite, OutputFormat, RestBody};
 use adulis_tensor::{DataType, Shape, ShapePattern, Tensor, append_element};
 use adulis_types::{
     InferRequest, InferResponse, InputTensor, ModelMetadata, Name, OutputTensor, ParameterValue, Parameters,
@@ -288,7 +288,7 @@ proptest! {
         response.outputs.retain(|output| !rows || output.tensor.shape().rows() == count);
         prop_assume!(!response.outputs.is_empty());
         let format = if rows { PredictFormat::Rows } else { PredictFormat::Columns };
-        let body = String::from_utf8(v1::encode_predict(&response, format).unwrap().into()).unwrap();
+        let body = String::from_utf8(v1::encode_predict(&response, format, NonFinite::Text).unwrap().into()).unwrap();
         let body = body.replacen("predictions", "instances", 1).replacen("outputs", "inputs", 1);
         let metadata = metadata_of(&response);
         let decoded = v1::decode_predict(model_ref("m", None).unwrap(), &metadata, &body.into()).unwrap();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "test code outside test functions")]
 
 use adulis_protocol::model_ref;
+use adulis_protocol::rest::NonFinite;
 use adulis_protocol::rest::v1::{self, PredictFormat};
 use adulis_tensor::{DataType, Shape, ShapePattern, Tensor, append_element};
 use adulis_types::{
@@ -167,11 +168,11 @@ fn what_is_wrong_is_told() {
         ),
         (
             r#"{"instances":["a"]}"#,
-            "input 'x': expected a number up to 3.4e38 (NaN and infinities: as binary data) for FP32 at element 0, got \"a\"",
+            "input 'x': expected a number up to 3.4e38, NaN, Infinity or -Infinity for FP32 at element 0, got \"a\"",
         ),
         (
             r#"{"instances":[1,null]}"#,
-            "input 'x': expected a number up to 3.4e38 (NaN and infinities: as binary data) for FP32 at element 1, got null",
+            "input 'x': expected a number up to 3.4e38, NaN, Infinity or -Infinity for FP32 at element 1, got null",
         ),
     ] {
         assert_eq!(refusal(X, body), message, "{body}");
@@ -264,7 +265,7 @@ fn answers_in_both_formats() {
         (&scalar, columns, r#"{"outputs":-1}"#),
         (&empty, rows, r#"{"predictions":[]}"#),
     ] {
-        let body = v1::encode_predict(response, format).unwrap();
+        let body = v1::encode_predict(response, format, NonFinite::Text).unwrap();
         assert_eq!(std::str::from_utf8(&body).unwrap(), expected);
     }
 }
@@ -275,21 +276,37 @@ fn what_has_no_form_is_told() {
     let two = tensor(DataType::Int8, &[2], &[1, 2]);
     let scalar = tensor(DataType::Int8, &[], &[1]);
     let half = tensor(DataType::Fp16, &[1], &[0, 0]);
-    let nan = tensor(DataType::Fp32, &[2], &[0, 0, 0, 0, 0, 0, 0xc0, 0x7f]);
     let lists = tensor(DataType::Fp32, &[1 << 40, 0], &[]);
     for (outputs, message) in [
         (vec![("a", two), ("b", one)], "output 'b' of shape [1] has not the 2 rows of the others"),
         (vec![("a", scalar)], "output 'a' of shape [] has not the 0 rows"),
         (vec![("a", half)], "output 'a' is FP16, which has no form in JSON: ask the v2 protocol"),
-        (vec![("a", nan)], "output 'a' is not a finite number at element 1"),
         (
             vec![("a", lists)],
             "output 'a' of shape [1099511627776,0] has no elements and too many lists",
         ),
     ] {
-        let error = v1::encode_predict(&response(&outputs), PredictFormat::Rows).unwrap_err().to_string();
+        let body = v1::encode_predict(&response(&outputs), PredictFormat::Rows, NonFinite::Text);
+        let error = body.unwrap_err().to_string();
         assert!(error.starts_with("model 'm': ") && error.contains(message), "{error}");
     }
+}
+
+#[test]
+fn numbers_that_json_lacks_come_and_go() {
+    let body =
+        r#"{"instances":["NaN",Infinity,"-Infinity",-Infinity],"parameters":{"non_finite":"literal"}}"#;
+    let request = decode(X, body).unwrap();
+    assert_eq!(request.non_finite, NonFinite::Literal);
+    let tensor = request.request.inputs[0].tensor.clone();
+    let answer = |non_finite| {
+        let body = v1::encode_predict(&response(&[("y", tensor.clone())]), PredictFormat::Rows, non_finite);
+        String::from_utf8(body.unwrap().into()).unwrap()
+    };
+    let text = r#"{"predictions":["NaN","Infinity","-Infinity","-Infinity"]}"#;
+    assert_eq!(answer(NonFinite::Text), text);
+    assert_eq!(answer(NonFinite::Literal), r#"{"predictions":[NaN,Infinity,-Infinity,-Infinity]}"#);
+    assert_eq!(answer(NonFinite::Null), r#"{"predictions":[null,null,null,null]}"#);
 }
 
 #[test]

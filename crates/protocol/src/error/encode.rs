@@ -16,18 +16,6 @@ pub enum EncodeError {
         /// The datatype.
         datatype: DataType,
     },
-    /// A number is NaN or infinite.
-    #[error(
-        "model '{model}': output '{output}' is not a finite number at element {index}, which has no form in JSON: {ASK_FOR_BINARY}"
-    )]
-    NotFinite {
-        /// The model.
-        model: Name,
-        /// The output.
-        output: Name,
-        /// Index of the element.
-        index: usize,
-    },
     /// The place in shared memory that the request has for an output is too small.
     #[error(
         "model '{model}': output '{output}' has {needed} bytes, but 'shared_memory_byte_size' gives it {given} in region \

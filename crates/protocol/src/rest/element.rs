@@ -2,6 +2,7 @@ use adulis_tensor::DataType;
 
 use crate::Problem;
 use crate::rest::scanner::Scanner;
+use crate::rest::writer::{INFINITY, MINUS_INFINITY, NAN};
 
 /// Why one element could not be read.
 pub(super) enum ElementFault {
@@ -80,16 +81,23 @@ macro_rules! float {
                 out: &mut Vec<u8>,
             ) -> Result<(), ElementFault> {
                 let Some(b'-' | b'0'..=b'9') = first else {
-                    return Err(ElementFault::Value);
+                    let value = <$type>::from(special(scanner, first)?);
+                    out.extend_from_slice(&value.to_le_bytes());
+                    return Ok(());
                 };
                 let start = scanner.offset();
                 let value = match scanner.number() {
                     Ok(number) => number.$convert(),
-                    // `-Infinity` is no slip of the grammar but a value that JSON does not have.
-                    Err(problem) if scanner.offset() > start + 1 || scanner.peek() != Some(b'I') => {
-                        return Err(problem.into());
+                    Err(problem) if scanner.offset() > start + 1 => return Err(problem.into()),
+                    // The minus sign is taken, and a word stands behind it.
+                    Err(_) if scanner.literal(INFINITY.as_bytes()) => {
+                        out.extend_from_slice(&<$type>::NEG_INFINITY.to_le_bytes());
+                        return Ok(());
                     }
-                    Err(_) => return Err(ElementFault::Value),
+                    Err(_) if scanner.peek().is_some_and(|byte| byte.is_ascii_alphabetic()) => {
+                        return Err(ElementFault::Value);
+                    }
+                    Err(problem) => return Err(problem.into()),
                 };
                 if !value.is_finite() {
                     return Err(ElementFault::Value);
@@ -101,8 +109,28 @@ macro_rules! float {
     };
 }
 
-float!(f32, Fp32, to_f32, "a number up to 3.4e38 (NaN and infinities: as binary data)");
-float!(f64, Fp64, to_f64, "a number up to 1.8e308 (NaN and infinities: as binary data)");
+float!(f32, Fp32, to_f32, "a number up to 3.4e38, NaN, Infinity or -Infinity");
+float!(f64, Fp64, to_f64, "a number up to 1.8e308, NaN, Infinity or -Infinity");
+
+/// NaN or an infinity that begins with `first`: a string, or a bare word, which is no JSON and what many clients write.
+#[cold]
+fn special(scanner: &mut Scanner<'_>, first: Option<u8>) -> Result<f32, ElementFault> {
+    if first == Some(b'"') {
+        return match &*scanner.string()? {
+            NAN => Ok(f32::NAN),
+            INFINITY => Ok(f32::INFINITY),
+            MINUS_INFINITY => Ok(f32::NEG_INFINITY),
+            _ => Err(ElementFault::Value),
+        };
+    }
+    if scanner.literal(NAN.as_bytes()) {
+        Ok(f32::NAN)
+    } else if scanner.literal(INFINITY.as_bytes()) {
+        Ok(f32::INFINITY)
+    } else {
+        Err(ElementFault::Value)
+    }
+}
 
 impl Element for bool {
     const DATATYPE: DataType = DataType::Bool;

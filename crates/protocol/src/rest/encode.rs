@@ -7,7 +7,7 @@ use crate::parameters::{
     BINARY_DATA, BINARY_DATA_OUTPUT, BINARY_DATA_SIZE, PRIORITY, TIMEOUT, of_output, of_place,
 };
 use crate::rest::writer::{self, NotInJson};
-use crate::rest::{OutputFormat, RestBody};
+use crate::rest::{NonFinite, OutputFormat, RestBody};
 use crate::{EncodeError, sequence};
 
 /// Bytes of JSON around one tensor, and around all of them, as a first guess at the buffer.
@@ -24,8 +24,7 @@ const ELEMENT_BYTES: usize = 10;
 /// Cost: the JSON is written once; binary tensors are chunks of the body as they are, not copied.
 ///
 /// # Errors
-/// [`EncodeError`] where an output is wanted in JSON and has no form in it: FP16 and BF16, NaN and infinities, byte
-/// strings that are not UTF-8.
+/// [`EncodeError`] where an output is wanted in JSON and has no form in it: FP16 and BF16, byte strings that are not UTF-8.
 pub fn encode_infer(response: InferResponse, format: &OutputFormat) -> Result<RestBody, EncodeError> {
     let outside_json = |(index, output): (usize, &OutputTensor)| {
         output.written.is_some() || format.is_binary(index, &output.name)
@@ -56,7 +55,8 @@ pub fn encode_infer(response: InferResponse, format: &OutputFormat) -> Result<Re
             writer::tensor_head(out, &output.name, output.tensor.datatype(), output.tensor.shape());
             out.push(b'}');
         } else if result.is_ok() {
-            result = tensor(out, &output.name, &output.tensor, binary)
+            let json = (!binary).then_some(format.non_finite());
+            result = tensor(out, &output.name, &output.tensor, json)
                 .map_err(|why| refusal(&response.model_name, output, &why));
         }
     });
@@ -90,11 +90,11 @@ pub fn encode_request(request: &InferRequest, binary_inputs: bool, binary_output
             }
         };
         let start = out.len();
-        if !binary_inputs && tensor(out, &input.name, &input.tensor, false).is_ok() {
+        if !binary_inputs && tensor(out, &input.name, &input.tensor, Some(NonFinite::Text)).is_ok() {
             return;
         }
         out.truncate(start);
-        let written = tensor(out, &input.name, &input.tensor, true);
+        let written = tensor(out, &input.name, &input.tensor, None);
         debug_assert!(written.is_ok(), "binary data carries every tensor");
         binary.push(input.tensor.data().clone());
     });
@@ -134,17 +134,17 @@ fn request_parameters(out: &mut Vec<u8>, request: &InferRequest, binary_outputs:
     out.extend_from_slice(b"},");
 }
 
-/// Appends one tensor object.
-fn tensor(out: &mut Vec<u8>, name: &str, tensor: &Tensor, binary: bool) -> Result<(), NotInJson> {
+/// Appends one tensor object: with its data, where `json` says how, else with the length of what follows.
+fn tensor(out: &mut Vec<u8>, name: &str, tensor: &Tensor, json: Option<NonFinite>) -> Result<(), NotInJson> {
     writer::tensor_head(out, name, tensor.datatype(), tensor.shape());
-    if binary {
+    if let Some(non_finite) = json {
+        writer::key(out, ",", "data");
+        writer::data(out, tensor, non_finite)?;
+    } else {
         writer::key(out, ",", "parameters");
         writer::key(out, "{", BINARY_DATA_SIZE);
         writer::integer(out, tensor.data().len());
         out.push(b'}');
-    } else {
-        writer::key(out, ",", "data");
-        writer::data(out, tensor)?;
     }
     out.push(b'}');
     Ok(())
@@ -177,7 +177,6 @@ pub(super) fn refusal(model: &str, output: &OutputTensor, why: &NotInJson) -> En
         NotInJson::Datatype => {
             EncodeError::Datatype { model, output: name, datatype: output.tensor.datatype() }
         }
-        NotInJson::NotFinite(index) => EncodeError::NotFinite { model, output: name, index },
         NotInJson::NotText(index) => EncodeError::NotText { model, output: name, index },
     }
 }

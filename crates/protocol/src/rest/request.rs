@@ -2,7 +2,7 @@ use adulis_types::{InferRequest, InputTensor, ModelRef, Name, RequestedOutput, S
 use bytes::Bytes;
 
 use crate::error::Parsed;
-use crate::parameters::{requested_output, take_fields};
+use crate::parameters::{Wishes, requested_output, take_fields};
 use crate::rest::OutputFormat;
 use crate::rest::parameter::{self, duplicate, once};
 use crate::rest::scanner::Scanner;
@@ -55,8 +55,8 @@ fn fill(decoded: &mut RestRequest, body: Bytes, header_length: Option<usize>) ->
     if !binary.is_empty() {
         return Err(Box::new(Problem::LeftoverBytes { extra: binary.len() }));
     }
-    let default = take_fields(&mut decoded.request)?;
-    decoded.format.set_default(default);
+    let Wishes { binary, non_finite } = take_fields(&mut decoded.request)?;
+    decoded.format.set_default(binary, non_finite);
     check_names(Side::Input, input_names(&decoded.request))?;
     check_names(Side::Output, decoded.request.outputs.iter().map(|output| &output.name))
 }

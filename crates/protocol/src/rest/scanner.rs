@@ -215,7 +215,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn literal(&mut self, literal: &[u8]) -> bool {
+    /// Takes these bytes, if they stand here.
+    pub(super) fn literal(&mut self, literal: &[u8]) -> bool {
         let found = self.bytes[self.at..].starts_with(literal);
         if found {
             self.at += literal.len();

@@ -3,13 +3,13 @@
 use adulis_tensor::{DataType, Shape, Tensor};
 use adulis_types::{ParameterValue, Parameters};
 
+use crate::rest::NonFinite;
+
 /// Why a tensor cannot be written as JSON.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NotInJson {
     /// The datatype has no form in it.
     Datatype,
-    /// The element at this index is NaN or infinite.
-    NotFinite(usize),
     /// The element at this index is not UTF-8.
     NotText(usize),
 }
@@ -94,21 +94,17 @@ pub(super) fn parameters(out: &mut Vec<u8>, mut separator: u8, parameters: &Para
             ParameterValue::Bool(false) => out.extend_from_slice(b"false"),
             ParameterValue::Int64(value) => integer(out, *value),
             ParameterValue::Uint64(value) => integer(out, *value),
-            ParameterValue::Double(value) if value.is_finite() => {
-                out.extend_from_slice(ryu::Buffer::new().format_finite(*value).as_bytes());
-            }
-            // Parameters are remarks: what JSON cannot carry becomes text rather than an error.
-            ParameterValue::Double(value) => string(out, &value.to_string()),
+            ParameterValue::Double(value) => float(out, *value, NonFinite::Text),
             ParameterValue::String(text) => string(out, text),
         }
     }
 }
 
-/// Appends a tensor's elements as a flat list.
+/// Appends a tensor's elements as a flat list; those that JSON has no numbers for as `non_finite` says.
 ///
 /// # Errors
 /// [`NotInJson`]; what was appended so far is left there.
-pub(super) fn data(out: &mut Vec<u8>, tensor: &Tensor) -> Result<(), NotInJson> {
+pub(super) fn data(out: &mut Vec<u8>, tensor: &Tensor, non_finite: NonFinite) -> Result<(), NotInJson> {
     let bytes = &tensor.data()[..];
     match tensor.datatype() {
         DataType::Bool => list(out, bytes, |out, &byte| {
@@ -122,8 +118,8 @@ pub(super) fn data(out: &mut Vec<u8>, tensor: &Tensor) -> Result<(), NotInJson> 
         DataType::Int32 => integers(out, bytes, i32::from_le_bytes),
         DataType::Uint64 => integers(out, bytes, u64::from_le_bytes),
         DataType::Int64 => integers(out, bytes, i64::from_le_bytes),
-        DataType::Fp32 => return floats(out, values(bytes).map(f32::from_le_bytes)),
-        DataType::Fp64 => return floats(out, values(bytes).map(f64::from_le_bytes)),
+        DataType::Fp32 => floats(out, values(bytes).map(f32::from_le_bytes), non_finite),
+        DataType::Fp64 => floats(out, values(bytes).map(f64::from_le_bytes), non_finite),
         DataType::Fp16 | DataType::Bf16 => return Err(NotInJson::Datatype),
         DataType::Bytes => return texts(out, tensor),
     }
@@ -140,50 +136,62 @@ fn values<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
     bytes.as_chunks::<N>().0.iter().copied()
 }
 
-/// Appends a float in the shortest form that reads back as the same value; `None` for NaN and infinities.
-pub(super) fn float<F: ryu::Float + Finite>(out: &mut Vec<u8>, value: F) -> Option<()> {
-    let finite = value.finite();
-    if finite {
-        out.extend_from_slice(ryu::Buffer::new().format_finite(value).as_bytes());
+/// Appends a float in the shortest form that reads back as the same value; NaN and infinities as `non_finite` says.
+#[inline]
+pub(super) fn float<F: ryu::Float + Float>(out: &mut Vec<u8>, value: F, non_finite: NonFinite) {
+    match value.special() {
+        None => out.extend_from_slice(ryu::Buffer::new().format_finite(value).as_bytes()),
+        Some(name) => special(out, name, non_finite),
     }
-    finite.then_some(())
 }
 
 /// Appends floats in that form.
-fn floats<F: ryu::Float + Finite>(
-    out: &mut Vec<u8>,
-    values: impl Iterator<Item = F>,
-) -> Result<(), NotInJson> {
+fn floats<F: ryu::Float + Float>(out: &mut Vec<u8>, values: impl Iterator<Item = F>, non_finite: NonFinite) {
     let mut buffer = ryu::Buffer::new();
-    out.push(b'[');
-    for (index, value) in values.enumerate() {
-        if index > 0 {
-            out.push(b',');
+    list(out, values, |out, value| match value.special() {
+        None => out.extend_from_slice(buffer.format_finite(value).as_bytes()),
+        Some(name) => special(out, name, non_finite),
+    });
+}
+
+#[cold]
+fn special(out: &mut Vec<u8>, name: &'static str, non_finite: NonFinite) {
+    match non_finite {
+        NonFinite::Text => string(out, name),
+        NonFinite::Literal => out.extend_from_slice(name.as_bytes()),
+        NonFinite::Null => out.extend_from_slice(b"null"),
+    }
+}
+
+pub(super) const NAN: &str = "NaN";
+pub(super) const INFINITY: &str = "Infinity";
+pub(super) const MINUS_INFINITY: &str = "-Infinity";
+
+pub(super) trait Float: Copy {
+    /// What the value is called where JSON has no number for it.
+    fn special(self) -> Option<&'static str>;
+}
+
+macro_rules! float {
+    ($type:ty) => {
+        impl Float for $type {
+            #[inline]
+            fn special(self) -> Option<&'static str> {
+                if self.is_finite() {
+                    return None;
+                }
+                Some(match self {
+                    _ if self.is_nan() => NAN,
+                    <$type>::INFINITY => INFINITY,
+                    _ => MINUS_INFINITY,
+                })
+            }
         }
-        if !value.finite() {
-            return Err(NotInJson::NotFinite(index));
-        }
-        out.extend_from_slice(buffer.format_finite(value).as_bytes());
-    }
-    out.push(b']');
-    Ok(())
+    };
 }
 
-pub(super) trait Finite: Copy {
-    fn finite(self) -> bool;
-}
-
-impl Finite for f32 {
-    fn finite(self) -> bool {
-        self.is_finite()
-    }
-}
-
-impl Finite for f64 {
-    fn finite(self) -> bool {
-        self.is_finite()
-    }
-}
+float!(f32);
+float!(f64);
 
 fn texts(out: &mut Vec<u8>, tensor: &Tensor) -> Result<(), NotInJson> {
     out.push(b'[');

@@ -2,6 +2,7 @@ use adulis_tensor::{DataType, Tensor};
 use base64::Engine;
 
 use super::element::{B64, ENGINE};
+use crate::rest::NonFinite;
 use crate::rest::writer::{self, NotInJson};
 
 /// Lists of a tensor without elements that are written at most: a shape like `[1000000000,0]` takes no data, but ends of
@@ -15,17 +16,17 @@ const BYTES_SUFFIX: &str = "_bytes";
 pub(super) struct Cells<'a> {
     datatype: DataType,
     rest: &'a [u8],
-    index: usize,
+    non_finite: NonFinite,
     /// Whether byte strings are written in base64 even where they are text.
     base64: bool,
 }
 
 impl<'a> Cells<'a> {
-    pub(super) fn new(name: &str, tensor: &'a Tensor) -> Self {
+    pub(super) fn new(name: &str, tensor: &'a Tensor, non_finite: NonFinite) -> Self {
         Self {
             datatype: tensor.datatype(),
             rest: tensor.data(),
-            index: 0,
+            non_finite,
             base64: name.ends_with(BYTES_SUFFIX),
         }
     }
@@ -64,16 +65,15 @@ impl<'a> Cells<'a> {
             DataType::Int64 => writer::integer(out, i64::from_le_bytes(self.take())),
             DataType::Fp32 => {
                 let value = f32::from_le_bytes(self.take());
-                writer::float(out, value).ok_or(NotInJson::NotFinite(self.index))?;
+                writer::float(out, value, self.non_finite);
             }
             DataType::Fp64 => {
                 let value = f64::from_le_bytes(self.take());
-                writer::float(out, value).ok_or(NotInJson::NotFinite(self.index))?;
+                writer::float(out, value, self.non_finite);
             }
             DataType::Fp16 | DataType::Bf16 => return Err(NotInJson::Datatype),
             DataType::Bytes => self.blob(out),
         }
-        self.index += 1;
         Ok(())
     }
 

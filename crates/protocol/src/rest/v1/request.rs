@@ -4,7 +4,8 @@ use bytes::Bytes;
 use super::problem::PredictProblem;
 use super::rows::{read_inputs, read_instances};
 use crate::error::Parsed;
-use crate::parameters::take_fields;
+use crate::parameters::{Wishes, take_fields};
+use crate::rest::NonFinite;
 use crate::rest::parameter::{self, duplicate, once};
 use crate::rest::scanner::Scanner;
 use crate::{DecodeError, Problem};
@@ -16,6 +17,8 @@ pub struct PredictRequest {
     pub request: InferRequest,
     /// The format of its answer.
     pub format: PredictFormat,
+    /// How NaN and infinities are written in it.
+    pub non_finite: NonFinite,
 }
 
 /// How the tensors of a V1 message are laid out.
@@ -42,7 +45,7 @@ pub fn decode_predict(
 ) -> Result<PredictRequest, DecodeError> {
     let mut request = InferRequest::new(model);
     match fill(&mut request, metadata, body) {
-        Ok(format) => Ok(PredictRequest { request, format }),
+        Ok((format, non_finite)) => Ok(PredictRequest { request, format, non_finite }),
         Err(problem) => Err(DecodeError::new(request.model.name, problem)),
     }
 }
@@ -65,7 +68,11 @@ pub fn is_predict(body: &[u8]) -> bool {
     found == Some(true)
 }
 
-fn fill(request: &mut InferRequest, metadata: &ModelMetadata, body: &[u8]) -> Parsed<PredictFormat> {
+fn fill(
+    request: &mut InferRequest,
+    metadata: &ModelMetadata,
+    body: &[u8],
+) -> Parsed<(PredictFormat, NonFinite)> {
     if body.is_empty() {
         return Err(Box::new(Problem::EmptyBody));
     }
@@ -99,7 +106,8 @@ fn fill(request: &mut InferRequest, metadata: &ModelMetadata, body: &[u8]) -> Pa
     })?;
     scanner.finish()?;
     request.parameters = parameters.unwrap_or_default();
-    // A flag of the Open Inference Protocol: here every output is in the JSON.
-    take_fields(request)?;
-    format.ok_or_else(|| Box::new(PredictProblem::NoForm.into()))
+    // Here every output is in the JSON, whatever the Open Inference Protocol's flag says.
+    let Wishes { non_finite, .. } = take_fields(request)?;
+    let format = format.ok_or_else(|| Box::new(PredictProblem::NoForm.into()))?;
+    Ok((format, non_finite))
 }

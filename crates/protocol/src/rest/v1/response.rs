@@ -4,15 +4,20 @@ use bytes::Bytes;
 use super::cells::{Cells, is_mostly_lists};
 use super::request::PredictFormat;
 use crate::EncodeError;
+use crate::rest::NonFinite;
 use crate::rest::encode::{capacity, refusal};
 use crate::rest::writer;
 
 /// Encodes a response: the data of a single output bare, of several as objects with the outputs' names.
 ///
 /// # Errors
-/// [`EncodeError`] where an output has no form in JSON (FP16 and BF16, NaN and infinities), and in the row format where
-/// an output has not one row for each of the others.
-pub fn encode_predict(response: &InferResponse, format: PredictFormat) -> Result<Bytes, EncodeError> {
+/// [`EncodeError`] where an output has no form in JSON (FP16 and BF16), and in the row format where an output has not one row
+/// for each of the others.
+pub fn encode_predict(
+    response: &InferResponse,
+    format: PredictFormat,
+    non_finite: NonFinite,
+) -> Result<Bytes, EncodeError> {
     let outputs = &response.outputs;
     if let Some(output) = outputs.iter().find(|output| is_mostly_lists(&output.tensor)) {
         return Err(EncodeError::EmptyLists {
@@ -26,11 +31,11 @@ pub fn encode_predict(response: &InferResponse, format: PredictFormat) -> Result
         PredictFormat::Rows => {
             let rows = rows(response)?;
             writer::key(&mut out, "{", "predictions");
-            write_rows(&mut out, response, rows)?;
+            write_rows(&mut out, response, (rows, non_finite))?;
         }
         PredictFormat::Columns => {
             writer::key(&mut out, "{", "outputs");
-            write_columns(&mut out, response)?;
+            write_columns(&mut out, response, non_finite)?;
         }
     }
     out.push(b'}');
@@ -52,12 +57,16 @@ fn rows(response: &InferResponse) -> Result<usize, EncodeError> {
     }
 }
 
-fn write_rows(out: &mut Vec<u8>, response: &InferResponse, rows: usize) -> Result<(), EncodeError> {
+fn write_rows(
+    out: &mut Vec<u8>,
+    response: &InferResponse,
+    (rows, non_finite): (usize, NonFinite),
+) -> Result<(), EncodeError> {
     if let [output] = &response.outputs[..] {
-        return write_whole(out, response, output);
+        return write_whole(out, response, output, non_finite);
     }
-    let mut cells: Vec<Cells<'_>> =
-        response.outputs.iter().map(|output| Cells::new(&output.name, &output.tensor)).collect();
+    let cells = response.outputs.iter().map(|output| Cells::new(&output.name, &output.tensor, non_finite));
+    let mut cells: Vec<Cells<'_>> = cells.collect();
     for row in 0..rows {
         out.push(if row == 0 { b'[' } else { b',' });
         for (index, (output, cells)) in response.outputs.iter().zip(&mut cells).enumerate() {
@@ -72,9 +81,13 @@ fn write_rows(out: &mut Vec<u8>, response: &InferResponse, rows: usize) -> Resul
     Ok(())
 }
 
-fn write_columns(out: &mut Vec<u8>, response: &InferResponse) -> Result<(), EncodeError> {
+fn write_columns(
+    out: &mut Vec<u8>,
+    response: &InferResponse,
+    non_finite: NonFinite,
+) -> Result<(), EncodeError> {
     match &response.outputs[..] {
-        [output] => write_whole(out, response, output),
+        [output] => write_whole(out, response, output, non_finite),
         [] => {
             out.extend_from_slice(b"{}");
             Ok(())
@@ -82,7 +95,7 @@ fn write_columns(out: &mut Vec<u8>, response: &InferResponse) -> Result<(), Enco
         outputs => {
             for (index, output) in outputs.iter().enumerate() {
                 name(out, index, output);
-                write_whole(out, response, output)?;
+                write_whole(out, response, output, non_finite)?;
             }
             out.push(b'}');
             Ok(())
@@ -100,8 +113,9 @@ fn write_whole(
     out: &mut Vec<u8>,
     response: &InferResponse,
     output: &OutputTensor,
+    non_finite: NonFinite,
 ) -> Result<(), EncodeError> {
-    Cells::new(&output.name, &output.tensor)
+    Cells::new(&output.name, &output.tensor, non_finite)
         .write(out, output.tensor.shape())
         .map_err(|why| refusal(&response.model_name, output, &why))
 }
