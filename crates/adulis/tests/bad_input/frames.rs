@@ -5,7 +5,8 @@ use adulis_protocol::grpc::{InferTensorContents, ModelInferRequest};
 use prost::Message;
 use tonic::Code;
 
-use crate::send::{good, told};
+use crate::rows::{Row, all_refused};
+use crate::send::good;
 use crate::support::{INFER, byte_message, call_raw, frame, grpc, infer_raw, status_of};
 use crate::{BODY_LIMIT, models};
 
@@ -14,7 +15,9 @@ const LENGTH: &str = "inference-header-content-length: ";
 
 const STREAM: &str = "/inference.GRPCInferenceService/ModelStreamInfer";
 
-type Row<'a> = (&'a str, &'a [&'a str], &'a [u8], u16, &'a [&'a str]);
+fn post<'a>(body: &[u8], says: &'a [&'a str]) -> Row<'a> {
+    Row::new(POST, body, says)
+}
 
 #[tokio::test]
 async fn over_rest() {
@@ -32,49 +35,39 @@ async fn over_rest() {
     let at = |json: &str| format!("{LENGTH}{}", json.len());
     let (short_at, over_at) = (at(&short), at(&over));
     let (short, over) = ([short.as_bytes(), &[0; 16]].concat(), [over.as_bytes(), &[0; 16]].concat());
-    let rows: &[Row<'_>] = &[
-        (POST, &[], b"", 400, &["'pair'", "empty"]),
-        (POST, &[], b"[]", 400, &["'pair'", "'['"]),
-        (POST, &[], b"{}", 400, &["'pair'", "'inputs'"]),
-        (POST, &[], b"{\"inputs\":[", 400, &["'pair'", "the end"]),
-        (POST, &[], b"{\"inputs\":[{\"name\":\"\xff\"}]}", 400, &["'pair'", "UTF-8", "0xff"]),
-        (POST, &[], deep.as_bytes(), 400, &["'pair'", "at most"]),
-        (POST, &[], &long, 413, &["8192"]),
-        (POST, &[&over_at], &over, 400, &["'pair'", "'INPUT0'", "100 bytes", "got 16"]),
-        (POST, &[&short_at], &short, 400, &["'pair'", "'INPUT0'", "16 bytes", "got 8"]),
-        (POST, &["inference-header-content-length: 99"], b"{}", 400, &["'pair'", "99", "2"]),
-        (
-            POST,
-            &["inference-header-content-length: -1"],
-            b"{}",
-            400,
-            &[LENGTH.trim_end_matches(": "), "'-1'"],
-        ),
-        (POST, &["content-type: text/html"], b"{}", 415, &["'text/html'", "application/json"]),
-        (POST, &["content-encoding: br"], b"{}", 415, &["'br'", "gzip"]),
-        (POST, &["content-encoding: gzip"], b"{}", 400, &["gzip"]),
-        (POST, &["x-request-timeout-ms: soon"], b"{}", 400, &["x-request-timeout-ms", "'soon'"]),
-        ("GET /v2/models/pair/infer", &[], b"", 405, &["GET"]),
-        ("DELETE /v2/models/pair", &[], b"", 405, &["DELETE"]),
-        ("POST /v2/health/live", &[], b"", 405, &["POST"]),
-        ("POST /v2/models/pair/versions/x/infer", &[], b"{}", 400, &["'pair'", "'x'"]),
-        ("POST /v2/models/%ff/infer", &[], b"{}", 400, &["UTF-8"]),
-        ("GET /v2/models/nobody", &[], b"", 404, &["'nobody'"]),
-        ("GET /v2/models/pair/versions/7/ready", &[], b"", 404, &["'pair'", "7"]),
-        ("GET /v2/nothing", &[], b"", 404, &["/v2/nothing"]),
-        ("GET /nowhere", &[], b"", 404, &["/nowhere"]),
+    let (over_at, short_at) = ([over_at.as_str()], [short_at.as_str()]);
+    let rows = [
+        post(b"", &["'pair'", "empty"]),
+        post(b"[]", &["'pair'", "'['"]),
+        post(b"{}", &["'pair'", "'inputs'"]),
+        post(b"{\"inputs\":[", &["'pair'", "the end"]),
+        post(b"{\"inputs\":[],\"inputs\":[]}", &["'pair'", "duplicate key 'inputs'"]),
+        post(b"{\"inputs\":[]}{}", &["'pair'", "expected the end"]),
+        post(b"{\"inputs\":[{\"name\":\"\xff\"}]}", &["'pair'", "UTF-8", "0xff"]),
+        post(deep.as_bytes(), &["'pair'", "at most"]),
+        post(&long, &["8192"]).gets(413),
+        post(&over, &["'pair'", "'INPUT0'", "100 bytes", "got 16"]).with(&over_at),
+        post(&short, &["'pair'", "'INPUT0'", "16 bytes", "got 8"]).with(&short_at),
+        post(b"{}", &["'pair'", "99", "2"]).with(&["inference-header-content-length: 99"]),
+        post(b"{}", &["inference-header-content-length", "'-1'"])
+            .with(&["inference-header-content-length: -1"]),
+        post(b"{}", &["'text/html'", "application/json"])
+            .with(&["content-type: text/html"])
+            .gets(415),
+        post(b"{}", &["'br'", "gzip"]).with(&["content-encoding: br"]).gets(415),
+        post(b"{}", &["gzip"]).with(&["content-encoding: gzip"]),
+        post(b"{}", &["x-request-timeout-ms", "'soon'"]).with(&["x-request-timeout-ms: soon"]),
+        Row::new("GET /v2/models/pair/infer", "", &["GET"]).gets(405),
+        Row::new("DELETE /v2/models/pair", "", &["DELETE"]).gets(405),
+        Row::new("POST /v2/health/live", "", &["POST"]).gets(405),
+        Row::new("POST /v2/models/pair/versions/x/infer", "{}", &["'pair'", "'x'"]),
+        Row::new("POST /v2/models/%ff/infer", "{}", &["UTF-8"]),
+        Row::new("GET /v2/models/nobody", "", &["'nobody'"]).gets(404),
+        Row::new("GET /v2/models/pair/versions/7/ready", "", &["'pair'", "7"]).gets(404),
+        Row::new("GET /v2/nothing", "", &["/v2/nothing"]).gets(404),
+        Row::new("GET /nowhere", "", &["/nowhere"]).gets(404),
     ];
-    let mut wrong = Vec::new();
-    for (line, headers, body, status, says) in rows {
-        let answer = server.connect().await.unwrap().request(line, headers, body).await.unwrap();
-        let told = told(answer.status, &answer.body);
-        let unsaid: Vec<_> = says.iter().filter(|text| !told.contains(**text)).collect();
-        if answer.status != *status || !unsaid.is_empty() {
-            wrong.push(format!("{line} {headers:?}: expected {status} with {unsaid:?}, was told: {told}"));
-        }
-        good(&server, &mut client).await;
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    all_refused(&server, &mut client, &rows).await;
 }
 
 #[tokio::test]

@@ -1,13 +1,20 @@
-//! Bad requests: one table, sent to the real server as JSON, as binary tensors and over gRPC. Each is refused with its status,
-//! is told what was expected and what came, and the server goes on.
+//! Bad requests: one table, sent to the real server as JSON, as binary tensors, as Protocol Buffers and FlatBuffers over HTTP and
+//! over gRPC; and tables of what is wrong in one of these alone, or with a request of another kind. Each is refused with its
+//! status, is told what was expected and what came, and the server goes on.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     reason = "test code outside test functions"
 )]
 
+mod buffers;
 mod cases;
+mod cut;
 mod frames;
+mod parameters;
+mod predict;
+mod repository;
+mod rows;
 mod send;
 mod shared_memory;
 #[path = "../support/mod.rs"]
@@ -15,10 +22,11 @@ mod support;
 
 use adulis_testing::{IdentityModel, TestRepository, TestServer};
 
-use self::send::{Answer, good, over_grpc, over_rest};
+use self::send::{Answer, good, over_grpc, over_http, over_rest};
 use self::support::serve;
 
 /// One bad request, and what it is told.
+#[derive(Clone)]
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) model: &'static str,
@@ -63,6 +71,11 @@ pub(crate) const SCALARS: [(&str, &str); 13] = [
 
 /// `pair` takes FP32 `[rows, 4]` and INT8 `[rows, 2]`, up to 4 rows; `text` takes BYTES `[2]`; each of [`SCALARS`] its one element.
 async fn models() -> (TestServer, TestRepository) {
+    models_with(&[]).await
+}
+
+/// The same server with further arguments.
+async fn models_with(arguments: &[&str]) -> (TestServer, TestRepository) {
     let repository = TestRepository::new().unwrap();
     let identity = |name: &str, inputs: &[(&str, &str)], max_batch_size| {
         let model = IdentityModel { inputs, max_batch_size, parameters: &[], more: "" };
@@ -75,7 +88,8 @@ async fn models() -> (TestServer, TestRepository) {
     }
     let limit = format!("server.max_body_bytes={BODY_LIMIT}");
     let grpc_limit = format!("server.max_grpc_message_bytes={BODY_LIMIT}");
-    let server = serve(&repository, &["--set", &limit, "--set", &grpc_limit]);
+    let limits = ["--set", &limit, "--set", &grpc_limit];
+    let server = serve(&repository, &[&limits, arguments].concat());
     server.ready().await;
     (server, repository)
 }
@@ -88,6 +102,7 @@ async fn every_bad_request_is_told_what_is_wrong_with_it() {
     let (mut wrong, mut sent) = (Vec::new(), 0);
     for case in cases::all() {
         let mut answers: Vec<Answer> = over_rest(&server, &case).await;
+        answers.extend(over_http(&server, &case).await);
         answers.extend(over_grpc(&mut client, &case).await);
         assert!(!answers.is_empty(), "{}: there is no form in which it could be sent", case.name);
         sent += answers.len();

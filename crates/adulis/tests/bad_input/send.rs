@@ -1,8 +1,12 @@
 //! A case in each of its forms.
 
+use adulis_protocol::flatbuffers;
 use adulis_protocol::grpc::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use adulis_protocol::grpc::{ModelInferRequest, ModelStreamInferResponse};
+use adulis_tensor::{Shape, Tensor};
 use adulis_testing::TestServer;
+use adulis_types::{InferRequest, InputTensor, ModelRef, RequestedOutput};
+use prost::Message;
 use serde_json::{Value, json};
 use tonic::Code;
 
@@ -57,18 +61,21 @@ async fn rest(server: &TestServer, case: &Case, form: &'static str, binary: Opti
     let json = document(case, binary.is_some());
     let length = format!("inference-header-content-length: {}", json.len());
     let headers: &[&str] = if binary.is_some() { &[&length] } else { &[] };
-    let version = match case.version {
-        "" => String::new(),
-        version => format!("/versions/{version}"),
-    };
-    let line = format!("POST /v2/models/{}{version}/infer", case.model);
     let body = [json.into_bytes(), binary.unwrap_or_default()].concat();
-    let answer = server.connect().await.unwrap().request(&line, headers, &body).await.unwrap();
+    let answer = server.connect().await.unwrap().request(&line(case), headers, &body).await.unwrap();
     Answer {
         form,
         as_expected: answer.status == case.status,
         told: told(answer.status, &answer.body),
     }
+}
+
+fn line(case: &Case) -> String {
+    let version = match case.version {
+        "" => String::new(),
+        version => format!("/versions/{version}"),
+    };
+    format!("POST /v2/models/{}{version}/infer", case.model)
 }
 
 /// The message of a refusal, which is all that its body holds.
@@ -82,7 +89,7 @@ pub(crate) fn told(status: u16, body: &[u8]) -> String {
 }
 
 /// Written by hand, since data need not be JSON.
-fn document(case: &Case, binary: bool) -> String {
+pub(crate) fn document(case: &Case, binary: bool) -> String {
     let input = |input: &Input| {
         let Input { name, datatype, shape, json, raw } = input;
         let data = if binary {
@@ -119,7 +126,7 @@ pub(crate) async fn over_grpc(client: &mut Client, case: &Case) -> Vec<Answer> {
     ]
 }
 
-fn message(case: &Case) -> Option<ModelInferRequest> {
+pub(crate) fn message(case: &Case) -> Option<ModelInferRequest> {
     let raw: Option<Vec<Vec<u8>>> = case.inputs.iter().map(|input| input.raw.clone()).collect();
     let input = |input: &Input| InferInputTensor {
         name: input.name.to_owned(),
@@ -136,6 +143,44 @@ fn message(case: &Case) -> Option<ModelInferRequest> {
         raw_input_contents: raw?.into_iter().map(Into::into).collect(),
         ..ModelInferRequest::default()
     })
+}
+
+/// Sends the case as bodies of plain HTTP that are not JSON: as Protocol Buffers, if its inputs are bytes, and as FlatBuffers,
+/// if its tensors are none the worse for being in memory.
+pub(crate) async fn over_http(server: &TestServer, case: &Case) -> Vec<Answer> {
+    let mut bodies = Vec::new();
+    // The path names model and version.
+    if let Some(message) = message(&Case { model: "", version: "", ..case.clone() }) {
+        bodies.push(("protobuf", "application/x-protobuf", message.encode_to_vec()));
+    }
+    if let Some(request) = native(&Case { model: "", ..case.clone() }) {
+        let body = flatbuffers::encode_request(&request).unwrap().concat();
+        bodies.push(("FlatBuffers", "application/x-flatbuffers", body));
+    }
+    let mut answers = Vec::new();
+    for (form, content_type, body) in bodies {
+        let content_type = format!("content-type: {content_type}");
+        let mut connection = server.connect().await.unwrap();
+        let answer = connection.request(&line(case), &[&content_type], &body).await.unwrap();
+        let as_expected = answer.status == case.status;
+        answers.push(Answer { form, as_expected, told: told(answer.status, &answer.body) });
+    }
+    answers
+}
+
+/// The case as a decoded request; `None` where a tensor would not be valid in itself.
+pub(crate) fn native(case: &Case) -> Option<InferRequest> {
+    let tensor = |input: &Input| {
+        let shape = input.shape.iter().map(|&extent| usize::try_from(extent).ok());
+        let shape: Shape = shape.collect::<Option<Vec<usize>>>()?.into_iter().collect();
+        let datatype = input.datatype.parse().ok()?;
+        let tensor = Tensor::new(datatype, shape, input.raw.clone()?.into()).ok()?;
+        Some(InputTensor { name: input.name.into(), tensor })
+    };
+    let mut request = InferRequest::new(ModelRef::latest(case.model));
+    request.inputs = case.inputs.iter().map(tensor).collect::<Option<_>>()?;
+    request.outputs = case.outputs.iter().map(|name| RequestedOutput::new(*name)).collect();
+    Some(request)
 }
 
 /// A good request over both protocols: the server goes on.

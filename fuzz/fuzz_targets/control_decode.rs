@@ -1,0 +1,33 @@
+//! Bodies of requests to load, unload and list models, and to register shared memory: the first byte chooses which.
+#![no_main]
+
+use adulis_protocol::rest::{self, RepositoryModel};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((kind, body)) = input.split_first() else {
+        return;
+    };
+    let target = RepositoryModel { model: "m".into(), ..RepositoryModel::default() };
+    match kind % 4 {
+        0 => {
+            let Ok(load) = rest::decode_load(target, body) else {
+                return;
+            };
+            let size = |file: &(_, bytes::Bytes)| file.1.len();
+            let sizes = load.files.iter().map(size).chain(load.config.iter().map(bytes::Bytes::len));
+            assert!(sizes.sum::<usize>() <= body.len(), "more came out than went in");
+        }
+        1 => drop(rest::decode_unload(target, body)),
+        2 => drop(rest::decode_index_query("".into(), body)),
+        _ => {
+            let Ok(region) = rest::decode_region("r".into(), body) else {
+                return;
+            };
+            // What was decoded is told, and decodes to the same.
+            let told = rest::region_statuses(std::slice::from_ref(&region));
+            let again = rest::decode_region("r".into(), &told[1..told.len() - 1]).expect("our own region");
+            assert_eq!(again, region);
+        }
+    }
+});
