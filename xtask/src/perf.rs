@@ -10,6 +10,7 @@ mod codec;
 mod copies;
 mod echo;
 mod figure;
+mod forms;
 mod goal;
 mod load;
 mod machine;

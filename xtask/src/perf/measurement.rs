@@ -5,7 +5,7 @@ use clap::ValueEnum;
 
 use super::figure::Figure;
 use super::workbench::{Workbench, build};
-use super::{batching, codec, copies, echo, memory, peer, resnet, start};
+use super::{batching, codec, copies, echo, forms, memory, peer, resnet, start};
 use crate::setup::{self, SetupArgs};
 
 /// One measurement of one or more figures, in the order of the report.
@@ -27,6 +27,8 @@ pub(super) enum Measurement {
     Resnet50,
     /// Decoding of JSON.
     Json,
+    /// A request in every form, over the wire and through shared memory.
+    Forms,
     /// Start with one model.
     Start,
     /// Start, threads and memory with more than a thousand models.
@@ -56,7 +58,7 @@ impl Measurement {
             Self::Resnet50 => 70,
             Self::Cpu | Self::Memory => 45,
             Self::EchoRest | Self::EchoGrpc | Self::AddedLatency | Self::Fastapi => 40,
-            Self::Json => 30,
+            Self::Json | Self::Forms => 30,
             Self::ManyModels => 15,
             Self::Start | Self::Copies => 5,
         }
@@ -73,6 +75,7 @@ impl Measurement {
             Self::Json => codec::build(),
             Self::Copies => copies::build(),
             Self::Fastapi => peer::environment().map(drop),
+            Self::Forms => forms::environment().map(drop),
             Self::ManyModels => start::node_tests(bench).map(drop),
             Self::Resnet50 => build(&["--package", "adulis-onnx", "--example", resnet::EXAMPLE]),
             _ => Ok(()),
@@ -93,6 +96,7 @@ impl Measurement {
             Self::Batching => batching::run(bench),
             Self::Resnet50 => resnet::run(bench),
             Self::Json => codec::run(bench),
+            Self::Forms => forms::run(bench),
             Self::Start => start::digits(bench),
             Self::ManyModels => start::many_models(bench),
             Self::Memory => memory::run(bench),

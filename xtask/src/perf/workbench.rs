@@ -67,9 +67,17 @@ impl Workbench {
     /// # Errors
     /// It can't be started or doesn't become ready.
     pub(super) fn serve(&self, repository: &Path) -> Result<Adulis> {
+        self.serve_with(repository, &[])
+    }
+
+    /// The same with further flags.
+    ///
+    /// # Errors
+    /// It can't be started or doesn't become ready.
+    pub(super) fn serve_with(&self, repository: &Path, flags: &[&str]) -> Result<Adulis> {
         let [http, grpc, metrics] = [free_address()?, free_address()?, free_address()?];
         let mut command = self.program("adulis");
-        command.arg("serve").arg(repository).args(["--log-level", "warn"]);
+        command.arg("serve").arg(repository).args(["--log-level", "warn"]).args(flags);
         for (flag, address) in [("--http", http), ("--grpc", grpc), ("--metrics", metrics)] {
             command.arg(flag).arg(address.to_string());
         }
