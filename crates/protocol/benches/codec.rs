@@ -119,6 +119,16 @@ fn image(c: &mut Criterion) {
                 typed.inputs.iter().map(|input| input.data.len()).sum::<usize>()
             });
         });
+        group.bench_function(format!("simd-json, {name} form"), |b| {
+            b.iter_batched(
+                || body.to_vec(),
+                |mut body| {
+                    let typed: Typed = simd_json::serde::from_slice(&mut body).expect("valid JSON");
+                    typed.inputs.iter().map(|input| input.data.len()).sum::<usize>()
+                },
+                BatchSize::LargeInput,
+            );
+        });
         group.bench_function(format!("rest/decode JSON, {name} form"), |b| {
             b.iter_batched(
                 || (model(), body.clone()),

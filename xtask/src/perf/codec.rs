@@ -49,7 +49,9 @@ pub(super) fn run(bench: &Workbench) -> Result<Vec<Figure>> {
         "--measurement-time",
         if bench.quick { "1" } else { "4" },
     ]);
-    command.arg(format!("^{GROUP}/(serde_json|rest/decode)")).env("CRITERION_HOME", &home);
+    command
+        .arg(format!("^{GROUP}/(serde_json|simd-json|rest/decode)"))
+        .env("CRITERION_HOME", &home);
     process::capture_with_progress(&mut command, "json: decoding 150,528 values")?;
     let read = |name: &str| milliseconds(&home, name);
     let binary = median(&read("rest/decode binary")?)?;
@@ -64,6 +66,11 @@ pub(super) fn run(bench: &Workbench) -> Result<Vec<Figure>> {
         let remark =
             format!("serde_json into typed values {} ms, binary {} µs", digits(typed), digits(binary * 1e3));
         figures.push(Figure::new(what, "ms", &ours)?.goal(Goal::AtMost(4.0)).remark(remark));
+        let simd = median(&read(&format!("simd-json, {form} form"))?)?;
+        let ratio = median(&ours)? / simd;
+        let what = format!("the same ({form} form): time over simd-json's into typed values");
+        let remark = format!("simd-json {} ms", digits(simd));
+        figures.push(Figure::new(what, "×", &[ratio])?.goal(Goal::AtMost(2.0)).remark(remark));
     }
     Ok(figures)
 }
