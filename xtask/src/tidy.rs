@@ -4,6 +4,7 @@
 //! shows it failing. The workspace's own test (`the_workspace_is_tidy`) runs them all.
 
 mod docs;
+mod evidence;
 mod layers;
 mod manifest;
 mod source;
@@ -44,6 +45,7 @@ pub(crate) fn faults() -> Result<Vec<Fault>> {
     let mut faults = layers::check(&layers::Graph::read()?);
     faults.extend(manifest::check(&files));
     faults.extend(docs::check(&root, &files));
+    faults.extend(evidence::check(&files));
     for file in &files {
         faults.extend(source::check(file));
         faults.extend(text::check(file));
