@@ -47,6 +47,13 @@ pub trait Model: Send + Sync + 'static {
     /// Where it really runs, for people: `CPUExecutionProvider (1 thread)`.
     fn placement(&self) -> String;
 
+    /// Whether an instance keeps something of one run for the next that neither inputs nor outputs tell, as a model of sequences
+    /// may. Then nobody but the instance knows how far a sequence has come: a batch that failed is not run again in parts, and
+    /// when an instance is rebuilt, its sequences are given up.
+    fn keeps_state(&self) -> bool {
+        true
+    }
+
     /// Makes an instance. The first may take over what loading made.
     ///
     /// # Errors

@@ -20,11 +20,12 @@ use crate::source::Source;
 use crate::{EngineError, Settings, effective};
 
 /// Protocol extensions that are spoken.
-const EXTENSIONS: [&str; 8] = [
+const EXTENSIONS: [&str; 9] = [
     "classification",
     "binary_tensor_data",
     "model_configuration",
     "schedule_policy",
+    "sequence",
     "parameters",
     "model_repository",
     "model_repository(unload_dependents)",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use adulis_backend::BackendError;
 use adulis_batcher::QueueLimit;
 use adulis_tensor::{DataType, Shape, ShapePattern};
-use adulis_types::{ErrorKind, Name, Retry, ServiceError};
+use adulis_types::{ErrorKind, Name, Retry, SequenceId, ServiceError};
 
 /// Why a request was not answered.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -78,6 +78,25 @@ pub enum EngineError {
     /// An extension that this server or model does not do.
     #[error("model '{model}': {what} is not supported")]
     Unsupported { model: Arc<str>, what: &'static str },
+    /// A request without a correlation id to a model that batches sequences. Triton's text.
+    #[error("inference request to model '{model}' must specify a non-zero or non-empty correlation ID")]
+    NoCorrelationId { model: Arc<str> },
+    /// A correlation id that the model's control input cannot hold.
+    #[error("model '{model}': the correlation ID {id} cannot be told to the model as {datatype}")]
+    CorrelationId { model: Arc<str>, id: SequenceId, datatype: DataType },
+    /// More or fewer rows than the one that a sequence has. Triton's text.
+    #[error(
+        "inference request to model '{model}' must specify batch-size 1 due to requirements of sequence batcher, got {rows}"
+    )]
+    SequenceRows { model: Arc<str>, rows: usize },
+    /// The sequence is not open, and the request does not start it. Triton's text.
+    #[error(
+        "inference request for sequence {id} to model '{model}' must specify the START flag on the first request of the sequence"
+    )]
+    SequenceNotStarted { model: Arc<str>, id: SequenceId },
+    /// The sequence ended before its time, and takes the request with it.
+    #[error("model '{model}': sequence {id} was given up: {reason}")]
+    SequenceGivenUp { model: Arc<str>, id: SequenceId, reason: &'static str },
     /// The queue is full.
     #[error("model '{model}': the queue is full ({limit} {what} are waiting)")]
     QueueFull { model: Arc<str>, limit: usize, what: QueueLimit, retry_after: Duration },
@@ -102,7 +121,10 @@ impl ServiceError for EngineError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::ModelNotFound { .. } | Self::VersionNotFound { .. } => ErrorKind::NotFound,
-            Self::NotReady { .. } | Self::Loading { .. } | Self::Unloaded { .. } => ErrorKind::Unavailable,
+            Self::NotReady { .. }
+            | Self::Loading { .. }
+            | Self::Unloaded { .. }
+            | Self::SequenceGivenUp { .. } => ErrorKind::Unavailable,
             Self::Step { source, .. } => source.kind(),
             Self::MissingInput { .. }
             | Self::UnknownInput { .. }
@@ -114,7 +136,11 @@ impl ServiceError for EngineError {
             | Self::TooManyRows { .. }
             | Self::UnknownOutput { .. }
             | Self::DuplicateOutput { .. }
-            | Self::NoClasses { .. } => ErrorKind::InvalidArgument,
+            | Self::NoClasses { .. }
+            | Self::NoCorrelationId { .. }
+            | Self::CorrelationId { .. }
+            | Self::SequenceRows { .. }
+            | Self::SequenceNotStarted { .. } => ErrorKind::InvalidArgument,
             Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::QueueFull { .. } | Self::Closing => ErrorKind::Overloaded,
             Self::DeadlineExceeded { .. } | Self::QueueTimeout { .. } => ErrorKind::DeadlineExceeded,

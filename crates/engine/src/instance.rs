@@ -4,12 +4,16 @@ use std::sync::Arc;
 use adulis_backend::{BackendError, BatchInput, Execution, Interrupt, Model, ModelInstance};
 use adulis_telemetry::panic_message;
 
+use crate::sequences::SlotStates;
+
 /// A place for one instance of a model. The instance itself may be missing after a panic or a fault; the next run
 /// makes a new one.
 pub(crate) struct Slot {
     pub(crate) index: usize,
     instance: Option<Box<dyn ModelInstance>>,
     interrupt: Option<Arc<dyn Interrupt>>,
+    /// What the server keeps for the sequences that this instance has.
+    pub(crate) states: SlotStates,
 }
 
 /// Why a run gave nothing.
@@ -23,7 +27,7 @@ pub(crate) enum RunError {
 impl Slot {
     /// A slot with its instance.
     pub(crate) fn new(index: usize, model: &dyn Model) -> Result<Self, BackendError> {
-        let mut slot = Self { index, instance: None, interrupt: None };
+        let mut slot = Self { index, instance: None, interrupt: None, states: SlotStates::default() };
         slot.fill(model)?;
         Ok(slot)
     }

@@ -10,7 +10,7 @@ use crate::EngineError;
 use crate::admission::{Admitted, shape_class};
 use crate::executor::Executor;
 use crate::job::{Job, JobInputs, Reply};
-use crate::lane::{Lane, NotQueued, Place};
+use crate::lane::{BatchLane, Lane, NotQueued, Place};
 use crate::plan::queue_timeout;
 use crate::serving::Served;
 
@@ -36,11 +36,16 @@ impl Instances {
         executor: &Executor,
         request: InferRequest,
     ) -> Result<(usize, InferResponse), EngineError> {
+        let lane = match &self.lane {
+            Lane::Batches(lane) => lane,
+            // Boxed, so that the future of an ordinary request is no larger for it.
+            Lane::Sequences(lane) => return Box::pin(self.answer_in_sequence(executor, lane, request)).await,
+        };
         let InferRequest { id, request_id, inputs, outputs, priority, timeout, arrived, .. } = request;
         let Admitted { inputs, rows, outputs } = self.served.interface.admit(inputs, &outputs)?;
-        let answer = match self.lane.take_inline(rows, arrived) {
+        let answer = match lane.take_inline(rows, arrived) {
             Some(slot) => {
-                let (reply, again) = self.run_inline(inputs, rows, slot);
+                let (reply, again) = self.run_inline(lane, inputs, rows, slot);
                 if again {
                     executor.schedule(self);
                 }
@@ -48,22 +53,23 @@ impl Instances {
             }
             None => {
                 let deadline = timeout.and_then(|timeout| arrived.checked_add(timeout));
-                self.run_queued(executor, Entry { request_id, inputs, rows, priority, deadline }).await?
+                self.run_queued(executor, lane, Entry { request_id, inputs, rows, priority, deadline })
+                    .await?
             }
         };
         Ok((rows, self.served.respond(id, answer, &outputs)))
     }
 
-    async fn run_queued(&self, executor: &Executor, entry: Entry) -> Reply {
+    async fn run_queued(&self, executor: &Executor, lane: &BatchLane, entry: Entry) -> Reply {
         let Entry { request_id, inputs, rows, priority, deadline } = entry;
         let class = if self.merges { shape_class(&inputs) } else { ShapeClass::default() };
         let (reply, caller) = oneshot::channel();
         let queued = Instant::now();
         let _waiting = self.served.metrics().wait_in_queue();
-        let job = Job { id: self.lane.next_id(), request_id, inputs, queued, reply, _waiting };
+        let job = Job { id: lane.next_id(), request_id, inputs, queued, reply, _waiting };
         let offer = Offer { rows, class, priority, timeout: None, deadline, payload: job };
-        let (place, schedule) = self.lane.push(offer, queued).map_err(|reason| self.refusal(&reason))?;
-        let waiting = Waiting { lane: &self.lane, place, armed: true };
+        let (place, schedule) = lane.push(offer, queued).map_err(|reason| self.refusal(lane, &reason))?;
+        let waiting = Waiting { lane, place, armed: true };
         if schedule {
             executor.schedule(self);
         }
@@ -111,12 +117,12 @@ impl Instances {
         EngineError::QueueTimeout { model: self.served.interface.model.clone(), waited_microseconds }
     }
 
-    fn refusal(&self, reason: &NotQueued) -> EngineError {
+    fn refusal(&self, lane: &BatchLane, reason: &NotQueued) -> EngineError {
         let model = self.served.interface.model.clone();
         match *reason {
             NotQueued::Closed => EngineError::Unloaded { model: (&*model).into() },
             NotQueued::Refused(RefusedReason::QueueFull { limit, what }) => {
-                let retry_after = self.lane.backlog().unwrap_or(Duration::from_secs(1));
+                let retry_after = lane.backlog().unwrap_or(Duration::from_secs(1));
                 EngineError::QueueFull { model, limit, what, retry_after }
             }
             NotQueued::Refused(RefusedReason::TooManyRows { rows, max }) => {
@@ -144,7 +150,7 @@ struct Limits {
 
 /// A caller that waits for its job. Dropped before the reply came, it cancels the job.
 struct Waiting<'a> {
-    lane: &'a Lane,
+    lane: &'a BatchLane,
     place: Place,
     armed: bool,
 }
@@ -164,6 +170,6 @@ impl Drop for Waiting<'_> {
     }
 }
 
-fn microseconds(duration: Duration) -> u64 {
+pub(crate) fn microseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

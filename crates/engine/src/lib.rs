@@ -49,6 +49,7 @@ mod poll;
 mod requests;
 mod retired;
 mod run;
+mod sequences;
 mod serving;
 mod settings;
 mod source;

@@ -240,8 +240,13 @@ fn reports(lifecycle: &Weak<Lifecycle>) -> Vec<ModelReport> {
     };
     lifecycle.table.for_each(|model, version, state, serving| {
         let serving = serving.filter(|_| state == ModelState::Ready);
-        let load_time = serving.map(|serving| serving.served.load_time);
-        reports.push(ModelReport { model: Arc::clone(model), version, state: state_name(state), load_time });
+        reports.push(ModelReport {
+            model: Arc::clone(model),
+            version,
+            state: state_name(state),
+            load_time: serving.map(|serving| serving.served.load_time),
+            sequences: serving.and_then(|serving| serving.sequences()),
+        });
     });
     reports
 }

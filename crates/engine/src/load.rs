@@ -11,7 +11,7 @@ use crate::admission::Interface;
 use crate::ensemble::{self, Ensemble, Unready};
 use crate::instance::Slot;
 use crate::instances::Instances;
-use crate::lane::{Lane, Rules};
+use crate::lane::{BatchLane, Lane, Rules, SequenceLane};
 use crate::lifecycle::Lifecycle;
 use crate::plan::{self, Plan};
 use crate::serving::{Scheduler, Served, ServingModel};
@@ -117,11 +117,12 @@ impl Lifecycle {
     fn assemble(&self, parts: Parts<'_>) -> Arc<ServingModel> {
         let Parts { source, version, backend, model, plan, slots, cost, started } = parts;
         let policy = plan.policy.clone();
+        let (inputs, outputs) = plan.visible();
         let interface = Interface {
             model: Arc::clone(&source.name),
-            labels: labels(&source.entry.config, &plan.outputs),
-            inputs: plan.inputs,
-            outputs: plan.outputs,
+            labels: labels(&source.entry.config, &outputs),
+            inputs,
+            outputs,
             max_rows: plan.max_rows,
         };
         let rules = Rules {
@@ -129,7 +130,10 @@ impl Lifecycle {
             preserve_ordering: plan.preserve_ordering,
             inline: self.inline,
         };
-        let lane = Lane::new(rules, slots, cost);
+        let lane = match plan.sequences {
+            None => Lane::Batches(BatchLane::new(rules, slots, cost)),
+            Some(sequences) => Lane::Sequences(Box::new(SequenceLane::new(sequences, slots, cost))),
+        };
         let loaded = Loaded { backend: Some(backend.name()), platform: backend.platform(), version, started };
         let served = self.served(source, &loaded, interface);
         let instances = self.executor.register(|key| {

@@ -8,9 +8,10 @@ use adulis_backend::{
 };
 use adulis_batcher::{BatchPolicy, QueuePolicy, TimeoutAction};
 use adulis_repository as repository;
-use adulis_repository::{GraphLevel, InstanceKind, ModelConfig, Scheduling, TensorConfig};
+use adulis_repository::{GraphLevel, InstanceKind, ModelConfig, TensorConfig};
 use adulis_tensor::ShapePattern;
 
+use crate::sequences::{self, SequencePlan};
 use crate::{LoadError, Settings};
 
 /// Shares of execution time that a model of the highest priority gets.
@@ -30,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) preserve_ordering: bool,
     pub(crate) instances: usize,
     pub(crate) weight: u32,
+    /// Where requests form sequences: `inputs` and `outputs` are the whole signature then, and not all of it is the clients'.
+    pub(crate) sequences: Option<SequencePlan>,
 }
 
 /// How long a request of this priority may wait in the queue before it is refused; `None` where it may wait for ever,
@@ -66,24 +69,52 @@ impl Plan {
                 ));
             }
             None if possible && declared_batching(config, signature) => {
-                (Some(settings.default_max_batch_size).filter(|rows| *rows > 0), true)
+                let rows = Some(settings.default_max_batch_size).filter(|rows| *rows > 0);
+                // A row is a sequence's own: whether rows are independent has to be taken on trust.
+                (rows, config.scheduling.sequence().is_none())
             }
             None => (None, false),
         };
-        let merges =
-            max_rows.is_some_and(|rows| rows > 1) && (dynamic.is_some() || config.max_batch_size.is_none());
+        let merges = max_rows.is_some_and(|rows| rows > 1)
+            && (dynamic.is_some() || config.max_batch_size.is_none())
+            && config.scheduling.sequence().is_none();
         let batching = dynamic.cloned().unwrap_or_default();
+        let inputs = complete("input", &config.inputs, &signature.inputs, max_rows.is_some())?;
+        let outputs = complete("output", &config.outputs, &signature.outputs, max_rows.is_some())?;
+        let instances = instances(config);
+        let whole = sequences::Model {
+            inputs: &inputs,
+            outputs: &outputs,
+            declared_outputs: &config.outputs,
+            max_rows,
+            instances,
+        };
+        let sequences = config.scheduling.sequence();
+        let sequences =
+            sequences.map(|batching| SequencePlan::derive(batching, whole, settings)).transpose()?;
         Ok(Self {
-            inputs: complete("input", &config.inputs, &signature.inputs, max_rows.is_some())?,
-            outputs: complete("output", &config.outputs, &signature.outputs, max_rows.is_some())?,
+            inputs,
+            outputs,
             max_rows,
             unproven,
             merges,
             preserve_ordering: batching.preserve_ordering,
             policy: policy(batching, if merges { max_rows } else { None }, settings),
-            instances: instances(config),
+            instances,
+            sequences,
             weight: (FULL_WEIGHT / config.priority()).max(1),
         })
+    }
+
+    /// Inputs and outputs as clients see them.
+    pub(crate) fn visible(&self) -> (Vec<TensorSpec>, Vec<TensorSpec>) {
+        let Some(sequences) = &self.sequences else {
+            return (self.inputs.clone(), self.outputs.clone());
+        };
+        let pick = |specs: &[TensorSpec], indices: &[usize]| {
+            indices.iter().map(|&index| specs[index].clone()).collect()
+        };
+        (pick(&self.inputs, &sequences.inputs), pick(&self.outputs, &sequences.outputs))
     }
 
     /// The same plan for a model that turned out not to batch.
@@ -101,12 +132,13 @@ impl Plan {
 /// # Errors
 /// [`LoadError::Configuration`] with the key.
 pub fn check_supported(config: &ModelConfig) -> Result<(), LoadError> {
-    let tensors = config.inputs.iter().chain(&config.outputs);
-    let key = match &config.scheduling {
-        Scheduling::Sequence(_) => "sequence_batching",
-        _ if config.decoupled => "model_transaction_policy.decoupled",
-        _ if tensors.clone().any(|tensor| tensor.reshape.is_some()) => "reshape",
-        _ => return Ok(()),
+    let mut tensors = config.inputs.iter().chain(&config.outputs);
+    let key = if config.decoupled {
+        "model_transaction_policy.decoupled"
+    } else if tensors.any(|tensor| tensor.reshape.is_some()) {
+        "reshape"
+    } else {
+        return Ok(());
     };
     Err(disagree(key, "is not built yet".to_owned()))
 }
@@ -118,8 +150,14 @@ pub(crate) fn declared(config: &ModelConfig) -> Option<ModelSignature> {
     }
     let batches = config.max_batch_size.is_some_and(|rows| rows > 0);
     let batching = if batches { Batching::Possible } else { Batching::No };
-    let (inputs, outputs) =
+    let (mut inputs, mut outputs) =
         (declared_specs(&config.inputs, batches), declared_specs(&config.outputs, batches));
+    if let Some(sequences) = config.scheduling.sequence() {
+        let (more_inputs, more_outputs) = sequences::hidden(sequences, batches);
+        inputs.extend(more_inputs);
+        let is_new = |output: &TensorSpec| !config.outputs.iter().any(|known| known.name == *output.name);
+        outputs.extend(more_outputs.into_iter().filter(is_new));
+    }
     Some(ModelSignature { inputs, outputs, batching })
 }
 

@@ -2,7 +2,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use adulis_backend::{BatchInput, Execution};
-use adulis_batcher::Member;
+use adulis_batcher::{Batch, Member};
 use adulis_types::{RequestId, StageTimings};
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
@@ -12,24 +12,38 @@ use crate::admission::Interface;
 use crate::instance::{RunError, Slot};
 use crate::instances::Instances;
 use crate::job::{Answer, Job, JobInputs, Reply};
-use crate::lane::{Bound, Replies};
+use crate::lane::{BatchLane, Bound, Lane, Replies, Work};
 
 impl Instances {
-    /// Runs a batch, answers its members, and gives the instance back. The flag says whether the model has more to do.
+    /// Runs what is bound, answers it, and gives the instance back. The flag says whether the model has more to do.
     pub(crate) fn run(&self, bound: Bound) -> bool {
-        let Bound { batch, mut slot, at } = bound;
+        let Bound { work, slot, at } = bound;
+        match (&self.lane, work) {
+            (Lane::Batches(lane), Work::Batch(batch)) => self.run_batch(lane, batch, slot, at),
+            (Lane::Sequences(lane), Work::Sequences(batch)) => self.run_sequences(lane, *batch, slot, at),
+            _ => unreachable!("invariant: a lane binds work of its own kind"),
+        }
+    }
+
+    fn run_batch(&self, lane: &BatchLane, batch: Batch<Job>, mut slot: Slot, at: Instant) -> bool {
         self.served.metrics().executing.inc();
         let rows = batch.rows;
         let (replies, infer) = self.run_members(batch.members, &mut slot, at);
         // The instance goes back before anybody is told, so that who comes next finds it free.
-        let again = self.lane.give_back(slot, rows, infer);
+        let again = lane.give_back(slot, rows, infer);
         self.served.metrics().executing.dec();
-        self.lane.answer(batch.sequence, replies);
+        lane.answer(batch.sequence, replies);
         again
     }
 
     /// Runs one admitted request on the caller's thread, with an instance that the lane gave for that.
-    pub(crate) fn run_inline(&self, inputs: JobInputs, rows: usize, mut slot: Slot) -> (Reply, bool) {
+    pub(crate) fn run_inline(
+        &self,
+        lane: &BatchLane,
+        inputs: JobInputs,
+        rows: usize,
+        mut slot: Slot,
+    ) -> (Reply, bool) {
         let inputs = assemble(&self.served.interface, std::iter::once(inputs), rows);
         let run = self.run_once(&inputs, &[rows], &mut slot, Duration::ZERO);
         let infer = run
@@ -37,7 +51,7 @@ impl Instances {
             .ok()
             .and_then(|answers| answers.first())
             .map(|answer| answer.timings.compute_infer);
-        let again = self.lane.give_back(slot, rows, infer);
+        let again = lane.give_back(slot, rows, infer);
         let reply = match run {
             Ok(mut answers) => answers.pop().ok_or_else(|| self.lost()),
             Err(error) => Err(self.fault(error)),
@@ -122,6 +136,19 @@ impl Instances {
         slot: &mut Slot,
         batch: Duration,
     ) -> Result<Vec<Answer>, RunError> {
+        let counts = Counts { requests: rows.len(), rows: rows.iter().sum() };
+        let (execution, timings) = self.execute(inputs, counts, slot, batch)?;
+        scatter(&self.served.interface, execution, rows, timings)
+    }
+
+    /// One run of the instance over `inputs`, which was bound `batch` ago, and counts it.
+    pub(crate) fn execute(
+        &self,
+        inputs: &[BatchInput],
+        counts: Counts,
+        slot: &mut Slot,
+        batch: Duration,
+    ) -> Result<(Execution, StageTimings), RunError> {
         if slot.is_empty() {
             self.served.metrics().instance_rebuilds.inc();
         }
@@ -134,8 +161,7 @@ impl Instances {
             compute_output: execution.output,
         };
         let metrics = self.served.metrics();
-        let requests = rows.len() as u64;
-        let total_rows: usize = rows.iter().sum();
+        let (requests, total_rows) = (counts.requests as u64, counts.rows);
         self.served.statistics.executed(total_rows, &timings);
         metrics.executions.inc();
         metrics.rows.inc_by(total_rows as u64);
@@ -144,11 +170,11 @@ impl Instances {
         metrics.compute_input.observe_times(timings.compute_input, requests);
         metrics.compute_infer.observe_times(timings.compute_infer, requests);
         metrics.compute_output.observe_times(timings.compute_output, requests);
-        scatter(&self.served.interface, execution, rows, timings)
+        Ok((execution, timings))
     }
 
     /// What the client is told of a failed run. Logged here, once.
-    fn fault(&self, error: RunError) -> EngineError {
+    pub(crate) fn fault(&self, error: RunError) -> EngineError {
         let model = self.served.interface.model.clone();
         match error {
             RunError::Failed(reason) => EngineError::Execution { model, reason },
@@ -159,7 +185,7 @@ impl Instances {
         }
     }
 
-    fn lost(&self) -> EngineError {
+    pub(crate) fn lost(&self) -> EngineError {
         EngineError::Execution {
             model: self.served.interface.model.clone(),
             reason: "the run gave no answer".to_owned(),
@@ -174,6 +200,13 @@ impl Instances {
             let _ = job.reply.send(Err(error));
         }
     }
+}
+
+/// What a run is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counts {
+    pub(crate) requests: usize,
+    pub(crate) rows: usize,
 }
 
 /// A request of a batch that is being run.

@@ -2,7 +2,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use adulis_repository::{ModelConfig, VersionFingerprint};
-use adulis_telemetry::{ModelLabels, ModelMetrics, ServingMetrics, TritonReport};
+use adulis_telemetry::{ModelLabels, ModelMetrics, SequenceReport, ServingMetrics, TritonReport};
 use adulis_types::{
     BoxFuture, ErrorKind, InferRequest, InferResponse, ModelStatistics, OutputTensor, ServiceError,
     StageTimings,
@@ -14,6 +14,7 @@ use crate::ensemble::{Ensemble, Unready};
 use crate::executor::Executor;
 use crate::instances::Instances;
 use crate::job::{Answer, Job};
+use crate::lane::Lane;
 use crate::lifecycle::Lifecycle;
 use crate::overrides::OverrideFolder;
 use crate::statistics::{Answered, Statistics};
@@ -133,6 +134,17 @@ impl ServingModel {
         match &self.scheduler {
             Scheduler::Instances(_) => None,
             Scheduler::Ensemble(ensemble) => Some(ensemble),
+        }
+    }
+
+    /// What sequences there are, if the model's requests form sequences.
+    pub(crate) fn sequences(&self) -> Option<SequenceReport> {
+        match &self.scheduler {
+            Scheduler::Instances(instances) => match &instances.lane {
+                Lane::Sequences(lane) => Some(lane.report()),
+                Lane::Batches(_) => None,
+            },
+            Scheduler::Ensemble(_) => None,
         }
     }
 

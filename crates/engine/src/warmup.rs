@@ -81,9 +81,14 @@ fn run_rows(
 }
 
 fn generated_inputs(plan: &Plan, rows: usize) -> Result<Vec<BatchInput>, String> {
+    let filled_in =
+        plan.sequences.as_ref().map(|sequences| sequences.warmup_inputs(rows)).unwrap_or_default();
     let required = plan.inputs.iter().enumerate().filter(|(_, spec)| !spec.optional);
     required
         .map(|(index, spec)| {
+            if let Some(input) = filled_in.iter().find(|input| input.index == index) {
+                return Ok(input.clone());
+            }
             let mut shape = spec.shape.fill(1);
             if plan.max_rows.is_some() {
                 shape = shape.with_rows(rows);

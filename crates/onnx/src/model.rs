@@ -85,6 +85,10 @@ impl Model for OnnxModel {
         self.placement.clone()
     }
 
+    fn keeps_state(&self) -> bool {
+        false
+    }
+
     fn instance(&self) -> Result<Box<dyn ModelInstance>, BackendError> {
         let first = self.first.lock().take();
         let session = first.map_or_else(|| self.another_session(), Ok)?;

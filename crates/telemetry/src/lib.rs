@@ -17,7 +17,7 @@ pub use cause::{causes, panic_message};
 pub use histogram::{DurationHistogram, RowsHistogram};
 pub use host::HostMetrics;
 pub use logging::{Log, LogFormat, LogOptions, LoggingError, init_logging};
-pub use models::ModelReport;
+pub use models::{ModelReport, SequenceReport};
 pub use process::ProcessMetrics;
 pub use registry::{MetricRegistry, MetricsFormat};
 pub use serving::{ModelLabels, ModelMetrics, Outcome, QueuedRequest, ServingMetrics, Stage};

@@ -19,6 +19,17 @@ pub struct ModelReport {
     pub state: &'static str,
     /// How long loading and warm-up took, if it answers.
     pub load_time: Option<Duration>,
+    /// What sequences it has, if its requests form sequences.
+    pub sequences: Option<SequenceReport>,
+}
+
+/// Sequences of one model version.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SequenceReport {
+    /// With a slot of an instance.
+    pub active: usize,
+    /// Waiting for one.
+    pub backlog: usize,
 }
 
 /// Metrics of what models there are, asked at each scrape, so that they cannot differ from what is: no series stays behind
@@ -53,7 +64,21 @@ where
         let times = reports
             .iter()
             .filter_map(|report| Some((labels(report), report.load_time?.as_secs_f64())));
-        gauge(&mut encoder, "adulis_model_load_seconds", "Time that loading and warm-up took", times)
+        gauge(&mut encoder, "adulis_model_load_seconds", "Time that loading and warm-up took", times)?;
+        let sequences = |count: fn(SequenceReport) -> usize| {
+            let counted =
+                reports.iter().filter_map(move |report| Some((labels(report), count(report.sequences?))));
+            counted.map(|(labels, count)| (labels, i64::try_from(count).unwrap_or(i64::MAX)))
+        };
+        let active = sequences(|sequences| sequences.active);
+        gauge(
+            &mut encoder,
+            "adulis_sequences_active",
+            "Sequences that have a slot of an instance",
+            active,
+        )?;
+        let backlog = sequences(|sequences| sequences.backlog);
+        gauge(&mut encoder, "adulis_sequences_backlog", "Sequences that wait for a slot", backlog)
     }
 }
 
@@ -88,7 +113,11 @@ mod tests {
 
     #[test]
     fn models_are_asked_for_at_each_scrape() {
-        let report = |version, state, load_time| ModelReport { model: "m".into(), version, state, load_time };
+        let sequences = Some(SequenceReport { active: 3, backlog: 2 });
+        let report = move |version, state, load_time: Option<Duration>| {
+            let sequences = load_time.and(sequences);
+            ModelReport { model: "m".into(), version, state, load_time, sequences }
+        };
         let registry = MetricRegistry::default();
         registry.register_models(&["ready", "loading", "unloading"], move || {
             vec![
@@ -105,6 +134,8 @@ mod tests {
             "adulis_model_ready{model=\"m\",version=\"1\"} 1",
             "adulis_model_ready{model=\"m\",version=\"2\"} 0",
             "adulis_model_load_seconds{model=\"m\",version=\"1\"} 1.5",
+            "adulis_sequences_active{model=\"m\",version=\"1\"} 3",
+            "adulis_sequences_backlog{model=\"m\",version=\"1\"} 2",
         ] {
             assert!(text.lines().any(|candidate| candidate == line), "{line} is not in {text}");
         }

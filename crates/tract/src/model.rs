@@ -79,6 +79,10 @@ impl Model for TractModel {
         }
     }
 
+    fn keeps_state(&self) -> bool {
+        false
+    }
+
     fn instance(&self) -> Result<Box<dyn ModelInstance>, BackendError> {
         Ok(Box::new(TractInstance::new(self.signature.clone(), self.plans.clone())))
     }

@@ -74,6 +74,10 @@ impl Model for Identity {
         "built in".to_owned()
     }
 
+    fn keeps_state(&self) -> bool {
+        false
+    }
+
     fn instance(&self) -> Result<Box<dyn ModelInstance>, BackendError> {
         Ok(Box::new(IdentityInstance { behaviour: self.behaviour }))
     }

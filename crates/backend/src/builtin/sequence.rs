@@ -113,6 +113,10 @@ impl Model for Accumulator {
         "built in".to_owned()
     }
 
+    fn keeps_state(&self) -> bool {
+        !self.signature.inputs.iter().any(|spec| *spec.name == *INPUT_STATE)
+    }
+
     fn instance(&self) -> Result<Box<dyn ModelInstance>, BackendError> {
         let outputs = self.signature.outputs.iter().map(|spec| Arc::clone(&spec.name)).collect();
         let batches = self.signature.batching == Batching::Possible;

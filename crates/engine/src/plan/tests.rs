@@ -97,9 +97,45 @@ fn what_is_not_built_yet_is_refused_before_anything_is_loaded() {
     assert_eq!(refused(&config), Ok(()));
     config.decoupled = true;
     assert_eq!(refused(&config).unwrap_err(), "model_transaction_policy.decoupled: is not built yet");
-    config.scheduling = Scheduling::Sequence(SequenceBatching::default());
-    assert_eq!(refused(&config).unwrap_err(), "sequence_batching: is not built yet");
     let mut config = ModelConfig { inputs: vec![tensor("x", &[4])], ..ModelConfig::derived("m") };
     config.inputs[0].reshape = Some(vec![2, 2]);
     assert_eq!(refused(&config).unwrap_err(), "reshape: is not built yet");
+}
+
+#[test]
+fn a_model_without_a_signature_is_declared_with_what_the_server_fills_in() {
+    let mut config = ModelConfig {
+        max_batch_size: Some(4),
+        inputs: vec![tensor("x", &[4])],
+        outputs: vec![tensor("y", &[2]), tensor("state_out", &[4])],
+        ..ModelConfig::derived("m")
+    };
+    let state = adulis_repository::SequenceState {
+        input_name: "state_in".to_owned(),
+        output_name: "state_out".to_owned(),
+        datatype: DataType::Fp32,
+        dims: vec![4],
+        initial: None,
+        use_same_buffer: false,
+    };
+    let control = adulis_repository::SequenceControl {
+        name: "id".to_owned(),
+        kind: adulis_repository::ControlKind::CorrelationId(DataType::Bytes),
+    };
+    config.scheduling = Scheduling::Sequence(SequenceBatching {
+        control_inputs: vec![control],
+        states: vec![state],
+        ..SequenceBatching::default()
+    });
+    let signature = declared(&config).unwrap();
+    let names = |specs: &[TensorSpec]| specs.iter().map(|spec| spec.name.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(&signature.inputs), ["x", "id", "state_in"]);
+    assert_eq!(names(&signature.outputs), ["y", "state_out"]);
+    let plan = derive(&config, &signature).unwrap();
+    assert!(!plan.merges && plan.max_rows == Some(4));
+    let (inputs, outputs) = plan.visible();
+    assert_eq!(
+        (names(&inputs), names(&outputs)),
+        (vec!["x".to_owned()], vec!["y".to_owned(), "state_out".to_owned()])
+    );
 }

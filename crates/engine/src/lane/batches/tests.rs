@@ -3,10 +3,11 @@ use std::sync::mpsc;
 use std::thread;
 
 use adulis_backend::{Backend, BuiltIn, EngineOptions, LoadRequest, Model};
-use tokio::sync::oneshot::Receiver;
+use tokio::sync::oneshot::{self, Receiver};
 
 use super::*;
 use crate::EngineError;
+use crate::job::Reply;
 
 fn model() -> Arc<dyn Model> {
     let request = LoadRequest {
@@ -19,11 +20,11 @@ fn model() -> Arc<dyn Model> {
     BuiltIn.load(&request).unwrap()
 }
 
-fn ordered_lane(instances: usize) -> Lane {
+fn ordered_lane(instances: usize) -> BatchLane {
     let model = model();
     let slots = (0..instances).map(|index| Slot::new(index, &*model).unwrap()).collect();
     let inline = InlineLimits::new(Duration::ZERO);
-    Lane::new(
+    BatchLane::new(
         Rules { policy: BatchPolicy::default(), preserve_ordering: true, inline },
         slots,
         CostModel::new(),

@@ -1,0 +1,286 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use adulis_backend::Interrupt;
+use adulis_batcher::{
+    Batch, BatchPolicy, BatchQueue, CostModel, Decision, Offer, Pace, RefusedReason, Ticket,
+};
+use parking_lot::Mutex;
+
+use super::{Answers, Bound, Next, Replies, Work};
+use crate::inline::InlineLimits;
+use crate::instance::Slot;
+use crate::job::Job;
+
+/// The scheduling state of a model whose requests are independent of each other.
+pub(crate) struct BatchLane {
+    ids: AtomicU64,
+    state: Mutex<State>,
+    /// With a queue delay, a waiting lane is looked at again only when this many rows are there.
+    wake_rows: usize,
+    instances: usize,
+    inline: InlineLimits,
+    /// Whether requests share batches.
+    merges: bool,
+    /// Whether requests are held back for a fuller batch.
+    delays: bool,
+    answers: Answers,
+}
+
+/// How a lane schedules.
+pub(crate) struct Rules {
+    pub(crate) policy: BatchPolicy,
+    /// Answers leave in the order in which their batches were formed.
+    pub(crate) preserve_ordering: bool,
+    pub(crate) inline: InlineLimits,
+}
+
+struct State {
+    queue: BatchQueue<Job>,
+    free: Vec<Slot>,
+    /// In the executor's ready set, or about to be put there.
+    scheduled: bool,
+    /// A thread has set a timer for the queue delay.
+    waiting: bool,
+    running: Vec<Running>,
+    cost: CostModel,
+    pace: Pace,
+    runs: u64,
+    closed: bool,
+}
+
+/// How often a caller looks for an instance that is out on a short run, and how long it waits between looks: a few
+/// microseconds in all, which is less than a hand-over takes.
+const INLINE_LOOKS: usize = 16;
+const INLINE_SPINS: usize = 20;
+
+/// Requests that must be expected within the time of a hand-over for it to be worth while. A single client is never so fast,
+/// whose every request takes two such wake-ups: its own and that of the thread that reads it.
+const COMPANY: f64 = 1.5;
+/// Longest interval between requests that counts, in hand-overs.
+const LONGEST_INTERVAL: u32 = 8;
+
+/// What a caller that would run on its own thread finds.
+enum Inline {
+    Take(Slot),
+    LookAgain,
+    Queue,
+}
+
+/// A batch that can be interrupted: whose callers still wait.
+struct Running {
+    slot: usize,
+    callers: Vec<u64>,
+    interrupt: Arc<dyn Interrupt>,
+}
+
+/// A queued job's place, for cancelling it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    ticket: Ticket,
+    id: u64,
+}
+
+/// Why a job was not queued.
+#[derive(Debug)]
+pub(crate) enum NotQueued {
+    /// The lane takes nothing any more.
+    Closed,
+    /// The queue did not take it.
+    Refused(RefusedReason),
+}
+
+impl BatchLane {
+    pub(crate) fn new(rules: Rules, slots: Vec<Slot>, cost: CostModel) -> Self {
+        let Rules { policy, preserve_ordering, inline } = rules;
+        let merges = policy.max_batch_size > 1;
+        let delays = !policy.max_queue_delay.is_zero();
+        let wake_rows = policy.preferred_batch_sizes.iter().copied().min().unwrap_or(policy.max_batch_size);
+        let state = State {
+            queue: BatchQueue::new(policy),
+            running: Vec::new(),
+            scheduled: false,
+            waiting: false,
+            cost,
+            pace: Pace::new(inline.alone * LONGEST_INTERVAL),
+            runs: 0,
+            closed: false,
+            free: slots,
+        };
+        let instances = state.free.len();
+        let answers = Answers::new(preserve_ordering, instances);
+        Self {
+            ids: AtomicU64::new(0),
+            state: Mutex::new(state),
+            wake_rows,
+            instances,
+            inline,
+            merges,
+            delays,
+            answers,
+        }
+    }
+
+    /// The id of the next job.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Queues a job. The flag says whether the executor has to be told.
+    pub(crate) fn push(&self, offer: Offer<Job>, now: Instant) -> Result<(Place, bool), NotQueued> {
+        let id = offer.payload.id;
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(NotQueued::Closed);
+        }
+        let ticket = state.queue.push(offer, now).map_err(|refused| NotQueued::Refused(refused.reason))?;
+        let early = state.waiting && state.queue.rows() < self.wake_rows;
+        let schedule = !early && state.schedule();
+        Ok((Place { ticket, id }, schedule))
+    }
+
+    /// Looks at the queue on behalf of the executor. What has timed out goes to `expired`.
+    pub(super) fn next(&self, now: Instant, expired: &mut Vec<Job>) -> Next {
+        let mut state = self.state.lock();
+        state.scheduled = false;
+        state.waiting = false;
+        state.queue.expire(now, expired);
+        if state.free.is_empty() {
+            return Next::Nothing;
+        }
+        match state.queue.poll(now) {
+            Decision::Idle => Next::Nothing,
+            Decision::WaitUntil(at) => {
+                state.waiting = true;
+                Next::Later(at)
+            }
+            Decision::Dispatch(batch) => {
+                let Some(slot) = state.free.pop() else {
+                    return Next::Nothing;
+                };
+                state.note_running(&slot, &batch);
+                let more = state.schedule();
+                Next::Run { bound: Bound { work: Work::Batch(batch), slot, at: now }, more }
+            }
+        }
+    }
+
+    /// Takes an instance for a run on the caller's own thread: only if nobody waits, and the run is known to be short.
+    ///
+    /// A run that is not short even for a busy model is done there only if nobody would join it in a batch: while requests
+    /// come so fast that several are expected within the time of a hand-over, one run for all of them is cheaper.
+    ///
+    /// Where every instance is out on a run that is short even for a busy model, one will be back before a thread hand-over
+    /// would be done: the caller looks a few times more before it queues.
+    pub(crate) fn take_inline(&self, rows: usize, arrived: Instant) -> Option<Slot> {
+        if self.inline.alone.is_zero() {
+            return None;
+        }
+        self.state.lock().pace.note(arrived);
+        for _ in 0..INLINE_LOOKS {
+            match self.look_inline(rows) {
+                Inline::Take(slot) => return Some(slot),
+                Inline::Queue => return None,
+                Inline::LookAgain => (0..INLINE_SPINS).for_each(|_| std::hint::spin_loop()),
+            }
+        }
+        None
+    }
+
+    fn look_inline(&self, rows: usize) -> Inline {
+        let mut state = self.state.lock();
+        let alone = state.free.len() == self.instances;
+        if state.closed || !state.queue.is_empty() || (self.answers.are_ordered() && !alone) {
+            return Inline::Queue;
+        }
+        let Some(estimate) = state.cost.estimate(rows) else {
+            return Inline::Queue;
+        };
+        let company = || self.merges && state.pace.expects(COMPANY, self.inline.alone);
+        // Who configures a delay wants requests to wait for company.
+        if estimate < self.inline.busy
+            || (alone && !self.delays && estimate < self.inline.alone && !company())
+        {
+            return state.free.pop().map_or(Inline::LookAgain, Inline::Take);
+        }
+        Inline::Queue
+    }
+
+    /// Gives an instance back after a run. The flag says whether the executor has to be told.
+    pub(crate) fn give_back(&self, slot: Slot, rows: usize, infer: Option<Duration>) -> bool {
+        let mut state = self.state.lock();
+        state.running.retain(|running| running.slot != slot.index);
+        if let Some(infer) = infer.filter(|_| state.samples()) {
+            state.cost.observe(rows, infer);
+        }
+        state.free.push(slot);
+        state.schedule()
+    }
+
+    /// Sends a batch's replies, in the order in which batches were bound where the model wants that.
+    pub(crate) fn answer(&self, sequence: u64, replies: Replies) {
+        self.answers.send(sequence, replies);
+    }
+
+    /// The caller of a job is gone: takes it out of the queue (true), or stops its batch if nobody else waits for it.
+    pub(crate) fn cancel(&self, place: Place) -> bool {
+        let mut state = self.state.lock();
+        if state.queue.cancel(place.ticket).is_some() {
+            return true;
+        }
+        for running in &mut state.running {
+            if let Some(index) = running.callers.iter().position(|caller| *caller == place.id) {
+                running.callers.swap_remove(index);
+                if running.callers.is_empty() {
+                    // Under the lock, so that the instance cannot have begun its next run.
+                    running.interrupt.interrupt();
+                }
+                break;
+            }
+        }
+        false
+    }
+
+    /// How long what waits would take from now, if that can be said.
+    pub(crate) fn backlog(&self) -> Option<Duration> {
+        let state = self.state.lock();
+        state.cost.estimate(state.queue.rows())
+    }
+
+    /// Takes everything out, and lets nothing in any more; what is running goes on.
+    pub(super) fn close(&self) -> Vec<Job> {
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.queue.drain()
+    }
+}
+
+/// Runs that are all observed; after them one in [`SAMPLE_EVERY`] is, which costs short runs less.
+const OBSERVE_ALL: u64 = 256;
+const SAMPLE_EVERY: u64 = 8;
+
+impl State {
+    /// Whether the run that has just ended is to be observed by the cost model.
+    fn samples(&mut self) -> bool {
+        self.runs += 1;
+        self.runs <= OBSERVE_ALL || self.runs.is_multiple_of(SAMPLE_EVERY)
+    }
+
+    /// Marks the lane as scheduled if there is something to do for it and it is not marked yet.
+    fn schedule(&mut self) -> bool {
+        let due = !self.scheduled && !self.queue.is_empty() && !self.free.is_empty();
+        self.scheduled |= due;
+        due
+    }
+
+    fn note_running(&mut self, slot: &Slot, batch: &Batch<Job>) {
+        if let Some(interrupt) = slot.interrupt() {
+            let callers = batch.members.iter().map(|member| member.payload.id).collect();
+            self.running.push(Running { slot: slot.index, callers, interrupt });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
