@@ -9,9 +9,9 @@ const START: &str = "sequence_start";
 const END: &str = "sequence_end";
 
 const AN_ID: &str = "a whole number of 0 or more, or text of at most 128 bytes";
-const WITH_AN_ID: &str = "a 'sequence_id' that is not 0 or empty beside it";
 
-/// Takes the parameters out that say where a request stands in a sequence. An id of 0 or without text is none.
+/// Takes the parameters out that say where a request stands in a sequence. An id of 0 or without text is none, and without one
+/// there is no sequence to begin or to end: models that batch sequences refuse the request, others pay no heed to it.
 pub(crate) fn take(parameters: &mut Parameters) -> Parsed<Option<Sequence>> {
     let id = match parameters.remove(ID) {
         None => None,
@@ -19,12 +19,7 @@ pub(crate) fn take(parameters: &mut Parameters) -> Parsed<Option<Sequence>> {
     };
     let start = take_flag(parameters, START)?.unwrap_or(false);
     let end = take_flag(parameters, END)?.unwrap_or(false);
-    match id {
-        Some(id) => Ok(Some(Sequence { id, start, end })),
-        None if start => Err(without_id(START)),
-        None if end => Err(without_id(END)),
-        None => Ok(None),
-    }
+    Ok(id.map(|id| Sequence { id, start, end }))
 }
 
 /// The parameters that [`take`] takes out.
@@ -58,8 +53,4 @@ fn read_id(value: &ParameterValue) -> Parsed<Option<SequenceId>> {
             Err(Box::new(Problem::Parameter { name: ID.into(), expected: AN_ID, found: describe(value) }))
         }
     }
-}
-
-fn without_id(name: &'static str) -> Box<Problem> {
-    Box::new(Problem::Parameter { name: name.into(), expected: WITH_AN_ID, found: "none".into() })
 }

@@ -193,11 +193,8 @@ fn names_versions_parameters() {
     let mut sequence = request(vec![], &[]);
     sequence
         .parameters
-        .insert("sequence_start".into(), parameter(Some(ParameterChoice::BoolParam(true))));
-    assert_eq!(
-        refusal(sequence),
-        "parameter 'sequence_start': expected a 'sequence_id' that is not 0 or empty beside it, got none"
-    );
+        .insert("sequence_start".into(), parameter(Some(ParameterChoice::Int64Param(1))));
+    assert_eq!(refusal(sequence), "parameter 'sequence_start': expected true or false, got 1");
 
     assert_eq!(
         refusal(request(vec![input("INT8", &[1], None); 1025], &[])),

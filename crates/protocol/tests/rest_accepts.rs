@@ -112,6 +112,8 @@ fn a_sequence_is_named_by_a_number_or_a_text() {
         r#""sequence_id":0"#,
         r#""sequence_id":"""#,
         r#""sequence_start":false,"sequence_end":false"#,
+        r#""sequence_start":true"#,
+        r#""sequence_id":0,"sequence_end":true"#,
     ] {
         assert_eq!(sequence(none), None, "{none}");
     }
