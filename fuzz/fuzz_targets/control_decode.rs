@@ -1,4 +1,5 @@
-//! Bodies of requests to load, unload and list models, and to register shared memory: the first byte chooses which.
+//! Bodies of requests to load, unload and list models, to change settings and to register shared memory: the first byte
+//! chooses which.
 #![no_main]
 
 use adulis_protocol::rest::{self, RepositoryModel};
@@ -9,7 +10,7 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
     let target = RepositoryModel { model: "m".into(), ..RepositoryModel::default() };
-    match kind % 4 {
+    match kind % 6 {
         0 => {
             let Ok(load) = rest::decode_load(target, body) else {
                 return;
@@ -20,6 +21,8 @@ fuzz_target!(|input: &[u8]| {
         }
         1 => drop(rest::decode_unload(target, body)),
         2 => drop(rest::decode_index_query("".into(), body)),
+        3 => drop(rest::decode_log_update(body)),
+        4 => drop(rest::decode_trace_update("m", body)),
         _ => {
             let Ok(region) = rest::decode_region("r".into(), body) else {
                 return;

@@ -9,6 +9,7 @@
 
 mod buffers;
 mod cases;
+mod control;
 mod cut;
 mod frames;
 mod parameters;
