@@ -6,10 +6,12 @@ use adulis_backend::{Backend, built_in};
 use adulis_engine::{Engine, Settings};
 use adulis_grpc::GrpcOptions;
 use adulis_http::HttpOptions;
-use adulis_repository::{Problem, Repositories, Scan};
+use adulis_repository::{Problem, Scan};
 use adulis_shared_memory::{SharedMemoryOptions, SystemSharedMemory};
 use adulis_telemetry::{HostMetrics, MetricRegistry, ProcessMetrics};
 use adulis_types::{IndexQuery, InferenceService, LogControl, ModelState, Services, SharedMemory};
+
+use crate::repositories::{self, Opener};
 
 /// Wraps the service that the frontends see.
 type Wrap = Box<dyn FnOnce(Arc<dyn InferenceService>) -> Arc<dyn InferenceService> + Send>;
@@ -25,6 +27,8 @@ pub struct Builder {
     wrap: Option<Wrap>,
     shared_memory: Option<SharedMemoryOptions>,
     log: Option<Arc<dyn LogControl>>,
+    #[cfg(feature = "object-storage")]
+    storage: adulis_storage::StorageOptions,
     #[cfg(feature = "onnxruntime")]
     onnxruntime: adulis_onnx::OnnxRuntimeOptions,
 }
@@ -32,7 +36,7 @@ pub struct Builder {
 /// Why a server could not be put together.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// A path that was named does not hold models.
+    /// A path or URL that was named does not hold models, or cannot be read.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Models(Vec<Problem>),
     /// An execution thread could not be started.
@@ -41,7 +45,8 @@ pub enum BuildError {
 }
 
 impl Builder {
-    /// Adds a model file, a model's folder, or a model repository, to those of [`Settings::repositories`].
+    /// Adds a model file, a model's folder, a model repository, or the URL of one in object storage (`s3://bucket/models`,
+    /// `gs://…`, `as://…`), to those of [`Settings::repositories`].
     #[must_use]
     pub fn models(mut self, path: impl Into<PathBuf>) -> Self {
         self.models.push(path.into());
@@ -78,6 +83,14 @@ impl Builder {
         self
     }
 
+    /// Sets how repositories in object storage are reached, and where they are mirrored.
+    #[cfg(feature = "object-storage")]
+    #[must_use]
+    pub fn storage(mut self, options: adulis_storage::StorageOptions) -> Self {
+        self.storage = options;
+        self
+    }
+
     /// Lets clients on the same machine register shared memory regions. Without it they cannot.
     #[must_use]
     pub fn shared_memory(mut self, options: SharedMemoryOptions) -> Self {
@@ -109,18 +122,25 @@ impl Builder {
         self
     }
 
-    /// Finds the models and starts the execution threads. The models are not loaded yet: see [`Adulis::load`].
+    /// Finds the models and starts the execution threads. The models are not loaded yet: see [`Adulis::load`]. Repositories in
+    /// object storage are only asked whether they can be read.
     ///
     /// # Errors
     /// [`BuildError`]. A model that cannot be read is no error: it is in the index, with the reason.
     pub fn build(self) -> Result<Adulis, BuildError> {
         let mut settings = self.settings;
-        let paths = [settings.repositories.paths(), &self.models].concat();
-        settings.repositories = Repositories::new(paths);
-        let scan = settings.repositories.scan();
+        #[cfg(feature = "object-storage")]
+        let opener = Opener::new(self.storage);
+        #[cfg(not(feature = "object-storage"))]
+        let opener = Opener::default();
+        let named = repositories::open(&self.models, &opener).map_err(BuildError::Models)?;
+        settings.repositories.append(named);
+        let scan = settings.repositories.scan_local();
         if !scan.problems.is_empty() {
             return Err(BuildError::Models(scan.problems));
         }
+        // What lies elsewhere is fetched when the server is there to say that it is not ready yet.
+        let scan = (!settings.repositories.has_remote()).then(|| Arc::new(scan));
         let mut backends = self.backends;
         #[cfg(feature = "onnxruntime")]
         backends.push(Arc::new(adulis_onnx::OnnxRuntime::new(self.onnxruntime)));
@@ -143,7 +163,7 @@ impl Builder {
             engine,
             services: Services { shared_memory, log: self.log, ..Services::from(service) },
             registry,
-            scan: Arc::new(scan),
+            scan,
             http: self.http,
             grpc: self.grpc,
         })
@@ -156,7 +176,8 @@ pub struct Adulis {
     engine: Arc<Engine>,
     services: Services,
     registry: Arc<MetricRegistry>,
-    scan: Arc<Scan>,
+    /// What was found already, where nothing else is to be looked for.
+    scan: Option<Arc<Scan>>,
     http: HttpOptions,
     grpc: GrpcOptions,
 }
@@ -171,19 +192,37 @@ impl Adulis {
     /// Loads and warms the models that were found, or those of them that [`Settings::control`] says; blocks until all are
     /// done. Each serves as soon as it is ready; the server as a whole says that it is ready afterwards. Call it from a
     /// thread that may block (`tokio::task::spawn_blocking`, or before the runtime starts).
+    ///
+    /// If a repository that lies elsewhere cannot be mirrored, nothing is loaded, the log says why, and the server never gets
+    /// ready: [`Adulis::try_load`] tells.
     pub fn load(&self) {
-        let started = Instant::now();
-        self.engine.start(&self.scan);
-        self.log_outcome(started.elapsed());
+        if let Err(error) = self.try_load() {
+            tracing::error!("{error}");
+        }
     }
 
-    fn log_outcome(&self, took: Duration) {
+    /// The same.
+    ///
+    /// # Errors
+    /// [`BuildError::Models`] if a repository cannot be read any more, or not be mirrored.
+    pub fn try_load(&self) -> Result<(), BuildError> {
+        let started = Instant::now();
+        let scan = self.scan.clone().unwrap_or_else(|| Arc::new(self.engine.scan()));
+        if !scan.problems.is_empty() {
+            return Err(BuildError::Models(scan.problems.clone()));
+        }
+        self.engine.start(&scan);
+        self.log_outcome(&scan, started.elapsed());
+        Ok(())
+    }
+
+    fn log_outcome(&self, scan: &Scan, took: Duration) {
         let index = self.engine.repository_index(&IndexQuery::default()).unwrap_or_default();
         let loaded = index.iter().filter(|line| line.state.is_some());
         let ready = loaded.clone().filter(|line| line.state == Some(ModelState::Ready)).count();
         let failed = loaded.count() - ready;
         let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        if ready + failed == 0 && !self.scan.empty.is_empty() {
+        if ready + failed == 0 && !scan.empty.is_empty() {
             tracing::warn!(models = 0, "ready, and no model to serve: see the folders that are named above");
         } else if self.services.inference.ready() {
             tracing::info!(models = ready, failed, milliseconds, "ready");

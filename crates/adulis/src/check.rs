@@ -3,6 +3,7 @@
 mod report;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use adulis_engine::{LoadError, check_supported};
 use adulis_repository::{ModelEntry, Problem, Scan, scan};
@@ -10,21 +11,23 @@ use adulis_repository::{ModelEntry, Problem, Scan, scan};
 use adulis_types::ModelRef;
 
 use crate::cli::{CheckArgs, EXIT_FAILURE, EXIT_OK};
-use crate::config::Loaded;
+use crate::config::{Config, Loaded};
+use crate::repositories::{self, Opener};
 use crate::{Adulis, BuildError};
 pub use report::{Finding, ModelReport, Report};
 
-/// Looks through the paths, and has what was found loaded by the server that `server` puts together, where that is asked
+/// Looks through the paths and URLs, and has what was found loaded by the server that `server` puts together, where that is asked
 /// for. Writes a report of each model, problem and note. Gives the exit code.
 ///
 /// # Errors
 /// If the server's threads cannot be started, or `out` cannot be written to.
 pub fn check(
     args: &CheckArgs,
+    config: &Config,
     server: impl FnOnce() -> Result<Adulis, BuildError>,
     out: &mut impl Write,
 ) -> io::Result<u8> {
-    let found = scan(&args.paths);
+    let found = look(&args.paths, config);
     let mut report = Report::of(&found);
     for problem in refused(&found) {
         report.add(&problem);
@@ -47,6 +50,19 @@ pub fn check(
         report.write(out)?;
     }
     Ok(if report.is_sound() { EXIT_OK } else { EXIT_FAILURE })
+}
+
+/// Looks through paths, and through what URLs lead to.
+fn look(paths: &[PathBuf], config: &Config) -> Scan {
+    #[cfg(feature = "object-storage")]
+    let opener = Opener::new(config.storage.options());
+    #[cfg(not(feature = "object-storage"))]
+    let opener = Opener::default();
+    match repositories::open(paths, &opener) {
+        Ok(repositories) if repositories.has_remote() => repositories.scan(),
+        Ok(_) => scan(paths),
+        Err(problems) => Scan { problems, ..Scan::default() },
+    }
 }
 
 /// Loads all that was found, and gives what could not be. What the engine refuses is told already.
@@ -90,7 +106,16 @@ pub fn check_config(loaded: &Loaded, out: &mut impl Write) -> io::Result<()> {
     for note in &loaded.notes {
         writeln!(out, "note    {note}")?;
     }
-    let found = scan(&loaded.config.repositories);
+    let (urls, paths): (Vec<PathBuf>, Vec<PathBuf>) = loaded
+        .config
+        .repositories
+        .iter()
+        .cloned()
+        .partition(|path| repositories::url_of(path).is_some());
+    let found = scan(&paths);
+    for note in repositories::faulty_urls(&urls) {
+        writeln!(out, "note    {note}")?;
+    }
     for note in found.problems.iter().chain(&found.empty) {
         writeln!(out, "note    {note}")?;
     }

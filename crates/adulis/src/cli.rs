@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use toml::Value;
 
 use crate::config::{ConfigErrors, Layers, Loaded};
+use crate::repositories::url_of;
 
 /// Everything went well.
 pub const EXIT_OK: u8 = 0;
@@ -25,6 +26,7 @@ Examples:
                                               REST and gRPC on one port
   adulis serve models/ --model-control-mode explicit --load-model digits
                                               models by request, digits from the start
+  adulis serve s3://bucket/models             a repository in object storage; also gs:// and as://
   adulis serve --config adulis.toml           all from a file
   adulis serve models/ --set engine.onnxruntime.intra_op_threads=4
   adulis serve models/ --print-config > adulis.toml
@@ -59,7 +61,7 @@ pub enum Command {
 #[derive(Debug, Default, Args)]
 #[command(after_help = SERVE_EXAMPLES)]
 pub struct ServeArgs {
-    /// Model files, model folders and repositories; they take the place of `repositories` in the configuration
+    /// Model files, model folders, repositories and URLs of repositories; they take the place of `repositories` in the configuration
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// Configuration file [default: adulis.toml, if it is there]
@@ -116,13 +118,13 @@ const CHECK_CODES: &str = "Exit codes: 0 all is sound, 1 something is wrong, 2 t
 #[derive(Debug, Args)]
 #[command(after_help = CHECK_CODES)]
 pub struct CheckArgs {
-    /// Model files, model folders and repositories
+    /// Model files, model folders, repositories and URLs of repositories
     #[arg(value_name = "PATH", required = true)]
     pub paths: Vec<PathBuf>,
     /// Load every model, too, with the engine that would serve it, as `adulis serve` would: that takes its time and memory
     #[arg(long)]
     pub load: bool,
-    /// Configuration file, for --load [default: adulis.toml, if it is there]
+    /// Configuration file, for --load and URLs [default: adulis.toml, if it is there]
     #[arg(long, value_name = "FILE", env = "ADULIS_CONFIG", hide_env_values = true)]
     pub config: Option<PathBuf>,
     /// Engines to try, in order, for models that name none [default: onnxruntime,tract]
@@ -134,6 +136,12 @@ pub struct CheckArgs {
 }
 
 impl CheckArgs {
+    /// Whether any of the paths is the URL of a repository elsewhere.
+    #[must_use]
+    pub fn names_a_url(&self) -> bool {
+        self.paths.iter().any(|path| url_of(path).is_some())
+    }
+
     /// The command line that would serve the same.
     #[must_use]
     pub fn serve(&self) -> ServeArgs {

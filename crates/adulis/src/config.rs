@@ -12,6 +12,7 @@ mod metrics;
 mod print;
 mod raw;
 mod shared_memory;
+mod storage;
 mod units;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -32,11 +33,12 @@ pub use http2::Http2Config;
 pub use layers::{ConfigErrors, ConfigFault, Layers, Loaded, Source};
 pub use metrics::MetricsConfig;
 pub use shared_memory::SharedMemoryConfig;
+pub use storage::StorageConfig;
 
 /// Everything that can be set, checked. [`Config::default`] is what holds where nothing is set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Model files, model folders and repositories.
+    /// Model files, model folders and repositories, and URLs of repositories in object storage.
     pub repositories: Vec<PathBuf>,
     /// Whether one model that failed to load makes the server not ready.
     pub strict_readiness: bool,
@@ -46,6 +48,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// Scheduling and engines.
     pub engine: EngineConfig,
+    /// Repositories in object storage.
+    pub storage: StorageConfig,
     /// Shared memory of clients on the same machine.
     pub shared_memory: SharedMemoryConfig,
     /// Metrics.
@@ -162,6 +166,7 @@ impl Default for Config {
             control: ControlMode::default(),
             server: ServerConfig::default(),
             engine: EngineConfig::default(),
+            storage: StorageConfig::default(),
             shared_memory: SharedMemoryConfig::default(),
             metrics: MetricsConfig::default(),
             log: LogConfig::default(),
@@ -227,12 +232,12 @@ impl Default for LogConfig {
 }
 
 impl Config {
-    /// What the engine is told.
+    /// What the engine is told; [`Config::repositories`] are for [`crate::Builder::models`].
     #[must_use]
     pub fn settings(&self) -> Settings {
         let engine = self.engine.clone();
         Settings {
-            repositories: Repositories::new(self.repositories.clone()),
+            repositories: Repositories::default(),
             control: self.control.clone(),
             execution_threads: engine.execution_threads,
             load_threads: engine.load_threads,

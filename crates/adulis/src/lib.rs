@@ -17,6 +17,7 @@ mod app;
 pub mod check;
 pub mod cli;
 pub mod config;
+mod repositories;
 pub mod serve;
 
 pub use adulis_backend as backend;
@@ -24,6 +25,8 @@ pub use adulis_engine::{ControlMode, Engine, Settings, StartModels};
 pub use adulis_grpc::GrpcOptions;
 pub use adulis_http::{HttpOptions, Listener, ListenerOptions};
 pub use adulis_repository::Repositories;
+#[cfg(feature = "object-storage")]
+pub use adulis_storage::{AzureOptions, GcsOptions, S3Options, StorageOptions};
 pub use adulis_tensor as tensor;
 pub use adulis_types as types;
 pub use app::{Adulis, BuildError, Builder};

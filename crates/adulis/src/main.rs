@@ -65,8 +65,14 @@ fn run_serve(args: &ServeArgs) -> anyhow::Result<u8> {
         .enable_all()
         .build()
         .context("cannot start the I/O threads")?;
-    runtime.block_on(serve::serve(adulis, ServeOptions::of(&config)))?;
-    Ok(EXIT_OK)
+    match runtime.block_on(serve::serve(adulis, ServeOptions::of(&config))) {
+        Ok(()) => Ok(EXIT_OK),
+        Err(error) if error.is::<BuildError>() => {
+            complain(&format!("error: {error}"));
+            Ok(EXIT_CONFIGURATION)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn builder(config: &Config) -> adulis::Builder {
@@ -75,6 +81,13 @@ fn builder(config: &Config) -> adulis::Builder {
     {
         builder = builder.onnxruntime(config.onnxruntime());
     }
+    #[cfg(feature = "object-storage")]
+    {
+        builder = builder.storage(config.storage.options());
+    }
+    for path in &config.repositories {
+        builder = builder.models(path);
+    }
     if let Some(options) = config.shared_memory() {
         builder = builder.shared_memory(options);
     }
@@ -82,7 +95,9 @@ fn builder(config: &Config) -> adulis::Builder {
 }
 
 fn run_check(args: &CheckArgs) -> anyhow::Result<u8> {
-    let mut config = match args.load.then(|| args.serve().load()).transpose() {
+    // How storage is reached is configured, too.
+    let is_configured = args.load || args.names_a_url();
+    let mut config = match is_configured.then(|| args.serve().load()).transpose() {
         Ok(loaded) => loaded.map(|loaded| loaded.config).unwrap_or_default(),
         Err(errors) => {
             complain(&errors.to_string());
@@ -91,7 +106,7 @@ fn run_check(args: &CheckArgs) -> anyhow::Result<u8> {
     };
     // All that there is, whenever the server would load it.
     config.control = ControlMode::None;
-    Ok(check::check(args, || builder(&config).build(), &mut std::io::stdout())?)
+    Ok(check::check(args, &config, || builder(&config).build(), &mut std::io::stdout())?)
 }
 
 fn run_bench(args: adulis_bench::BenchArgs) -> anyhow::Result<u8> {

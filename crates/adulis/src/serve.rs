@@ -51,7 +51,7 @@ impl ServeOptions {
 /// requests in flight are finished. A second signal ends it at once.
 ///
 /// # Errors
-/// If an address cannot be bound or signals cannot be caught.
+/// If an address cannot be bound or signals cannot be caught; [`crate::BuildError`] if a repository cannot be mirrored.
 pub async fn serve(adulis: Adulis, options: ServeOptions) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let (stop, stop_metrics) = (CancellationToken::new(), CancellationToken::new());
@@ -62,12 +62,21 @@ pub async fn serve(adulis: Adulis, options: ServeOptions) -> anyhow::Result<()> 
         let serving = async move { (name, listener.serve(router, stop.cancelled_owned()).await) };
         listeners.spawn(serving);
     }
-    let loading = tokio::task::spawn_blocking({
+    let mut loading = tokio::task::spawn_blocking({
         let adulis = adulis.clone();
-        move || adulis.load()
+        move || adulis.try_load()
     });
-
-    let signal = signals.next().await;
+    let mut loaded = false;
+    let signal = loop {
+        tokio::select! {
+            signal = signals.next() => break signal,
+            outcome = &mut loading, if !loaded => {
+                // Without its models there is nothing to serve; whoever started it tries again, or tells somebody.
+                outcome.context("the thread that loads models panicked")??;
+                loaded = true;
+            }
+        }
+    };
     tracing::info!(signal, in_flight = adulis.engine().requests_in_flight(), "shutting down");
     adulis.engine().begin_drain();
     let drained = async {
@@ -82,7 +91,9 @@ pub async fn serve(adulis: Adulis, options: ServeOptions) -> anyhow::Result<()> 
             log_drained(Some(ended));
         }
         // A load in progress cannot be stopped; what it loads is dropped with the engine.
-        drop(loading.await);
+        if !loaded {
+            drop(loading.await);
+        }
     };
     tokio::select! {
         () = drained => tracing::info!("stopped"),

@@ -42,6 +42,11 @@ pub enum ControlError {
     /// No repository has such a model.
     #[error("failed to load '{model}', failed to poll from model repository")]
     NotFound { model: Name },
+    /// No repository that can be read has such a model, and there are others.
+    #[error(
+        "failed to load '{model}', failed to poll from model repository: a repository cannot be read at the moment"
+    )]
+    Unreadable { model: Name },
     /// It could not be read or loaded. Where an older one answers, it goes on.
     #[error("failed to load '{model}', {reason}")]
     Failed { model: Name, reason: Arc<str> },
@@ -60,6 +65,7 @@ impl ServiceError for ControlError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Busy { .. } | Self::Closing => ErrorKind::Overloaded,
+            Self::Unreadable { .. } => ErrorKind::Unavailable,
             Self::Polled
             | Self::AtStartOnly
             | Self::NotFound { .. }

@@ -59,7 +59,7 @@ impl Engine {
         let metrics = ServingMetrics::register(registry);
         let executor = Executor::new(metrics.clone());
         let threads = executor.start(or_cores(settings.execution_threads))?;
-        let started = settings.repositories.paths().is_empty();
+        let started = settings.repositories.is_empty();
         let lifecycle = Lifecycle::new(settings, backends, Arc::clone(&executor), metrics.clone());
         lifecycle.register(registry);
         Ok(Arc::new(Self {
@@ -71,6 +71,12 @@ impl Engine {
             loading: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
         }))
+    }
+
+    /// Looks for what [`Engine::start`] loads, as [`Settings::scan`] does: what lies elsewhere is mirrored first. Blocks.
+    #[must_use]
+    pub fn scan(&self) -> Scan {
+        self.lifecycle.settings.scan()
     }
 
     /// Loads and warms what [`Settings::control`] says of what was found in [`Settings::repositories`], several at a time,
@@ -88,9 +94,10 @@ impl Engine {
         self.loading.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Turns readiness red; requests are still answered.
+    /// Turns readiness red; requests are still answered. Nothing more is fetched from repositories that lie elsewhere.
     pub fn begin_drain(&self) {
         self.draining.store(true, Ordering::Release);
+        self.lifecycle.settings.repositories.close();
     }
 
     /// Inference requests admitted and not answered.
@@ -155,11 +162,14 @@ impl InferenceService for Engine {
         Ok(read.collect())
     }
 
-    /// Cost: one listing of each repository's folder, unless only ready models are asked for.
+    /// Cost: one listing of each repository's folder, unless only ready models are asked for; of those that lie elsewhere, where
+    /// a fresh one is asked for, over the network.
     fn repository_index(&self, query: &IndexQuery) -> Result<Vec<IndexEntry>, Fault> {
         let mut index = self.lifecycle.table.index(query);
         if !query.ready {
-            add_never_loaded(&mut index, self.lifecycle.settings.repositories.names(), query);
+            let repositories = &self.lifecycle.settings.repositories;
+            let names = if query.fresh { repositories.names() } else { repositories.known_names() };
+            add_never_loaded(&mut index, names, query);
         }
         Ok(index)
     }

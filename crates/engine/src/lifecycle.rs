@@ -171,7 +171,9 @@ impl Lifecycle {
 
     fn begin(&self, source: &Source) {
         let versions: Vec<u64> = source.entry.versions.iter().map(|version| version.version).collect();
-        self.table.begin(&source.name, &source.repository(), &versions, source.asked);
+        let repository = self.settings.repositories.named(source.repository());
+        let repository = repository.to_string_lossy().into();
+        self.table.begin(&source.name, &repository, &versions, source.asked);
     }
 
     /// Tells the log which ensembles do not answer now that this model has changed: itself, and those that it is a step of.
@@ -200,6 +202,7 @@ impl Lifecycle {
 
     /// Ends polling and loading, and drops what is on its way out. Waits for loads in progress, which cannot be stopped.
     pub(crate) fn close(&self) {
+        self.settings.repositories.close();
         drop(self.poll.lock().take());
         self.loaders.close();
         self.close_retired();

@@ -87,7 +87,8 @@ impl Change {
 
 impl Poll {
     fn look(&mut self, lifecycle: &Arc<Lifecycle>) {
-        let scan = lifecycle.settings.repositories.scan();
+        // What is being loaded now must not change meanwhile; nobody but this thread begins to load anything.
+        let scan = lifecycle.settings.repositories.scan_but(&|name| lifecycle.loaders.is_busy(name));
         if self.problems != scan.problems {
             scan.problems.iter().for_each(|problem| tracing::error!("{problem}"));
             self.problems.clone_from(&scan.problems);

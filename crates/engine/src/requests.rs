@@ -163,10 +163,11 @@ impl Lifecycle {
                 let reason = self.fail(name, problems);
                 Err(ControlError::Failed { model: name.clone(), reason })
             }
+            None if scan.problems.is_empty() => Err(ControlError::NotFound { model: name.clone() }),
             None => {
                 // A repository that cannot be read may well have it.
                 scan.problems.iter().for_each(|problem| tracing::error!(model = %name, "{problem}"));
-                Err(ControlError::NotFound { model: name.clone() })
+                Err(ControlError::Unreadable { model: name.clone() })
             }
         }
     }
@@ -217,7 +218,7 @@ impl Lifecycle {
     }
 
     fn is_in_repository(&self, name: &str) -> bool {
-        self.settings.repositories.names().contains_key(name)
+        self.settings.repositories.has(name)
     }
 }
 

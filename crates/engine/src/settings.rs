@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use adulis_backend::EngineOptions;
-use adulis_repository::Repositories;
+use adulis_repository::{Repositories, Scan};
 
-use crate::ControlMode;
+use crate::{ControlMode, StartModels};
 
 /// What the engine can be told. Most fields are keys of `[engine]` in `adulis.toml`.
 #[derive(Debug, Clone)]
@@ -53,6 +53,21 @@ impl Default for Settings {
             triton_metric_names: true,
             backend_order: vec!["onnxruntime".to_owned(), "tract".to_owned()],
             engine: EngineOptions::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// Looks for the models that are loaded at start. What others there are is told too, as far as they are on this machine
+    /// already.
+    #[must_use]
+    pub fn scan(&self) -> Scan {
+        match &self.control {
+            ControlMode::Explicit(StartModels::Named(names)) if self.repositories.has_remote() => {
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                self.repositories.scan_named(&names)
+            }
+            _ => self.repositories.scan(),
         }
     }
 }

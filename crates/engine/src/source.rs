@@ -50,11 +50,10 @@ impl Source {
     }
 
     /// The folder in which the model's folder or file lies, as it was named.
-    pub(crate) fn repository(&self) -> Arc<str> {
+    pub(crate) fn repository(&self) -> &Path {
         let file = || self.entry.versions.first().map(|version: &ModelVersion| version.path.as_path());
         let model = self.entry.directory.as_deref().or_else(file);
-        let folder = model.and_then(Path::parent).unwrap_or(Path::new(""));
-        folder.to_string_lossy().into()
+        model.and_then(Path::parent).unwrap_or(Path::new(""))
     }
 
     pub(crate) fn fingerprint(&self, version: u64) -> Option<VersionFingerprint> {

@@ -1,5 +1,7 @@
 //! RPCs about the model repository.
 
+use std::sync::Arc;
+
 use adulis_protocol::grpc::{
     self, RepositoryIndexRequest, RepositoryIndexResponse, RepositoryModelLoadRequest,
     RepositoryModelLoadResponse, RepositoryModelUnloadRequest, RepositoryModelUnloadResponse,
@@ -16,7 +18,11 @@ pub(crate) async fn index(
     let call = Call::begin("RepositoryIndex", request.metadata());
     answer(call, async {
         let query = grpc::decode_index_query(request.into_inner());
-        Ok(grpc::repository_index(&shared.services.inference.repository_index(&query)?))
+        let service = Arc::clone(&shared.services.inference);
+        // Repositories that lie elsewhere are asked over the network.
+        let index = tokio::task::spawn_blocking(move || service.repository_index(&query)).await;
+        let index = index.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        Ok(grpc::repository_index(&index))
     })
     .await
 }

@@ -19,7 +19,11 @@ pub(crate) async fn index(State(rest): State<Arc<Rest>>, request: Request) -> Re
     let work = async move {
         let (target, body) = read(&rest, request, rest.options.max_body_bytes).await?;
         let query = rest::decode_index_query(target.repository, &body)?;
-        Ok(json(rest::repository_index(&rest.services.inference.repository_index(&query)?)))
+        let service = Arc::clone(&rest.services.inference);
+        // Repositories that lie elsewhere are asked over the network.
+        let index = tokio::task::spawn_blocking(move || service.repository_index(&query)).await;
+        let index = index.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        Ok(json(rest::repository_index(&index)))
     };
     answer(call, work).await
 }

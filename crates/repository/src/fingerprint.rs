@@ -28,7 +28,18 @@ impl Fingerprint {
     /// Looks at a model's folder, or at its only file.
     #[must_use]
     pub fn of(path: &Path) -> Self {
-        let mut look = Look { files: 0, newest: UNIX_EPOCH };
+        Self::look(path, false)
+    }
+
+    /// The same for a model of a repository that is mirrored: the newest change is the one that was made there. Mirrored files
+    /// have the times of what they mirror.
+    #[must_use]
+    pub fn of_mirrored(path: &Path) -> Self {
+        Self::look(path, true)
+    }
+
+    fn look(path: &Path, mirrored: bool) -> Self {
+        let mut look = Look { files: 0, newest: UNIX_EPOCH, mirrored };
         let (mut shared, mut versions) = (DefaultHasher::new(), BTreeMap::new());
         look.file(path, &mut shared);
         for (name, path) in entries(path) {
@@ -77,6 +88,7 @@ pub struct VersionFingerprint {
 struct Look {
     files: usize,
     newest: SystemTime,
+    mirrored: bool,
 }
 
 impl Look {
@@ -100,7 +112,11 @@ impl Look {
         match fs::metadata(path) {
             Err(error) => error.raw_os_error().hash(digest),
             Ok(metadata) => {
-                self.newest = self.newest.max(changed(&metadata));
+                match (self.mirrored, metadata.is_dir()) {
+                    (false, _) => self.newest = self.newest.max(changed(&metadata)),
+                    (true, true) => {}
+                    (true, false) => self.newest = self.newest.max(metadata.modified().unwrap_or(UNIX_EPOCH)),
+                }
                 (metadata.dev(), metadata.ino()).hash(digest);
                 if metadata.is_dir() {
                     return true;

@@ -3,7 +3,8 @@
 //! [`scan`] takes what people name on the command line (model files, model folders, repositories in Triton's layout)
 //! and gives a [`Scan`]: the models that can be loaded, those that cannot with the reasons, and nothing in between. It
 //! never stops at the first fault, and never writes. [`Repositories`] are the same paths for a server that looks again
-//! while it runs: for one model by its name, or for what has changed.
+//! while it runs: for one model by its name, or for what has changed; a [`RemoteRepository`] among them is mirrored into a
+//! local folder first, by whoever implements it.
 //!
 //! A model is configured by `config.pbtxt` (Triton's schema, in protobuf's text format), `model.toml` (the same names,
 //! fewer lines), or a client's document in Triton's JSON form. All three go one way: a table with the schema's names
@@ -27,6 +28,7 @@ mod pbtxt;
 mod problem;
 mod raw;
 mod read;
+mod remote;
 mod render;
 mod scan;
 mod scheduling;
@@ -45,6 +47,7 @@ pub use labels::Labels;
 pub use optimization::{Accelerator, GraphLevel, Optimization};
 pub use problem::Problem;
 pub use read::{ConfigFormat, Configured};
+pub use remote::{Mirrored, RemoteRepository, is_model_folder, loose_model};
 pub use scan::{Repositories, scan};
 pub use scheduling::{DynamicBatching, QueuePolicy, Scheduling, TimeoutAction, VersionPolicy};
 pub use sequence::{

@@ -14,6 +14,9 @@ pub struct IndexQuery {
     pub repository: Name,
     /// Only models that are ready.
     pub ready: bool,
+    /// Whether repositories that lie elsewhere are asked what they hold now, which blocks; else it is told what they held when
+    /// they were asked last.
+    pub fresh: bool,
 }
 
 /// One line of the index of models.

@@ -7,7 +7,7 @@ use super::Fault;
 use crate::workspace;
 
 /// Every crate of the workspace and its layer. A crate depends on lower layers only.
-const LAYERS: [(&str, Layer); 19] = [
+const LAYERS: [(&str, Layer); 20] = [
     ("adulis-tensor", Layer::At(0)),
     ("adulis-types", Layer::At(0)),
     ("adulis-telemetry", Layer::At(1)),
@@ -17,6 +17,7 @@ const LAYERS: [(&str, Layer); 19] = [
     ("adulis-shared-memory", Layer::At(1)),
     ("adulis-onnx", Layer::At(2)),
     ("adulis-tract", Layer::At(2)),
+    ("adulis-storage", Layer::At(2)),
     ("adulis-engine", Layer::At(2)),
     ("adulis-protocol", Layer::At(2)),
     ("adulis-http", Layer::At(3)),
@@ -33,11 +34,12 @@ const LAYERS: [(&str, Layer); 19] = [
 const SAME_LAYER: [(&str, &str); 1] = [("adulis-types", "adulis-tensor")];
 
 /// Third-party crates (with their `name-*` companions) that only these crates of ours may name.
-const OWNED: [(&str, &[&str]); 4] = [
+const OWNED: [(&str, &[&str]); 5] = [
     ("axum", &["adulis-http", "adulis-baseline", "embed"]),
     ("tonic", &["adulis-protocol", "adulis-grpc", "adulis-baseline", "xtask"]),
     ("ort", &["adulis-onnx"]),
     ("tract", &["adulis-tract"]),
+    ("object_store", &["adulis-storage"]),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -26,7 +26,7 @@ fn server(paths: &[PathBuf]) -> impl FnOnce() -> Result<Adulis, BuildError> {
 
 fn run(args: &CheckArgs, root: &Path) -> (u8, String) {
     let mut out = Vec::new();
-    let code = check(args, server(&args.paths), &mut out).unwrap();
+    let code = check(args, &Config::default(), server(&args.paths), &mut out).unwrap();
     (code, String::from_utf8(out).unwrap().replace(&format!("{}/", root.display()), ""))
 }
 
@@ -90,7 +90,7 @@ fn a_repository_without_a_model_is_mentioned() {
     let paths = vec![root.path().to_owned()];
 
     let mut out = Vec::new();
-    assert_eq!(check(&args(&paths), server(&paths), &mut out).unwrap(), EXIT_OK);
+    assert_eq!(check(&args(&paths), &Config::default(), server(&paths), &mut out).unwrap(), EXIT_OK);
     let text = String::from_utf8(out).unwrap();
     assert!(text.starts_with(&noted), "{text}");
 

@@ -30,6 +30,7 @@ pub(super) fn check(raw: &RawConfig, faults: &mut Faults) -> Config {
         control: check.control(raw),
         server: check.server(&raw.server, &default.server),
         engine: check.engine(&raw.engine, &default.engine),
+        storage: check.storage(&raw.storage, &default.storage),
         shared_memory: check.shared_memory(&raw.shared_memory, &default.shared_memory),
         metrics: MetricsConfig::check(&raw.metrics, default.metrics),
         log: check.log(&raw.log, &default.log),
@@ -325,7 +326,7 @@ impl Check<'_> {
     }
 
     /// A size between two others.
-    fn bytes_within(
+    pub(super) fn bytes_within(
         &mut self,
         key: &str,
         value: Option<&Value>,

@@ -9,7 +9,7 @@ pub(super) enum Kind {
     Flag,
     /// Texts, with commas between them.
     List,
-    /// Paths, with the system's separator between them.
+    /// Paths and URLs, with `:` between them.
     Paths,
 }
 
@@ -84,6 +84,18 @@ pub(super) const KEYS: &[Key] = &[
     key("engine.onnxruntime.intra_op_threads", "ADULIS_ONNXRUNTIME_INTRA_OP_THREADS", Kind::Number),
     key("engine.onnxruntime.inter_op_threads", "ADULIS_ONNXRUNTIME_INTER_OP_THREADS", Kind::Number),
     key("engine.onnxruntime.spinning", "ADULIS_ONNXRUNTIME_SPINNING", Kind::Flag),
+    key("storage.cache_folder", "ADULIS_STORAGE_CACHE_FOLDER", Kind::Text),
+    key("storage.max_bytes", "ADULIS_STORAGE_MAX_BYTES", Kind::Text),
+    key("storage.max_downloads", "ADULIS_STORAGE_MAX_DOWNLOADS", Kind::Number),
+    key("storage.timeout", "ADULIS_STORAGE_TIMEOUT", Kind::Text),
+    key("storage.mirror_timeout", "ADULIS_STORAGE_MIRROR_TIMEOUT", Kind::Text),
+    key("storage.max_retries", "ADULIS_STORAGE_MAX_RETRIES", Kind::Number),
+    key("storage.allow_http", "ADULIS_STORAGE_ALLOW_HTTP", Kind::Flag),
+    key("storage.s3.endpoint", "ADULIS_STORAGE_S3_ENDPOINT", Kind::Text),
+    key("storage.s3.region", "ADULIS_STORAGE_S3_REGION", Kind::Text),
+    key("storage.s3.virtual_hosted_style", "ADULIS_STORAGE_S3_VIRTUAL_HOSTED_STYLE", Kind::Flag),
+    key("storage.gcs.endpoint", "ADULIS_STORAGE_GCS_ENDPOINT", Kind::Text),
+    key("storage.azure.endpoint", "ADULIS_STORAGE_AZURE_ENDPOINT", Kind::Text),
     key("shared_memory.enabled", "ADULIS_SHARED_MEMORY_ENABLED", Kind::Flag),
     key("shared_memory.key_prefix", "ADULIS_SHARED_MEMORY_KEY_PREFIX", Kind::Text),
     key("shared_memory.max_regions", "ADULIS_SHARED_MEMORY_MAX_REGIONS", Kind::Number),

@@ -11,6 +11,7 @@ use super::Config;
 use super::check::check;
 use super::keys::{KEYS, Key, Kind, OTHER_VARIABLES, PLATFORM_VARIABLES};
 use super::raw::RawConfig;
+use crate::repositories::split_list;
 
 /// Longest configuration file.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -226,10 +227,7 @@ fn from_text(key: &Key, text: &str) -> Result<Option<Value>, &'static str> {
             let items = text.split(',').map(str::trim);
             items.map(|item| Value::String(item.to_owned())).collect::<Vec<_>>().into()
         }
-        Kind::Paths => {
-            let paths = std::env::split_paths(text).map(|path| path.to_string_lossy().into_owned());
-            paths.map(Value::String).collect::<Vec<_>>().into()
-        }
+        Kind::Paths => split_list(text).into_iter().map(Value::String).collect::<Vec<_>>().into(),
     };
     Ok(Some(value))
 }

@@ -18,6 +18,7 @@ pub(super) fn to_toml(config: &Config) -> String {
         strict_readiness: Some(config.strict_readiness),
         server: server(&config.server),
         engine: engine(&config.engine),
+        storage: config.storage.print(),
         shared_memory: config.shared_memory.print(),
         metrics: config.metrics.print(),
         log: RawLog {

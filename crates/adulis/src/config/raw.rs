@@ -7,6 +7,7 @@ use super::compression::RawCompression;
 use super::http2::RawHttp2;
 use super::metrics::RawMetrics;
 use super::shared_memory::RawSharedMemory;
+use super::storage::RawStorage;
 
 /// `adulis.toml` as it is written. What is absent keeps its default.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,6 +20,7 @@ pub(super) struct RawConfig {
     pub(super) repository_poll_seconds: Option<i64>,
     pub(super) server: RawServer,
     pub(super) engine: RawEngine,
+    pub(super) storage: RawStorage,
     pub(super) shared_memory: RawSharedMemory,
     pub(super) metrics: RawMetrics,
     pub(super) log: RawLog,

@@ -109,6 +109,17 @@ fn what_is_printed_reads_back_the_same() {
         http2 = { max_concurrent_streams = 7, max_pending_reset_streams = 8, max_error_reset_streams = 9, ping_interval = "1s" }
         compression = { rest = "accepted", min_bytes = 10, grpc = true }
         lame_duck = "5s"
+        [storage]
+        cache_folder = "/tmp/mirrors"
+        max_bytes = "3GiB"
+        max_downloads = 2
+        timeout = "5s"
+        mirror_timeout = "2h"
+        max_retries = 0
+        allow_http = true
+        s3 = { endpoint = "http://minio:9000", region = "eu-west-1", virtual_hosted_style = true }
+        gcs = { endpoint = "https://gcs.example" }
+        azure = { endpoint = "http://azurite:10000/devstoreaccount1" }
         [shared_memory]
         enabled = true
         key_prefix = "/adulis-"
@@ -157,7 +168,7 @@ fn every_kind_of_variable() {
     let config = load(
         "",
         &[
-            ("ADULIS_REPOSITORIES", "/a:/b"),
+            ("ADULIS_REPOSITORIES", "/a:/b:s3://host:9000/bucket/x"),
             ("ADULIS_STRICT_READINESS", "off"),
             ("ADULIS_ENGINE_BACKENDS", "tract, onnxruntime"),
             ("ADULIS_ENGINE_LOAD_THREADS", " 3 "),
@@ -165,7 +176,7 @@ fn every_kind_of_variable() {
         ],
     )
     .config;
-    assert_eq!(config.repositories, ["/a", "/b"].map(PathBuf::from));
+    assert_eq!(config.repositories, ["/a", "/b", "s3://host:9000/bucket/x"].map(PathBuf::from));
     assert!(!config.strict_readiness);
     assert_eq!(config.engine.backends, ["tract", "onnxruntime"]);
     assert_eq!(config.engine.load_threads, 3);
@@ -206,6 +217,12 @@ max_grpc_stream_requests = 0
 lame_duck = "-1s"
 http2 = { max_concurrent_streams = 0, ping_interval = "1ms" }
 compression = { rest = "always", min_bytes = 0 }
+[storage]
+max_bytes = 5
+timeout = "0"
+s3 = { endpoint = "minio:9000", regio = "x" }
+gcs.endpoint = "http://gcs.example"
+azure.endpoint = "https://key:secret@azure.example"
 [shared_memory]
 key_prefix = "/a/b"
 max_regions = 0

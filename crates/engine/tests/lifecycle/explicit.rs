@@ -163,6 +163,7 @@ async fn the_index_can_be_asked_for_ready_models_and_for_one_repository() {
     let query = |repository: &Repository, ready| IndexQuery {
         repository: repository.path("").to_str().unwrap().trim_end_matches('/').into(),
         ready,
+        fresh: true,
     };
     assert_eq!(
         server.index_of(&IndexQuery { ready: true, ..IndexQuery::default() }),

@@ -26,7 +26,7 @@ pub fn model_config(document: &ModelConfigDocument) -> Result<ModelConfigRespons
 /// What an index request asks.
 #[must_use]
 pub fn decode_index_query(message: RepositoryIndexRequest) -> IndexQuery {
-    IndexQuery { repository: message.repository_name.into(), ready: message.ready }
+    IndexQuery { repository: message.repository_name.into(), ready: message.ready, fresh: true }
 }
 
 /// The index as a message.

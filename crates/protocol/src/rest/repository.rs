@@ -32,7 +32,7 @@ pub fn decode_index_query(repository: Name, body: &[u8]) -> Result<IndexQuery, D
         _ => scanner.skip_value(),
     })
     .map_err(|problem| DecodeError::new("", problem))?;
-    Ok(IndexQuery { repository, ready: ready.unwrap_or(false) })
+    Ok(IndexQuery { repository, ready: ready.unwrap_or(false), fresh: true })
 }
 
 /// The answer to `POST /v2/repository/index`. A model that was never loaded has its name alone.

@@ -13,8 +13,8 @@ const EXPECTED_LAYOUT: &str = "expected MODEL/1/model.onnx, MODEL/model.onnx, MO
 /// What is looked for, and how closely.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Wanted<'a> {
-    /// Only the model of this name.
-    pub(super) name: Option<&'a str>,
+    /// Only the models of these names.
+    pub(super) names: Option<&'a [&'a str]>,
     /// A configuration in Triton's JSON form that stands in for the models' own.
     pub(super) config: Option<&'a [u8]>,
     /// Whether fingerprints are taken, each before its model is read.
@@ -38,6 +38,8 @@ pub(super) struct Search<'a> {
     problems: Vec<Problem>,
     empty: Vec<Problem>,
     notes: Vec<Problem>,
+    /// Whether what is looked through is the mirror of a repository elsewhere.
+    mirrored: bool,
 }
 
 impl<'a> Search<'a> {
@@ -49,6 +51,28 @@ impl<'a> Search<'a> {
             problems: Vec::new(),
             empty: Vec::new(),
             notes: Vec::new(),
+            mirrored: false,
+        }
+    }
+
+    /// Takes in that a repository cannot be read.
+    pub(super) fn problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// Takes in what was left out of a repository's mirror.
+    pub(super) fn notes(&mut self, notes: Vec<Problem>) {
+        self.notes.extend(notes);
+    }
+
+    /// The folder in which a repository is mirrored. Fetched for some names only, it may well be empty.
+    pub(super) fn mirror(&mut self, folder: &Path) {
+        let empty = self.empty.len();
+        self.mirrored = true;
+        self.path(folder);
+        self.mirrored = false;
+        if self.wanted.names.is_some() {
+            self.empty.truncate(empty);
         }
     }
 
@@ -122,11 +146,12 @@ impl<'a> Search<'a> {
     }
 
     fn wants(&self, name: &str) -> bool {
-        self.wanted.name.is_none_or(|wanted| wanted == name)
+        self.wanted.names.is_none_or(|wanted| wanted.contains(&name))
     }
 
     fn fingerprint(&self, path: &Path) -> Option<Fingerprint> {
-        self.wanted.fingerprints.then(|| Fingerprint::of(path))
+        let look = if self.mirrored { Fingerprint::of_mirrored } else { Fingerprint::of };
+        self.wanted.fingerprints.then(|| look(path))
     }
 
     /// One model's folder. Links must not lead out of `root`.

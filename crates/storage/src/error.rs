@@ -1,0 +1,149 @@
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use adulis_repository::Problem;
+
+use crate::UrlFault;
+
+/// Why a repository in object storage cannot be opened, read or mirrored.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each field is what the message calls it")]
+pub enum StorageError {
+    /// The URL is at fault.
+    #[error("{0}")]
+    Url(#[from] UrlFault),
+    /// A setting is at fault.
+    #[error("{key} {message}")]
+    Setting { key: &'static str, message: String },
+    /// What the environment says of it is at fault.
+    #[error("cannot be opened: {reason}")]
+    Open { reason: String },
+    /// Bucket, container or object are not there.
+    #[error("there is no such bucket, container or object: {reason}")]
+    NotFound { reason: String },
+    /// The credentials are not enough, or there are none.
+    #[error("access is refused: {reason}")]
+    Refused { reason: String },
+    /// Nobody answers, or not as expected.
+    #[error("cannot be read: {reason}")]
+    Unreachable { reason: String },
+    /// A key that is no path at all.
+    #[error("holds an object whose key is no path: {reason}")]
+    Key { reason: String },
+    /// More than a mirror takes.
+    #[error("holds more than {limit} objects")]
+    Objects { limit: usize },
+    /// More than a mirror takes.
+    #[error("its models take {bytes} bytes, and {limit} are allowed")]
+    Bytes { bytes: u64, limit: u64 },
+    /// It took too long.
+    #[error("was not mirrored within {limit:?}")]
+    Timeout { limit: Duration },
+    /// An object is not what was listed.
+    #[error("{key} has {actual} bytes, and {listed} were listed")]
+    Size { key: String, listed: u64, actual: u64 },
+    /// The mirror's own folder is at fault.
+    #[error("the folder for its mirror, {}, cannot be used: {source}", path.display())]
+    Cache { path: PathBuf, source: io::Error },
+    /// No thread.
+    #[error("no thread to read it with: {0}")]
+    Thread(io::Error),
+    /// The server is stopping.
+    #[error("is no longer read: the server is stopping")]
+    Closed,
+}
+
+impl StorageError {
+    pub(crate) fn cache(path: &Path, source: io::Error) -> Self {
+        Self::Cache { path: path.to_owned(), source }
+    }
+
+    /// As a problem of the repository of this URL.
+    pub(crate) fn problem(&self, url: &str) -> Problem {
+        Problem {
+            path: PathBuf::from(url),
+            model: None,
+            key: None,
+            message: self.to_string(),
+            remedy: self.remedy().map(str::to_owned),
+        }
+    }
+
+    fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::NotFound { .. } => Some("check its name, the region and the endpoint"),
+            Self::Refused { .. } => Some(CREDENTIALS),
+            Self::Unreachable { .. } => Some(
+                "check that the endpoint answers (storage.s3.endpoint, AWS_ENDPOINT_URL) and that there are credentials, or \
+                 AWS_SKIP_SIGNATURE=true for a public bucket",
+            ),
+            Self::Key { .. } => Some("remove it, or name a path beside it"),
+            Self::Objects { .. } => Some("name a path in it that holds nothing but models"),
+            Self::Bytes { .. } => Some("raise storage.max_bytes, or name a path that holds less"),
+            Self::Timeout { .. } => Some("raise storage.mirror_timeout"),
+            Self::Cache { .. } => Some("choose another with storage.cache_folder"),
+            _ => None,
+        }
+    }
+}
+
+const CREDENTIALS: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS, or \
+                           AZURE_STORAGE_KEY, or give this machine a role that may list and read it";
+
+impl From<object_store::Error> for StorageError {
+    fn from(error: object_store::Error) -> Self {
+        use object_store::Error as Store;
+
+        let reason = reason(&error);
+        match error {
+            Store::NotFound { .. } => Self::NotFound { reason },
+            Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => Self::Refused { reason },
+            Store::InvalidPath { .. } => Self::Key { reason },
+            _ => Self::Unreachable { reason },
+        }
+    }
+}
+
+/// The whole chain in one line: each cause that its successor does not repeat. URLs lose what follows a question mark, which
+/// may be a signature.
+pub(crate) fn reason(error: &dyn Error) -> String {
+    let mut text = one_line(&error.to_string());
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let more = one_line(&inner.to_string());
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+fn one_line(text: &str) -> String {
+    const MAX_CHARACTERS: usize = 600;
+    let words = text.split_whitespace().map(|word| {
+        let url = word.contains("://").then(|| word.split_once('?')).flatten();
+        url.map_or(word, |(url, _)| url)
+    });
+    let line = words.collect::<Vec<_>>().join(" ");
+    line.chars().take(MAX_CHARACTERS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer")]
+    struct Outer(#[source] io::Error);
+
+    #[test]
+    fn reasons_are_one_line_without_signatures() {
+        let inner = io::Error::other("GET https://a.b/c?sig=secret\n in 1s");
+        assert_eq!(reason(&Outer(inner)), "outer: GET https://a.b/c in 1s");
+        assert_eq!(reason(&Outer(io::Error::other("outer"))), "outer");
+    }
+}
