@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use adulis_backend::EngineOptions;
@@ -64,10 +65,24 @@ impl Settings {
     pub fn scan(&self) -> Scan {
         match &self.control {
             ControlMode::Explicit(StartModels::Named(names)) if self.repositories.has_remote() => {
-                let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                self.repositories.scan_named(&names)
+                self.scan_named(names.iter().cloned().collect())
             }
             _ => self.repositories.scan(),
+        }
+    }
+
+    /// Looks for models of these names, and for those that they are ensembles of.
+    fn scan_named(&self, mut names: BTreeSet<String>) -> Scan {
+        loop {
+            let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+            let scan = self.repositories.scan_named(&wanted);
+            let ensembles = scan.models.iter().filter_map(|entry| entry.config.scheduling.ensemble());
+            let parts = ensembles.flat_map(|ensemble| &ensemble.steps).map(|step| step.model_name.clone());
+            let before = names.len();
+            names.extend(parts);
+            if names.len() == before {
+                return scan;
+            }
         }
     }
 }

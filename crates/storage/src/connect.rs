@@ -1,10 +1,11 @@
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
-use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
+use object_store::{Certificate, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
 
 use crate::error::reason;
 use crate::{Location, StorageError, StorageOptions, StorageUrl};
@@ -40,38 +41,41 @@ fn s3(
     options: &StorageOptions,
 ) -> Result<AmazonS3Builder, StorageError> {
     let set = checked("storage.s3.endpoint", options.s3.endpoint.as_deref(), options)?;
-    let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retries(options));
-    for (key, value) in client(options) {
-        builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
+    let mut client = client(options, "AWS_", |key| match key {
+        AmazonS3ConfigKey::Client(key) => Some(key),
+        _ => None,
+    })?;
+    // A URL that names its host has said how it is spoken to.
+    if endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) {
+        client = client.with_allow_http(true);
     }
+    let mut builder = AmazonS3Builder::from_env()
+        .with_bucket_name(bucket)
+        .with_client_options(client)
+        .with_retry(retries(options));
     if let Some(region) = &options.s3.region {
         builder = builder.with_region(region);
     }
     if options.s3.virtual_hosted_style {
         builder = builder.with_virtual_hosted_style_request(true);
     }
-    // A URL that names its host has said how it is spoken to.
-    let plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
-    if plain || options.allow_http {
-        builder = builder.with_allow_http(true);
-    }
     if let Some(endpoint) = endpoint.or(set) {
-        builder = builder.with_endpoint(endpoint);
+        // This key is stronger than AWS_ENDPOINT_URL.
+        builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);
     }
     Ok(builder)
 }
 
 fn gcs(bucket: &str, options: &StorageOptions) -> Result<GoogleCloudStorageBuilder, StorageError> {
     let endpoint = checked("storage.gcs.endpoint", options.gcs.endpoint.as_deref(), options)?;
-    let mut builder = GoogleCloudStorageBuilder::from_env()
+    let client = client(options, "GOOGLE_", |key| match key {
+        GoogleConfigKey::Client(key) => Some(key),
+        _ => None,
+    })?;
+    let builder = GoogleCloudStorageBuilder::from_env()
         .with_bucket_name(bucket)
+        .with_client_options(client)
         .with_retry(retries(options));
-    for (key, value) in client(options) {
-        builder = builder.with_config(GoogleConfigKey::Client(key), value);
-    }
-    if options.allow_http {
-        builder = builder.with_config(GoogleConfigKey::Client(ClientConfigKey::AllowHttp), "true");
-    }
     Ok(match endpoint {
         Some(endpoint) => builder.with_base_url(endpoint),
         None => builder,
@@ -84,18 +88,17 @@ fn azure(
     options: &StorageOptions,
 ) -> Result<MicrosoftAzureBuilder, StorageError> {
     let endpoint = checked("storage.azure.endpoint", options.azure.endpoint.as_deref(), options)?;
+    let client = client(options, "AZURE_", |key| match key {
+        AzureConfigKey::Client(key) => Some(key),
+        _ => None,
+    })?;
     let mut builder = MicrosoftAzureBuilder::from_env()
         .with_account(account)
         .with_container_name(container)
+        .with_client_options(client)
         .with_retry(retries(options));
-    for (key, value) in client(options) {
-        builder = builder.with_config(AzureConfigKey::Client(key), value);
-    }
     if let Some(key) = std::env::var(AZURE_KEY).ok().filter(|key| !key.is_empty()) {
         builder = builder.with_access_key(key);
-    }
-    if options.allow_http {
-        builder = builder.with_allow_http(true);
     }
     Ok(match endpoint {
         Some(endpoint) => builder.with_endpoint(endpoint.to_owned()),
@@ -128,14 +131,41 @@ fn retries(options: &StorageOptions) -> RetryConfig {
     RetryConfig { max_retries: options.max_retries, ..RetryConfig::default() }
 }
 
-/// What every client is told. The library's limit for a request as a whole would cut large objects off.
-fn client(options: &StorageOptions) -> [(ClientConfigKey, String); 3] {
-    let seconds = |time: Duration| format!("{}ms", time.as_millis().max(1));
-    [
-        (ClientConfigKey::Timeout, seconds(options.mirror_timeout)),
-        (ClientConfigKey::ReadTimeout, seconds(options.timeout)),
-        (ClientConfigKey::ConnectTimeout, seconds(options.timeout.min(MAX_CONNECT_TIMEOUT))),
-    ]
+/// What every client is told: what the environment says of proxies and the like, and our own limits. The library's limit for a
+/// request as a whole would cut large objects off.
+fn client<K: FromStr>(
+    options: &StorageOptions,
+    prefix: &str,
+    of_client: impl Fn(K) -> Option<ClientConfigKey>,
+) -> Result<ClientOptions, StorageError> {
+    let mut client = ClientOptions::new();
+    for (name, value) in std::env::vars_os() {
+        if let (Some(name), Some(value)) = (name.to_str(), value.to_str())
+            && name.starts_with(prefix)
+            && let Some(key) = name.to_ascii_lowercase().parse().ok().and_then(&of_client)
+        {
+            client = client.with_config(key, value);
+        }
+    }
+    client = client
+        .with_timeout(options.mirror_timeout)
+        .with_read_timeout(options.timeout)
+        .with_connect_timeout(options.timeout.min(MAX_CONNECT_TIMEOUT));
+    if options.allow_http {
+        client = client.with_allow_http(true);
+    }
+    for root in fallback_roots() {
+        let root =
+            Certificate::from_der(root).map_err(|error| StorageError::Open { reason: reason(&error) })?;
+        client = client.with_root_certificate(root);
+    }
+    Ok(client)
+}
+
+/// Mozilla's root certificates where the system has none, as in slim containers: there, not even plain HTTP would be spoken.
+fn fallback_roots() -> &'static [rustls::pki_types::CertificateDer<'static>] {
+    let has_own = !rustls_native_certs::load_native_certs().certs.is_empty();
+    if has_own { &[] } else { webpki_root_certs::TLS_SERVER_ROOT_CERTS }
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ impl StorageError {
             Self::NotFound { .. } => Some("check its name, the region and the endpoint"),
             Self::Refused { .. } => Some(CREDENTIALS),
             Self::Unreachable { .. } => Some(
-                "check that the endpoint answers (storage.s3.endpoint, AWS_ENDPOINT_URL) and that there are credentials, or \
+                "check that it can be reached from here, the endpoint that is set, and that there are credentials, or \
                  AWS_SKIP_SIGNATURE=true for a public bucket",
             ),
             Self::Key { .. } => Some("remove it, or name a path beside it"),
@@ -101,18 +101,47 @@ impl From<object_store::Error> for StorageError {
             Store::NotFound { .. } => Self::NotFound { reason },
             Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => Self::Refused { reason },
             Store::InvalidPath { .. } => Self::Key { reason },
-            _ => Self::Unreachable { reason },
+            _ => match status(&reason) {
+                Some("404") => Self::NotFound { reason },
+                Some("401" | "403") => Self::Refused { reason },
+                _ if reason.contains(METADATA_ADDRESS) => Self::Refused {
+                    reason: "there are no credentials, and no role of the machine".to_owned(),
+                },
+                _ => Self::Unreachable { reason },
+            },
         }
     }
+}
+
+/// Where a machine of a cloud is asked for its role, if there are no other credentials.
+const METADATA_ADDRESS: &str = "169.254.169.254";
+
+/// The HTTP status in the library's words; listings do not tell it in any other way.
+fn status(reason: &str) -> Option<&str> {
+    let (_, rest) = reason.split_once("status code: ")?;
+    rest.get(..3)
+}
+
+/// What an answer in XML says, in place of all of it.
+fn without_xml(text: &str) -> String {
+    let Some(start) = text.find("<?xml").or_else(|| text.find("<Error>")) else {
+        return text.to_owned();
+    };
+    let element = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        rest.split_once(&format!("</{name}>")).map(|(inner, _)| inner)
+    };
+    let told: Vec<&str> = ["Code", "Message"].into_iter().filter_map(element).collect();
+    format!("{}{}", &text[..start], told.join(": "))
 }
 
 /// The whole chain in one line: each cause that its successor does not repeat. URLs lose what follows a question mark, which
 /// may be a signature.
 pub(crate) fn reason(error: &dyn Error) -> String {
-    let mut text = one_line(&error.to_string());
+    let mut text = without_xml(&one_line(&error.to_string()));
     let mut cause = error.source();
     while let Some(inner) = cause {
-        let more = one_line(&inner.to_string());
+        let more = without_xml(&one_line(&inner.to_string()));
         if !text.contains(&more) {
             text.push_str(": ");
             text.push_str(&more);
@@ -145,5 +174,26 @@ mod tests {
         let inner = io::Error::other("GET https://a.b/c?sig=secret\n in 1s");
         assert_eq!(reason(&Outer(inner)), "outer: GET https://a.b/c in 1s");
         assert_eq!(reason(&Outer(io::Error::other("outer"))), "outer");
+        let xml = "404 Not Found: <?xml version='1.0'?> <Error><Code>NoSuchBucket</Code><Message>it is not \
+                   there</Message><RequestId>x</RequestId></Error>";
+        assert_eq!(
+            reason(&Outer(io::Error::other(xml))),
+            "outer: 404 Not Found: NoSuchBucket: it is not there"
+        );
+        assert_eq!(without_xml("500: <Error>"), "500: ");
+    }
+
+    #[test]
+    fn what_a_listing_was_answered_says_what_to_do() {
+        let of = |text: &str| {
+            StorageError::from(object_store::Error::Generic { store: "S3", source: text.into() })
+        };
+        assert!(matches!(of("status code: 404 Not Found: x"), StorageError::NotFound { .. }));
+        assert!(matches!(of("status code: 403 Forbidden"), StorageError::Refused { .. }));
+        assert!(matches!(of("status code: 500"), StorageError::Unreachable { .. }));
+        assert!(matches!(of("connection refused"), StorageError::Unreachable { .. }));
+        let no_role = of("GET http://169.254.169.254/latest: timed out");
+        assert!(no_role.to_string().contains("there are no credentials"));
+        assert!(no_role.problem("s3://b").to_string().contains("AWS_ACCESS_KEY_ID"));
     }
 }
