@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use crate::EngineError;
 use crate::classification::classify;
 use crate::job::JobInputs;
+use crate::reshape::Reshapes;
 
 /// What a model takes and gives, as its clients see it.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(crate) struct Interface {
     pub(crate) model: Arc<str>,
     pub(crate) inputs: Vec<TensorSpec>,
     pub(crate) outputs: Vec<TensorSpec>,
+    /// Which of them have another shape for the model itself.
+    pub(crate) reshapes: Reshapes,
     /// Labels of each output's classes, where there are any; by index.
     pub(crate) labels: Vec<Option<Arc<Labels>>>,
     /// Rows that one request may carry; `None` for a model whose leading dimension is not a batch dimension.
@@ -75,7 +78,20 @@ impl Interface {
         matched.sort_unstable_by_key(|(index, _)| *index);
         self.check_missing(&matched)?;
         let rows = self.rows_of(&matched)?;
+        self.reshape(&mut matched);
         Ok(Admitted { inputs: matched, rows, outputs: self.select(outputs)? })
+    }
+
+    /// Gives inputs the shape that the model itself has. The shapes that clients may send are those that can be.
+    fn reshape(&self, inputs: &mut JobInputs) {
+        for (index, shape_for_model) in self.reshapes.inputs() {
+            if let Some((_, tensor)) = inputs.iter_mut().find(|(input, _)| *input == index)
+                && let Some(shape) = shape_for_model(tensor.shape())
+                && let Some(reshaped) = tensor.clone().reshaped(shape)
+            {
+                *tensor = reshaped;
+            }
+        }
     }
 
     /// An output, or as many of its highest values as classes, where that is wanted.

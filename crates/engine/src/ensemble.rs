@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use crate::LoadError;
 use crate::admission::Interface;
 use crate::plan;
+use crate::reshape::Reshapes;
 use graph::Graph;
 use verdict::Remembered;
 pub(crate) use verdict::{Cause, Unready};
@@ -72,6 +73,7 @@ pub(crate) fn interface(config: &ModelConfig) -> Interface {
         labels: config.outputs.iter().map(|output| output.labels.clone()).collect(),
         inputs: plan::declared_specs(&config.inputs, batches),
         outputs: plan::declared_specs(&config.outputs, batches),
+        reshapes: Reshapes::default(),
         max_rows,
     }
 }

@@ -47,6 +47,7 @@ mod overrides;
 mod plan;
 mod poll;
 mod requests;
+mod reshape;
 mod retired;
 mod run;
 mod sequences;

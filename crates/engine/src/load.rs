@@ -121,8 +121,9 @@ impl Lifecycle {
         let interface = Interface {
             model: Arc::clone(&source.name),
             labels: labels(&source.entry.config, &outputs),
-            inputs,
-            outputs,
+            inputs: plan.reshapes.seen_inputs(inputs),
+            outputs: plan.reshapes.seen_outputs(outputs),
+            reshapes: plan.reshapes,
             max_rows: plan.max_rows,
         };
         let rules = Rules {

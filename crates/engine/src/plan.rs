@@ -8,9 +8,10 @@ use adulis_backend::{
 };
 use adulis_batcher::{BatchPolicy, QueuePolicy, TimeoutAction};
 use adulis_repository as repository;
-use adulis_repository::{GraphLevel, InstanceKind, ModelConfig, TensorConfig};
+use adulis_repository::{GraphLevel, InstanceKind, ModelConfig, Scheduling, TensorConfig};
 use adulis_tensor::ShapePattern;
 
+use crate::reshape::Reshapes;
 use crate::sequences::{self, SequencePlan};
 use crate::{LoadError, Settings};
 
@@ -33,6 +34,7 @@ pub(crate) struct Plan {
     pub(crate) weight: u32,
     /// Where requests form sequences: `inputs` and `outputs` are the whole signature then, and not all of it is the clients'.
     pub(crate) sequences: Option<SequencePlan>,
+    pub(crate) reshapes: Reshapes,
 }
 
 /// How long a request of this priority may wait in the queue before it is refused; `None` where it may wait for ever,
@@ -79,8 +81,9 @@ impl Plan {
             && (dynamic.is_some() || config.max_batch_size.is_none())
             && config.scheduling.sequence().is_none();
         let batching = dynamic.cloned().unwrap_or_default();
-        let inputs = complete("input", &config.inputs, &signature.inputs, max_rows.is_some())?;
-        let outputs = complete("output", &config.outputs, &signature.outputs, max_rows.is_some())?;
+        let batches = max_rows.is_some();
+        let inputs = complete("input", &config.inputs, &signature.inputs, batches)?;
+        let outputs = complete("output", &config.outputs, &signature.outputs, batches)?;
         let instances = instances(config);
         let whole = sequences::Model {
             inputs: &inputs,
@@ -93,6 +96,7 @@ impl Plan {
         let sequences =
             sequences.map(|batching| SequencePlan::derive(batching, whole, settings)).transpose()?;
         Ok(Self {
+            reshapes: Reshapes::new((&config.inputs, &inputs), (&config.outputs, &outputs), batches),
             inputs,
             outputs,
             max_rows,
@@ -123,6 +127,7 @@ impl Plan {
         self.merges = false;
         self.unproven = false;
         self.policy.max_batch_size = 0;
+        self.reshapes = self.reshapes.without_batching();
         self
     }
 }
@@ -133,9 +138,10 @@ impl Plan {
 /// [`LoadError::Configuration`] with the key.
 pub fn check_supported(config: &ModelConfig) -> Result<(), LoadError> {
     let mut tensors = config.inputs.iter().chain(&config.outputs);
+    let ordinary = matches!(config.scheduling, Scheduling::Unconfigured | Scheduling::Dynamic(_));
     let key = if config.decoupled {
         "model_transaction_policy.decoupled"
-    } else if tensors.any(|tensor| tensor.reshape.is_some()) {
+    } else if !ordinary && tensors.any(|tensor| tensor.reshape.is_some()) {
         "reshape"
     } else {
         return Ok(());
@@ -261,12 +267,18 @@ fn declared_batching(config: &ModelConfig, signature: &ModelSignature) -> bool {
     let specs = || signature.inputs.iter().chain(&signature.outputs);
     declared.clone().all(|tensor| {
         let spec = specs().find(|spec| *spec.name == tensor.name);
-        spec.is_none_or(|spec| spec.shape.len() == tensor.dims.len() + 1)
+        spec.is_none_or(|spec| spec.shape.len() == own_dims(tensor).len() + 1)
     })
 }
 
+/// The dimensions that the model itself has.
+fn own_dims(tensor: &TensorConfig) -> &[i64] {
+    tensor.reshape.as_deref().unwrap_or(&tensor.dims)
+}
+
+/// The shape that the model itself has.
 fn whole_shape(tensor: &TensorConfig, batches: bool) -> ShapePattern {
-    let shape = ShapePattern::new(&tensor.dims);
+    let shape = ShapePattern::new(own_dims(tensor));
     if batches { shape.prepend(-1) } else { shape }
 }
 

@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use adulis_backend::{BatchInput, Execution};
 use adulis_batcher::{Batch, Member};
+use adulis_tensor::Tensor;
 use adulis_types::{RequestId, StageTimings};
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
@@ -272,10 +273,24 @@ fn assemble(
     batch
 }
 
+/// Gives outputs the shape that clients see. Copies no data.
+fn reshape(interface: &Interface, outputs: &mut [Tensor]) -> Result<(), RunError> {
+    for (index, shape_for_client) in interface.reshapes.outputs() {
+        let output = &mut outputs[index];
+        let shape = shape_for_client(output.shape());
+        let reshaped = shape.and_then(|shape| output.clone().reshaped(shape));
+        *output = reshaped.ok_or_else(|| {
+            let (name, shape) = (&interface.outputs[index].name, output.shape());
+            RunError::Failed(format!("output '{name}' has shape {shape}, which its reshape does not say"))
+        })?;
+    }
+    Ok(())
+}
+
 /// Cuts outputs into one answer per request. Copies no data.
 fn scatter(
     interface: &Interface,
-    execution: Execution,
+    mut execution: Execution,
     rows: &[usize],
     timings: StageTimings,
 ) -> Result<Vec<Answer>, RunError> {
@@ -283,6 +298,7 @@ fn scatter(
         let (got, want) = (execution.outputs.len(), interface.outputs.len());
         return Err(RunError::Failed(format!("the run gave {got} outputs where the model declares {want}")));
     }
+    reshape(interface, &mut execution.outputs)?;
     let total: usize = rows.iter().sum();
     if interface.max_rows.is_some() {
         let odd = execution

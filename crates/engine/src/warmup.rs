@@ -112,7 +112,7 @@ fn configured_inputs(warmup: &Warmup, plan: &Plan) -> Result<Vec<BatchInput>, St
         if plan.max_rows.is_some() {
             shape.insert(0, rows);
         }
-        let shape = Shape::new(&shape);
+        let shape = plan.reshapes.input(index, Shape::new(&shape));
         if wanted.datatype != spec.datatype || !spec.shape.matches(&shape) {
             return Err(format!(
                 "input '{}' is {} {shape}, the model takes {} {}",

@@ -23,6 +23,7 @@ fn interface(max_rows: Option<usize>) -> Interface {
         ],
         outputs: vec![spec("X", &[-1, 2], false), spec("Y", &[-1], false)],
         labels: Vec::new(),
+        reshapes: Reshapes::default(),
         max_rows,
     }
 }

@@ -1,5 +1,5 @@
 use adulis_backend::{Batching, ModelSignature, TensorSpec};
-use adulis_repository::{DynamicBatching, ModelConfig, Scheduling, SequenceBatching, TensorConfig};
+use adulis_repository::{DynamicBatching, Ensemble, ModelConfig, Scheduling, SequenceBatching, TensorConfig};
 use adulis_tensor::{DataType, ShapePattern};
 
 use super::*;
@@ -99,6 +99,8 @@ fn what_is_not_built_yet_is_refused_before_anything_is_loaded() {
     assert_eq!(refused(&config).unwrap_err(), "model_transaction_policy.decoupled: is not built yet");
     let mut config = ModelConfig { inputs: vec![tensor("x", &[4])], ..ModelConfig::derived("m") };
     config.inputs[0].reshape = Some(vec![2, 2]);
+    assert_eq!(refused(&config), Ok(()));
+    config.scheduling = Scheduling::Ensemble(Ensemble::default());
     assert_eq!(refused(&config).unwrap_err(), "reshape: is not built yet");
 }
 
