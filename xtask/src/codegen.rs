@@ -10,7 +10,12 @@ use anyhow::{Context, Result, bail};
 mod flatbuffers;
 
 /// What is generated: a file under `proto/` and the file under the crate's `src/generated/` that comes of it.
-const GENERATED: [(&str, &str); 2] = [("grpc_service.proto", "inference.rs"), ("infer.fbs", "infer.rs")];
+const GENERATED: [(&str, &str); 3] = [
+    ("grpc_service.proto", "inference.rs"),
+    // What reflection tells of it.
+    ("grpc_service.proto", "inference.bin"),
+    ("infer.fbs", "infer.rs"),
+];
 
 /// Writes `crates/protocol/src/generated/`; with `check`, only compares it with what would be written.
 ///
@@ -28,21 +33,32 @@ pub(crate) fn codegen(check: bool) -> Result<()> {
         let path = target.join(file);
         if !check {
             fs::write(&path, made).with_context(|| format!("cannot write {}", path.display()))?;
-        } else if fs::read_to_string(&path).unwrap_or_default() != made {
+        } else if fs::read(&path).unwrap_or_default() != made {
             bail!("{} is not what proto/{schema} generates: run `cargo xtask codegen`", path.display());
         }
     }
     Ok(())
 }
 
-/// The Rust code of one schema, as the crate keeps it.
-fn generate(folder: &Path, schema: &str, file: &str) -> Result<String> {
+/// What comes of one schema, as the crate keeps it.
+fn generate(folder: &Path, schema: &str, file: &str) -> Result<Vec<u8>> {
+    if file.ends_with(".bin") {
+        return describe(folder, schema);
+    }
     if !schema.ends_with(".fbs") {
-        return generate_messages(folder, schema, file);
+        return generate_messages(folder, schema, file).map(String::into_bytes);
     }
     let path = folder.join(schema);
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    flatbuffers::generate(schema, &text)
+    flatbuffers::generate(schema, &text).map(String::into_bytes)
+}
+
+/// The encoded descriptors of a schema and of all that it imports, without its comments.
+fn describe(folder: &Path, proto: &str) -> Result<Vec<u8>> {
+    let mut compiler = protox::Compiler::new([folder])?;
+    compiler.include_imports(true).include_source_info(false);
+    compiler.open_file(proto).with_context(|| format!("cannot compile {proto}"))?;
+    Ok(compiler.encode_file_descriptor_set())
 }
 
 fn generate_messages(folder: &Path, proto: &str, file: &str) -> Result<String> {

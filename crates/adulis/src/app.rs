@@ -8,8 +8,10 @@ use adulis_grpc::GrpcOptions;
 use adulis_http::HttpOptions;
 use adulis_repository::{Problem, Scan};
 use adulis_shared_memory::{SharedMemoryOptions, SystemSharedMemory};
-use adulis_telemetry::{HostMetrics, MetricRegistry, ProcessMetrics};
-use adulis_types::{IndexQuery, InferenceService, LogControl, ModelState, Services, SharedMemory};
+use adulis_telemetry::{HostMetrics, MetricRegistry, ProcessMetrics, TraceOptions, Tracer};
+use adulis_types::{
+    IndexQuery, InferenceService, LogControl, ModelState, Services, SharedMemory, TraceControl,
+};
 
 use crate::repositories::{self, Opener};
 
@@ -29,6 +31,7 @@ pub struct Builder {
     log: Option<Arc<dyn LogControl>>,
     #[cfg(feature = "object-storage")]
     storage: adulis_storage::StorageOptions,
+    trace: TraceOptions,
     #[cfg(feature = "onnxruntime")]
     onnxruntime: adulis_onnx::OnnxRuntimeOptions,
 }
@@ -105,6 +108,13 @@ impl Builder {
         self
     }
 
+    /// Sets what is traced from the start, and the file that traces go to. Without a file clients cannot switch them on.
+    #[must_use]
+    pub fn trace(mut self, options: TraceOptions) -> Self {
+        self.trace = options;
+        self
+    }
+
     /// Adds a backend. It goes before those that come along, so that one of the same name takes its place.
     #[must_use]
     pub fn backend(mut self, backend: impl Backend) -> Self {
@@ -159,9 +169,15 @@ impl Builder {
             None => service,
         };
         let shared_memory = self.shared_memory.map(|options| open_shared_memory(options, &registry));
+        let trace: Arc<dyn TraceControl> = Arc::new(Tracer::new(self.trace, &registry));
         Ok(Adulis {
             engine,
-            services: Services { shared_memory, log: self.log, ..Services::from(service) },
+            services: Services {
+                shared_memory,
+                log: self.log,
+                trace: Some(trace),
+                ..Services::from(service)
+            },
             registry,
             scan,
             http: self.http,

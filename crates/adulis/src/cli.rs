@@ -95,6 +95,16 @@ pub struct ServeArgs {
     /// Let clients on this machine register shared memory regions, which the server then reads and writes
     #[arg(long)]
     pub shared_memory: bool,
+    /// Headers of REST requests that become parameters of them: a regular expression that part of the name must match
+    #[arg(long, value_name = "PATTERN")]
+    pub http_header_forward_pattern: Option<String>,
+    /// The same for metadata of gRPC calls
+    #[arg(long, value_name = "PATTERN")]
+    pub grpc_header_forward_pattern: Option<String>,
+    /// What is traced, as Triton takes it: rate, level (may be repeated), count, mode, and triton,file and
+    /// triton,log-frequency
+    #[arg(long, value_name = "SETTING=VALUE", value_parser = parse_setting)]
+    pub trace_config: Vec<(String, String)>,
     /// Format of the log: auto, text or json
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
@@ -196,6 +206,12 @@ impl ServeArgs {
         add("model_control_mode", text(&self.model_control_mode), "--model-control-mode");
         let seconds = self.repository_poll_secs.map(|seconds| Value::Integer(i64::from(seconds)));
         add("repository_poll_seconds", seconds, "--repository-poll-secs");
+        let (http, grpc) = (&self.http_header_forward_pattern, &self.grpc_header_forward_pattern);
+        add("server.http_header_forward_pattern", text(http), "--http-header-forward-pattern");
+        add("server.grpc_header_forward_pattern", text(grpc), "--grpc-header-forward-pattern");
+        for (key, value) in trace_settings(&self.trace_config) {
+            add(&key, Some(value), "--trace-config");
+        }
         add("log.format", text(&self.log_format), "--log-format");
         add("log.filter", text(&self.log_level), "--log-level");
         let threads = self.execution_threads.map(|threads| Value::Integer(i64::from(threads)));
@@ -221,6 +237,24 @@ impl ServeArgs {
         }
         flags
     }
+}
+
+/// The keys of Triton's trace settings; levels, which it takes one by one, as one list.
+fn trace_settings(settings: &[(String, String)]) -> Vec<(String, Value)> {
+    let (mut keys, mut levels) = (Vec::new(), Vec::new());
+    for (setting, value) in settings {
+        let name = setting.strip_prefix("triton,").unwrap_or(setting).replace('-', "_");
+        let text = Value::String(value.clone());
+        match name.as_str() {
+            "level" => levels.push(text),
+            "file" | "mode" => keys.push((format!("trace.{name}"), text)),
+            _ => keys.push((format!("trace.{name}"), parse_value(value))),
+        }
+    }
+    if !levels.is_empty() {
+        keys.push(("trace.level".to_owned(), Value::Array(levels)));
+    }
+    keys
 }
 
 /// A value as TOML writes it; what is not TOML is text.

@@ -13,6 +13,7 @@ mod print;
 mod raw;
 mod shared_memory;
 mod storage;
+mod trace;
 mod units;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,10 +23,10 @@ use std::time::Duration;
 use adulis_backend::{EngineOptions, ExecutionProvider, GraphOptimization};
 use adulis_engine::{ControlMode, Settings};
 use adulis_grpc::GrpcOptions;
-use adulis_http::{HttpOptions, ListenerOptions};
+use adulis_http::{HeaderPattern, HttpOptions, ListenerOptions};
 use adulis_repository::Repositories;
 use adulis_shared_memory::SharedMemoryOptions;
-use adulis_telemetry::{LogFormat, LogOptions};
+use adulis_telemetry::{LogFormat, LogOptions, TraceOptions};
 
 pub use compression::CompressionConfig;
 pub use hosted::{SageMakerConfig, VertexAiConfig};
@@ -56,6 +57,8 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// Logs.
     pub log: LogConfig,
+    /// Traces of single requests.
+    pub trace: TraceOptions,
     /// What Amazon SageMaker asks.
     pub sagemaker: SageMakerConfig,
     /// What Google Vertex AI asks.
@@ -91,6 +94,10 @@ pub struct ServerConfig {
     pub max_grpc_message_bytes: usize,
     /// Requests in progress on one `ModelStreamInfer` stream.
     pub max_grpc_stream_requests: usize,
+    /// Which headers of a REST request become its parameters.
+    pub http_header_forward_pattern: Option<HeaderPattern>,
+    /// Which metadata of a gRPC call become parameters of its requests.
+    pub grpc_header_forward_pattern: Option<HeaderPattern>,
     /// How long connections are still accepted after a signal to stop, while readiness is red already.
     pub lame_duck: Duration,
     /// How long requests in progress have to end after that.
@@ -170,6 +177,7 @@ impl Default for Config {
             shared_memory: SharedMemoryConfig::default(),
             metrics: MetricsConfig::default(),
             log: LogConfig::default(),
+            trace: TraceOptions::default(),
             sagemaker: SageMakerConfig::default(),
             vertex_ai: VertexAiConfig::default(),
         }
@@ -193,6 +201,8 @@ impl Default for ServerConfig {
             max_load_bytes: 512 << 20,
             max_grpc_message_bytes: 256 << 20,
             max_grpc_stream_requests: GrpcOptions::default().max_stream_requests,
+            http_header_forward_pattern: None,
+            grpc_header_forward_pattern: None,
             lame_duck: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
             http2: Http2Config::default(),
@@ -290,6 +300,7 @@ impl Config {
             request_timeout: server.request_timeout,
             compression: server.compression.rest,
             min_compress_bytes: server.compression.min_bytes,
+            forward_headers: server.http_header_forward_pattern.clone(),
         }
     }
 
@@ -302,6 +313,7 @@ impl Config {
             max_stream_requests: server.max_grpc_stream_requests,
             request_timeout: server.request_timeout,
             compress_responses: server.compression.grpc,
+            forward_metadata: server.grpc_header_forward_pattern.clone(),
             ..GrpcOptions::default()
         }
     }

@@ -27,6 +27,7 @@ pub use adulis_http::{HttpOptions, Listener, ListenerOptions};
 pub use adulis_repository::Repositories;
 #[cfg(feature = "object-storage")]
 pub use adulis_storage::{AzureOptions, GcsOptions, S3Options, StorageOptions};
+pub use adulis_telemetry::TraceOptions;
 pub use adulis_tensor as tensor;
 pub use adulis_types as types;
 pub use app::{Adulis, BuildError, Builder};

@@ -76,7 +76,11 @@ fn run_serve(args: &ServeArgs) -> anyhow::Result<u8> {
 }
 
 fn builder(config: &Config) -> adulis::Builder {
-    let mut builder = Adulis::builder().settings(config.settings()).http(config.http()).grpc(config.grpc());
+    let mut builder = Adulis::builder()
+        .settings(config.settings())
+        .http(config.http())
+        .grpc(config.grpc())
+        .trace(config.trace.clone());
     #[cfg(feature = "onnxruntime")]
     {
         builder = builder.onnxruntime(config.onnxruntime());

@@ -5,7 +5,7 @@ use adulis_types::Services;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 
-use crate::{GrpcOptions, InferenceServer};
+use crate::{GrpcOptions, InferenceServer, standard};
 
 /// The tonic service over [`Services`].
 pub struct Frontend(pub(crate) Arc<Shared>);
@@ -22,7 +22,9 @@ pub fn service(services: impl Into<Services>, options: GrpcOptions) -> Inference
     let (most_in, most_out) = (options.max_request_bytes, options.max_response_bytes);
     let compress = options.compress_responses;
     // No layer but `InferenceServer` stands around the service: what every call needs is in `boundary`.
-    let shared = Arc::new(Shared { services: services.into(), options });
+    let services = services.into();
+    let tracing = services.trace.clone();
+    let shared = Arc::new(Shared { services, options });
     let mut server = GrpcInferenceServiceServer::new(Frontend(shared))
         .max_decoding_message_size(most_in)
         .max_encoding_message_size(most_out);
@@ -32,11 +34,14 @@ pub fn service(services: impl Into<Services>, options: GrpcOptions) -> Inference
             server = server.send_compressed(encoding);
         }
     }
-    InferenceServer(server)
+    InferenceServer { server, tracing }
 }
 
-/// The same as routes. `into_axum_router` makes them a router for a listener; before that router is merged with another one
+/// The same as routes, with gRPC's own services beside it: `grpc.health.v1.Health`, which tells whether the service is ready, and
+/// server reflection. `into_axum_router` makes them a router for a listener; before that router is merged with another one
 /// that has a fallback, as REST's on a shared port, its own is taken off with `reset_fallback`.
 pub fn routes(services: impl Into<Services>, options: GrpcOptions) -> Routes {
-    Routes::new(service(services, options))
+    let services = services.into();
+    let inference = Arc::clone(&services.inference);
+    standard::add(Routes::new(service(services, options)), inference)
 }

@@ -4,13 +4,15 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use adulis_protocol::grpc::{self, ModelInferRequest, ModelInferResponse};
-use adulis_types::{Fault, InferRequest, InferResponse, Name, RequestId};
+use adulis_types::{Fault, InferRequest, InferResponse, Name, Parameters, RequestId, TraceMoment};
+use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Request, Response, Status};
 
 use crate::boundary::{Call, answer};
 use crate::error::GrpcError;
 use crate::frontend::Shared;
 use crate::timeout;
+use crate::traced::Arrived;
 
 /// How much longer than the request's timeout the frontend waits: the service knows where the time went, so it has the
 /// first word.
@@ -20,36 +22,54 @@ pub(crate) async fn unary(
     shared: &Shared,
     request: Request<ModelInferRequest>,
 ) -> Result<Response<ModelInferResponse>, Status> {
-    let (metadata, _, message) = request.into_parts();
+    let (metadata, extensions, message) = request.into_parts();
     let call = Call::begin("ModelInfer", &metadata);
     let id = call.id().clone();
-    answer(call, async {
+    let mut trace = None;
+    let answered = answer(call, async {
         let timeout = timeout::from_metadata(&metadata)?;
-        shared.infer(message, timeout, &id).await
+        let forwarded = shared.forwarded(&metadata);
+        let mut request = shared.decode(message, (timeout, &forwarded), &id)?;
+        let arrived = extensions.get::<Arrived>().map(|arrived| arrived.0);
+        request.trace = shared.trace(&request.model.name, arrived);
+        trace.clone_from(&request.trace);
+        let response = shared.call(request).await?;
+        if let Some(trace) = &trace {
+            trace.note(TraceMoment::GrpcSendStart);
+        }
+        Ok(grpc::encode_infer(response))
     })
-    .await
+    .await;
+    let mut response = answered?;
+    if let Some(trace) = trace {
+        response.extensions_mut().insert(trace);
+    }
+    Ok(response)
 }
 
 impl Shared {
-    /// Answers one inference request, within its time.
-    pub(crate) async fn infer(
-        &self,
-        message: ModelInferRequest,
-        timeout: Option<Duration>,
-        id: &RequestId,
-    ) -> Result<ModelInferResponse, Fault> {
-        let request = self.decode(message, timeout, id)?;
-        Ok(grpc::encode_infer(self.call(request).await?))
+    /// Metadata of a call that are parameters of its requests.
+    pub(crate) fn forwarded(&self, metadata: &MetadataMap) -> Parameters {
+        let Some(pattern) = &self.options.forward_metadata else {
+            return Parameters::default();
+        };
+        pattern.parameters(metadata.iter().filter_map(|pair| match pair {
+            KeyAndValueRef::Ascii(name, value) => Some((name.as_str(), value.as_encoded_bytes())),
+            KeyAndValueRef::Binary(..) => None,
+        }))
     }
 
-    /// The request of a message, with the least of all times that were set.
+    /// The request of a message, with the parameters and the time that its call brings.
     pub(crate) fn decode(
         &self,
         message: ModelInferRequest,
-        timeout: Option<Duration>,
+        (timeout, forwarded): (Option<Duration>, &Parameters),
         id: &RequestId,
     ) -> Result<InferRequest, Fault> {
         let mut request = grpc::decode_infer(message)?;
+        for (name, value) in forwarded.iter() {
+            request.parameters.set(name, value.clone());
+        }
         request.request_id = id.clone();
         for timeout in [timeout, self.options.request_timeout].into_iter().flatten() {
             request.limit_timeout(timeout);
@@ -57,6 +77,7 @@ impl Shared {
         Ok(request)
     }
 
+    /// Has the service answer, within its time.
     async fn call(&self, request: InferRequest) -> Result<InferResponse, Fault> {
         let Some(deadline) = Deadline::of(&request) else {
             return adulis_protocol::infer(&self.services, request).await;

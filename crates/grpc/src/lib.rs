@@ -1,7 +1,7 @@
 //! gRPC frontend: the Open Inference Protocol's `inference.GRPCInferenceService` over any
 //! [`InferenceService`](adulis_types::InferenceService).
 //!
-//! [`service`] is the tonic service, [`routes`] the same as routes that turn into an Axum router and so share a listener, or
+//! [`service`] is the tonic service, [`routes`] the same, with gRPC's own health checking and reflection beside it, as routes that turn into an Axum router and so share a listener, or
 //! a port, with REST. Handlers are thin: `adulis-protocol` decodes and encodes, the service answers. Invariants:
 //!
 //! - messages, requests in progress per stream and waits are bounded by [`GrpcOptions`];
@@ -22,9 +22,11 @@ mod repository;
 mod rpcs;
 mod server;
 mod settings;
+mod standard;
 mod statistics;
 mod stream;
 mod timeout;
+mod traced;
 
 pub use frontend::{Frontend, routes, service};
 pub use options::GrpcOptions;

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use adulis_protocol::HeaderPattern;
+
 /// Limits and habits of the gRPC frontend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrpcOptions {
@@ -14,6 +16,8 @@ pub struct GrpcOptions {
     /// Whether responses are compressed for clients that accept it. Off as in Triton: gRPC's libraries say that they
     /// accept gzip whether or not anybody asked them to, and compressing numbers costs more than it saves.
     pub compress_responses: bool,
+    /// Which metadata of a call become parameters of its requests.
+    pub forward_metadata: Option<HeaderPattern>,
 }
 
 impl Default for GrpcOptions {
@@ -24,6 +28,7 @@ impl Default for GrpcOptions {
             max_stream_requests: 64,
             request_timeout: None,
             compress_responses: false,
+            forward_metadata: None,
         }
     }
 }

@@ -1,7 +1,10 @@
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use adulis_protocol::grpc::GrpcInferenceServiceServer;
+use adulis_types::TraceControl;
 use futures_util::FutureExt;
 use futures_util::future::Map;
 use tonic::body::Body;
@@ -10,13 +13,17 @@ use tonic::server::NamedService;
 use tonic::{Code, Status};
 
 use crate::Frontend;
+use crate::traced::{Arrived, noted};
 
 /// The tonic service, with the statuses set right that tonic gives to messages it cannot take.
 ///
 /// A message over the limit is `OUT_OF_RANGE` to tonic, and one that is no Protocol Buffers `INTERNAL`. They are the client's
 /// fault and not the server's: `RESOURCE_EXHAUSTED`, as gRPC's other libraries say it, and `INVALID_ARGUMENT`.
 #[derive(Clone)]
-pub struct InferenceServer(pub(crate) GrpcInferenceServiceServer<Frontend>);
+pub struct InferenceServer {
+    pub(crate) server: GrpcInferenceServiceServer<Frontend>,
+    pub(crate) tracing: Option<Arc<dyn TraceControl>>,
+}
 
 type Answer = Result<http::Response<Body>, Infallible>;
 
@@ -31,11 +38,14 @@ impl Service<http::Request<Body>> for InferenceServer {
     type Future = Map<BoxFuture<Self::Response, Infallible>, fn(Answer) -> Answer>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Service::<http::Request<Body>>::poll_ready(&mut self.0, context)
+        Service::<http::Request<Body>>::poll_ready(&mut self.server, context)
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        self.0.call(request).map(corrected as fn(Answer) -> Answer)
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        if self.tracing.as_ref().is_some_and(|tracing| tracing.is_tracing()) {
+            request.extensions_mut().insert(Arrived(Instant::now()));
+        }
+        self.server.call(request).map(corrected as fn(Answer) -> Answer)
     }
 }
 
@@ -48,7 +58,7 @@ fn corrected(answer: Answer) -> Answer {
     let Ok(mut response) = answer;
     let headers = response.headers_mut();
     let Some(status) = headers.get(Status::GRPC_STATUS) else {
-        return Ok(response);
+        return Ok(noted(response));
     };
     let message = headers.get(Status::GRPC_MESSAGE);
     let undecoded = message.is_some_and(|message| message.as_bytes().starts_with(UNDECODED));

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use adulis_protocol::grpc::{ModelInferRequest, ModelStreamInferResponse};
-use adulis_types::Fault;
+use adulis_types::{Fault, Parameters};
 use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
@@ -52,6 +52,8 @@ struct InferStream {
     shared: Arc<Shared>,
     call: Call,
     deadline: Option<Instant>,
+    /// Metadata of the stream that are parameters of its requests.
+    forwarded: Arc<Parameters>,
     errors_end: bool,
     requests: Option<Streaming<ModelInferRequest>>,
     running: FuturesUnordered<Running>,
@@ -73,8 +75,10 @@ impl InferStream {
     ) -> Result<Self, Fault> {
         let timeout = timeout::from_metadata(metadata)?;
         let errors_end = metadata.get(GRPC_ERRORS).is_some_and(|value| value == "true");
+        let forwarded = Arc::new(shared.forwarded(metadata));
         Ok(Self {
             shared,
+            forwarded,
             call,
             deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             errors_end,
@@ -108,6 +112,7 @@ impl InferStream {
         let asked = Asked {
             shared: Arc::clone(&self.shared),
             call: self.call.clone(),
+            forwarded: Arc::clone(&self.forwarded),
             early: self.early.0.clone(),
             left,
         };

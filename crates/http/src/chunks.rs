@@ -2,6 +2,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use adulis_types::{Trace, TraceMoment};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
@@ -12,12 +13,24 @@ pub(crate) struct Chunks {
     chunks: SmallVec<[Bytes; 4]>,
     next: usize,
     remaining: u64,
+    /// Dropped with the body, behind all that is sent of it.
+    _sent: Option<Sent>,
+}
+
+/// Notes in a trace that a response is handed to the connection, when it is dropped.
+struct Sent(Trace);
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        self.0.note(TraceMoment::HttpSendEnd);
+    }
 }
 
 impl Chunks {
-    pub(crate) fn new(chunks: SmallVec<[Bytes; 4]>) -> Self {
+    /// The body of these chunks. Its trace, if it has one, notes when it is gone.
+    pub(crate) fn new(chunks: SmallVec<[Bytes; 4]>, trace: Option<Trace>) -> Self {
         let remaining = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        let mut body = Self { chunks, next: 0, remaining };
+        let mut body = Self { chunks, next: 0, remaining, _sent: trace.map(Sent) };
         body.skip_empty();
         body
     }
@@ -72,10 +85,10 @@ mod tests {
             Bytes::new(),
             Bytes::from_static(b"c")
         ];
-        let body = Chunks::new(parts);
+        let body = Chunks::new(parts, None);
         assert_eq!(body.size_hint().exact(), Some(3));
         assert!(!body.is_end_stream());
         assert_eq!(body.collect().await.unwrap().to_bytes(), "abc");
-        assert!(Chunks::new(smallvec![Bytes::new()]).is_end_stream());
+        assert!(Chunks::new(smallvec![Bytes::new()], None).is_end_stream());
     }
 }

@@ -1,15 +1,18 @@
 //! What every way to ask for an inference does around its codec: the body within its limits, the service within its time,
 //! the answer compressed if that is wished.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use adulis_protocol::rest::INFERENCE_HEADER_CONTENT_LENGTH;
-use adulis_types::{InferRequest, InferResponse, InferenceService, RequestId};
+use adulis_types::{
+    InferRequest, InferResponse, InferenceService, Name, Parameters, RequestId, Trace, TraceMoment,
+};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::body::{self, BodyPlan};
 use crate::chunks::Chunks;
@@ -33,6 +36,17 @@ pub(crate) struct Exchange<'a> {
     timeout: Option<Duration>,
     /// The coding that the client wants its answer in.
     accepted: Option<Coding>,
+    /// Headers that are parameters of the request.
+    forwarded: Parameters,
+    /// Where anything is traced.
+    tracing: Option<Tracing>,
+}
+
+/// What an exchange notes for a trace that it may turn out to have.
+#[derive(Default)]
+struct Tracing {
+    received: OnceLock<Instant>,
+    trace: OnceLock<Trace>,
 }
 
 /// An encoded answer.
@@ -53,7 +67,15 @@ impl<'a> Exchange<'a> {
         let arrived = Instant::now();
         let timeout = timeouts::from_headers(headers)?;
         let accepted = coding::for_response(headers, rest.options.compression);
-        Ok(Self { rest, id, arrived, timeout, accepted })
+        let forwarded = match &rest.options.forward_headers {
+            None => Parameters::default(),
+            Some(pattern) => {
+                pattern.parameters(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())))
+            }
+        };
+        let is_tracing = rest.services.trace.as_ref().is_some_and(|tracing| tracing.is_tracing());
+        let tracing = is_tracing.then(Tracing::default);
+        Ok(Self { rest, id, arrived, timeout, accepted, forwarded, tracing })
     }
 
     /// What is asked.
@@ -72,7 +94,22 @@ impl<'a> Exchange<'a> {
         header_length: Option<usize>,
     ) -> Result<Bytes, HttpError> {
         let plan = BodyPlan { declared: None, header_length, limit: self.rest.options.max_body_bytes };
-        read_body(self.rest, headers, body, plan).await
+        let body = read_body(self.rest, headers, body, plan).await?;
+        if let Some(tracing) = &self.tracing {
+            let _ = tracing.received.set(Instant::now());
+        }
+        Ok(body)
+    }
+
+    /// The request's trace, if it is chosen for one.
+    fn trace(&self, model: &Name) -> Option<Trace> {
+        let tracing = self.tracing.as_ref()?;
+        let trace = self.rest.services.trace.as_ref()?.sample(model)?;
+        trace.note_at(TraceMoment::HttpRecvStart, self.arrived);
+        trace.note_at(TraceMoment::HttpRecvEnd, tracing.received.get().copied().unwrap_or(self.arrived));
+        // A second request of one exchange has a trace that ends before the response is sent.
+        let _ = tracing.trace.set(trace.clone());
+        Some(trace)
     }
 
     /// Has the service answer, within the least of all times that were set.
@@ -83,6 +120,10 @@ impl<'a> Exchange<'a> {
         let Rest { services, options, .. } = self.rest;
         request.request_id = self.id.clone();
         request.arrived = self.arrived;
+        for (name, value) in self.forwarded.iter() {
+            request.parameters.set(name, value.clone());
+        }
+        request.trace = self.trace(&request.model.name);
         for timeout in [self.timeout, options.request_timeout].into_iter().flatten() {
             request.limit_timeout(timeout);
         }
@@ -103,18 +144,21 @@ impl<'a> Exchange<'a> {
     /// [`HttpError::Compression`], which writing to memory does not give.
     pub(crate) async fn respond(&self, answer: Answer) -> Result<Response, Refusal> {
         let Rest { codec, options, .. } = self.rest;
+        let trace = self.tracing.as_ref().and_then(|tracing| tracing.trace.get().cloned());
+        if let Some(trace) = &trace {
+            trace.note(TraceMoment::HttpSendStart);
+        }
         let length: usize = answer.chunks.iter().map(Bytes::len).sum();
         let coding = self.accepted.filter(|_| length >= options.min_compress_bytes);
-        let mut response = match coding {
-            None => Response::new(Body::new(Chunks::new(answer.chunks))),
-            Some(coding) => {
-                let compressed = codec.deflate(coding, answer.chunks).await?;
-                let mut response = Response::new(Body::from(compressed));
-                response.headers_mut().insert(header::CONTENT_ENCODING, coding.header_value());
-                response
-            }
+        let chunks = match coding {
+            None => answer.chunks,
+            Some(coding) => smallvec![codec.deflate(coding, answer.chunks).await?],
         };
+        let mut response = Response::new(Body::new(Chunks::new(chunks, trace)));
         let headers = response.headers_mut();
+        if let Some(coding) = coding {
+            headers.insert(header::CONTENT_ENCODING, coding.header_value());
+        }
         headers.insert(header::CONTENT_TYPE, answer.content_type);
         if let Some(length) = answer.header_length {
             headers.insert(HEADER_LENGTH, length.into());

@@ -40,6 +40,7 @@ mod timeouts;
 mod v1;
 mod vertex;
 
+pub use adulis_protocol::{HeaderPattern, HeaderPatternError};
 pub use axum::Router;
 pub use listener::{Drained, Listener, ListenerOptions, Protocols};
 pub use metrics::{RenderMetrics, metrics_router};

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use adulis_protocol::HeaderPattern;
+
 /// Limits and habits of the REST frontend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpOptions {
@@ -15,6 +17,8 @@ pub struct HttpOptions {
     pub compression: ResponseCompression,
     /// Responses shorter than this many bytes are never compressed.
     pub min_compress_bytes: usize,
+    /// Which headers of a request become parameters of it.
+    pub forward_headers: Option<HeaderPattern>,
 }
 
 impl Default for HttpOptions {
@@ -26,6 +30,7 @@ impl Default for HttpOptions {
             request_timeout: None,
             compression: ResponseCompression::default(),
             min_compress_bytes: 1024,
+            forward_headers: None,
         }
     }
 }

@@ -18,6 +18,9 @@ pub use crate::generated::inference::grpc_inference_service_server::{
 };
 pub use crate::generated::inference::*;
 
+/// The schema of all of these as an encoded `FileDescriptorSet`, for reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("generated/inference.bin");
+
 pub use body::{decode_body, encode_body};
 pub use metadata::{decode_model_metadata, model_metadata, server_metadata};
 pub use regions::{decode_region, region_statuses};

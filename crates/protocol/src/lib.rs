@@ -21,6 +21,7 @@ mod error;
 pub mod flatbuffers;
 mod generated;
 pub mod grpc;
+mod headers;
 mod limits;
 mod parameters;
 mod regions;
@@ -35,6 +36,7 @@ mod version;
 
 pub use control::ControlProblem;
 pub use error::{DecodeError, EncodeError, Found, Problem, Side, TensorLabel, TensorProblem};
+pub use headers::{HeaderPattern, HeaderPatternError};
 pub use limits::{MAX_DEPTH, MAX_LOAD_PARAMETERS, MAX_PARAMETERS, MAX_RANK, MAX_TENSORS};
 pub use regions::{
     cuda_region_refused, no_cuda_regions, region_statuses, register_region, unregister_regions,

@@ -2,6 +2,7 @@
 //! response is encoded.
 
 mod stream;
+mod traced;
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -16,6 +17,7 @@ use smallvec::SmallVec;
 
 use crate::error::Prefix;
 use crate::shared::stream::SharedStream;
+use crate::shared::traced::{ask, ask_stream};
 use crate::tensors::binary_tensor;
 use crate::{DecodeError, EncodeError, Side, TensorLabel, TensorProblem};
 
@@ -32,14 +34,14 @@ use crate::{DecodeError, EncodeError, Side, TensorLabel, TensorProblem};
 /// [`SharedTensorError`].
 pub fn infer(services: &Services, request: InferRequest) -> BoxFuture<'_, Result<InferResponse, Fault>> {
     if request.shared_inputs.is_empty() && request.outputs.iter().all(|output| output.place.is_none()) {
-        return services.inference.infer(request);
+        return ask(services, request);
     }
     Box::pin(async move {
         let mut request = request;
         let memory = services.shared_memory.as_deref();
         let opened = Opened::of(&request, memory)?;
         let outputs = opened.read(&mut request).await?;
-        let mut response = services.inference.infer(request).await?;
+        let mut response = ask(services, request).await?;
         write(&outputs, &mut response).await?;
         Ok(response)
     })
@@ -52,7 +54,7 @@ pub fn infer(services: &Services, request: InferRequest) -> BoxFuture<'_, Result
 /// As [`infer`], as the stream's last item.
 pub fn infer_stream(services: &Services, request: InferRequest) -> ResponseStream<'_> {
     if request.shared_inputs.is_empty() && request.outputs.iter().all(|output| output.place.is_none()) {
-        return services.inference.infer_stream(request);
+        return ask_stream(services, request);
     }
     let opened = match Opened::of(&request, services.shared_memory.as_deref()) {
         Ok(opened) => opened,

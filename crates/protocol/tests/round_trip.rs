@@ -193,6 +193,7 @@ fn of_request(request: &InferRequest) -> String {
         empty_final_response: _,
         timeout,
         arrived: _,
+        trace: _,
     } = request;
     format!(
         "{model:?} {id:?} {parameters:?} {inputs:?} {shared_inputs:?} {outputs:?} {priority} {sequence:?} {timeout:?}"

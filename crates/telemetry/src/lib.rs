@@ -1,4 +1,4 @@
-//! What the server tells about itself: the metric registry and its types, and the set-up of structured logs.
+//! What the server tells about itself: the metric registry and its types, structured logs, and traces of single requests.
 //!
 //! Metric names live in one file ([`ServingMetrics`], [`ProcessMetrics`]), not as literals in the code that counts. Handles for
 //! one model are looked up once and then updated with plain atomic additions: no lock on the request path.
@@ -11,6 +11,7 @@ mod models;
 mod process;
 mod registry;
 mod serving;
+mod trace;
 mod triton;
 
 pub use cause::{causes, panic_message};
@@ -21,4 +22,5 @@ pub use models::{ModelReport, SequenceReport};
 pub use process::ProcessMetrics;
 pub use registry::{MetricRegistry, MetricsFormat};
 pub use serving::{ModelLabels, ModelMetrics, Outcome, QueuedRequest, ServingMetrics, Stage};
+pub use trace::{TraceOptions, Tracer};
 pub use triton::{FailureReason, TritonReport};

@@ -134,7 +134,8 @@ impl Drop for Running {
 
 impl InferenceService for ScriptedService {
     fn infer(&self, request: InferRequest) -> BoxFuture<'_, Result<InferResponse, Fault>> {
-        *self.last.lock() = Some(request.clone());
+        // Not its trace: that ends when nobody holds it.
+        *self.last.lock() = Some(InferRequest { trace: None, ..request.clone() });
         Box::pin(async move {
             let mut running = Running { calls: Arc::clone(&self.calls), done: false };
             self.calls.started.fetch_add(1, Ordering::SeqCst);
@@ -151,7 +152,7 @@ impl InferenceService for ScriptedService {
     fn infer_stream(&self, request: InferRequest) -> ResponseStream<'_> {
         match stream::answers(&request) {
             Some(answers) => {
-                *self.last.lock() = Some(request);
+                *self.last.lock() = Some(InferRequest { trace: None, ..request });
                 answers
             }
             None => one_response(self.infer(request)),

@@ -15,6 +15,7 @@ mod services;
 mod settings;
 mod shared_memory;
 mod statistics;
+mod trace;
 
 pub use compact_str::CompactString as Name;
 pub use control::{IndexEntry, IndexQuery, LoadModel, ModelConfigDocument, ModelState, UnloadModel};
@@ -35,3 +36,4 @@ pub use shared_memory::{RegionPlace, RegionSlice, RegionSpec, SharedInput, Share
 pub use statistics::{
     BatchStatistics, DurationStatistic, InferenceStatistics, ModelStatistics, ResponseStatistics,
 };
+pub use trace::{Trace, TraceMoment, TraceSink, TraceSpan, TracedTensor};

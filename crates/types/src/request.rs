@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use adulis_tensor::Tensor;
 
-use crate::{Name, Parameters, RegionPlace, RequestId, Sequence, SharedInput};
+use crate::{Name, Parameters, RegionPlace, RequestId, Sequence, SharedInput, Trace};
 
 /// A model as a request names it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -51,6 +51,8 @@ pub struct InferRequest {
     pub timeout: Option<Duration>,
     /// When the request was received.
     pub arrived: Instant,
+    /// Its trace, where it was chosen for one. A service that asks other models in turn gives each request a child of it.
+    pub trace: Option<Trace>,
 }
 
 impl InferRequest {
@@ -70,6 +72,7 @@ impl InferRequest {
             empty_final_response: false,
             timeout: None,
             arrived: Instant::now(),
+            trace: None,
         }
     }
 

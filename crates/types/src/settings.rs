@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::Fault;
+use crate::{Fault, Trace};
 
 /// What the log shows.
 ///
@@ -142,4 +142,15 @@ pub trait TraceControl: Send + Sync + 'static {
         model: Option<&str>,
         update: &TraceUpdate,
     ) -> Result<TraceSettings, Fault>;
+
+    /// Whether any request may be chosen. Costs one relaxed atomic read.
+    fn is_tracing(&self) -> bool {
+        false
+    }
+
+    /// The trace of a request for `model`, if its turn has come.
+    fn sample(&self, model: &str) -> Option<Trace> {
+        let _ = model;
+        None
+    }
 }

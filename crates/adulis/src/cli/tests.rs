@@ -1,6 +1,10 @@
 use clap::{CommandFactory, Parser};
 
 use super::*;
+use adulis_http::HeaderPattern;
+use adulis_telemetry::TraceOptions;
+use adulis_types::TraceLevels;
+
 use crate::config::Config;
 
 fn help(path: &[&str]) -> String {
@@ -79,6 +83,18 @@ fn flags_are_settings() {
         "--execution-threads",
         "3",
         "--shared-memory",
+        "--http-header-forward-pattern",
+        "^x-my-",
+        "--trace-config",
+        "triton,file=/tmp/t.json",
+        "--trace-config",
+        "triton,log-frequency=50",
+        "--trace-config",
+        "level=TIMESTAMPS",
+        "--trace-config",
+        "level=TENSORS",
+        "--trace-config",
+        "rate=100",
         "--log-format",
         "json",
         "--log-level",
@@ -101,6 +117,22 @@ fn flags_are_settings() {
     assert_eq!(config.engine.execution_threads, 3);
     assert_eq!(config.engine.providers[0].name, "cpu");
     assert!(!config.engine.arena);
+    let patterns = [
+        &config.server.http_header_forward_pattern,
+        &config.server.grpc_header_forward_pattern,
+    ];
+    assert_eq!(
+        patterns.map(|pattern| pattern.as_ref().map(HeaderPattern::as_str)),
+        [Some("^x-my-"), None]
+    );
+    let trace = TraceOptions {
+        file: "/tmp/t.json".into(),
+        levels: TraceLevels { timestamps: true, tensors: true },
+        rate: 100,
+        count: None,
+        log_frequency: 50,
+    };
+    assert_eq!(config.trace, trace);
     assert_eq!(config.log.format, adulis_telemetry::LogFormat::Json);
     assert_eq!(config.log.filter, "debug");
 }

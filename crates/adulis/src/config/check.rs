@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use adulis_backend::{ExecutionProvider, GraphOptimization};
+use adulis_http::HeaderPattern;
 use adulis_repository::strict::{Faults, near_miss, read_table};
 use adulis_telemetry::LogFormat;
 use toml::Value;
@@ -34,6 +35,7 @@ pub(super) fn check(raw: &RawConfig, faults: &mut Faults) -> Config {
         shared_memory: check.shared_memory(&raw.shared_memory, &default.shared_memory),
         metrics: MetricsConfig::check(&raw.metrics, default.metrics),
         log: check.log(&raw.log, &default.log),
+        trace: check.trace(&raw.trace, &default.trace),
         sagemaker: check.sagemaker(&raw.sagemaker, &default.sagemaker),
         vertex_ai: check.vertex_ai(&raw.vertex_ai, &default.vertex_ai),
     };
@@ -91,6 +93,14 @@ impl Check<'_> {
             max_grpc_stream_requests: self
                 .whole("server.max_grpc_stream_requests", raw.max_grpc_stream_requests, 1..=1 << 20)
                 .unwrap_or(default.max_grpc_stream_requests),
+            http_header_forward_pattern: self.header_pattern(
+                "server.http_header_forward_pattern",
+                raw.http_header_forward_pattern.as_deref(),
+            ),
+            grpc_header_forward_pattern: self.header_pattern(
+                "server.grpc_header_forward_pattern",
+                raw.grpc_header_forward_pattern.as_deref(),
+            ),
             lame_duck: self
                 .duration("server.lame_duck", raw.lame_duck.as_deref(), &from_zero)
                 .unwrap_or(default.lame_duck),
@@ -102,6 +112,18 @@ impl Check<'_> {
         };
         self.addresses(&server);
         server
+    }
+
+    fn header_pattern(&mut self, key: &str, pattern: Option<&str>) -> Option<HeaderPattern> {
+        let pattern = pattern.filter(|pattern| !pattern.is_empty())?;
+        match HeaderPattern::parse(pattern) {
+            Ok(pattern) => Some(pattern),
+            Err(error) => {
+                let message = format!("{pattern:?} is not a pattern: {error}");
+                self.faults.push_with_remedy(key, message, "for example \"^my_prefix_\"");
+                None
+            }
+        }
     }
 
     /// Ports that cannot be together, and nothing served at all.

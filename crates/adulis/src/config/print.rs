@@ -1,10 +1,12 @@
 use adulis_backend::{ExecutionProvider, GraphOptimization};
+use adulis_http::HeaderPattern;
 use adulis_telemetry::LogFormat;
 use toml::{Table, Value};
 
 use super::control;
 use super::keys::KEYS;
 use super::raw::{RawConfig, RawEngine, RawLog, RawOnnxRuntime, RawServer};
+use super::trace;
 use super::units::{OFF, format_address, format_bytes, format_duration};
 use super::{Config, EngineConfig, ServerConfig};
 
@@ -26,6 +28,7 @@ pub(super) fn to_toml(config: &Config) -> String {
             filter: Some(config.log.filter.clone()),
             access: Some(config.log.access),
         },
+        trace: trace::print(&config.trace),
         sagemaker: config.sagemaker.to_raw(),
         vertex_ai: config.vertex_ai.to_raw(),
         ..RawConfig::default()
@@ -54,6 +57,8 @@ fn masked<'a>(mut table: Table, secrets: impl IntoIterator<Item = &'a str>) -> T
 fn server(server: &ServerConfig) -> RawServer {
     let time = |duration| Some(format_duration(duration));
     let bytes = |bytes| Some(Value::String(format_bytes(bytes)));
+    let pattern =
+        |pattern: Option<&HeaderPattern>| Some(pattern.map_or("", HeaderPattern::as_str).to_owned());
     RawServer {
         http: Some(format_address(server.http)),
         grpc: Some(format_address(server.grpc)),
@@ -68,6 +73,8 @@ fn server(server: &ServerConfig) -> RawServer {
         max_load_bytes: bytes(server.max_load_bytes),
         max_grpc_message_bytes: bytes(server.max_grpc_message_bytes),
         max_grpc_stream_requests: Some(signed(server.max_grpc_stream_requests)),
+        http_header_forward_pattern: pattern(server.http_header_forward_pattern.as_ref()),
+        grpc_header_forward_pattern: pattern(server.grpc_header_forward_pattern.as_ref()),
         lame_duck: time(server.lame_duck),
         drain_timeout: time(server.drain_timeout),
         http2: server.http2.print(),

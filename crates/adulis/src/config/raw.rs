@@ -8,6 +8,7 @@ use super::http2::RawHttp2;
 use super::metrics::RawMetrics;
 use super::shared_memory::RawSharedMemory;
 use super::storage::RawStorage;
+use super::trace::RawTrace;
 
 /// `adulis.toml` as it is written. What is absent keeps its default.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,6 +25,7 @@ pub(super) struct RawConfig {
     pub(super) shared_memory: RawSharedMemory,
     pub(super) metrics: RawMetrics,
     pub(super) log: RawLog,
+    pub(super) trace: RawTrace,
     pub(super) sagemaker: RawSageMaker,
     pub(super) vertex_ai: RawVertexAi,
 }
@@ -44,6 +46,8 @@ pub(super) struct RawServer {
     pub(super) max_load_bytes: Option<Value>,
     pub(super) max_grpc_message_bytes: Option<Value>,
     pub(super) max_grpc_stream_requests: Option<i64>,
+    pub(super) http_header_forward_pattern: Option<String>,
+    pub(super) grpc_header_forward_pattern: Option<String>,
     pub(super) lame_duck: Option<String>,
     pub(super) drain_timeout: Option<String>,
     pub(super) http2: RawHttp2,

@@ -16,3 +16,4 @@ mod start;
 mod stop;
 #[path = "../support/mod.rs"]
 mod support;
+mod tracing;

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use adulis_repository::Labels;
 use adulis_tensor::{Shape, ShapePattern, Tensor};
-use adulis_types::{InferRequest, InferResponse, InputTensor, Name, OutputTensor, StageTimings};
+use adulis_types::{InferRequest, InferResponse, InputTensor, Name, OutputTensor, StageTimings, TraceMoment};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::SemaphorePermit;
@@ -113,7 +113,17 @@ impl Ensemble {
             let left = deadline.checked_duration_since(request.arrived);
             request.timeout = Some(left.ok_or_else(|| call.late(model))?);
         }
+        let trace = call.request.trace.as_ref().map(|trace| trace.child(&*model.served.interface.model));
+        request.trace.clone_from(&trace);
+        let asked = Instant::now();
+        if let Some(trace) = &trace {
+            trace.asked(&request, asked);
+        }
         let mut response = model.answer(call.lifecycle, request).await?;
+        if let Some(trace) = &trace {
+            trace.answered(&response, asked);
+            trace.note(TraceMoment::RequestEnd);
+        }
         response.timings.queue += waited;
         Ok((step, response))
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use adulis_protocol::grpc::infer_parameter::ParameterChoice;
 use adulis_protocol::grpc::{self, InferParameter, ModelInferRequest, ModelInferResponse};
-use adulis_types::{Fault, InferRequest, InferResponse, ResponseStream};
+use adulis_types::{Fault, InferRequest, InferResponse, Parameters, ResponseStream, TraceMoment};
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
@@ -38,6 +38,7 @@ pub(super) struct Answered {
 pub(super) struct Asked {
     pub(super) shared: Arc<Shared>,
     pub(super) call: Call,
+    pub(super) forwarded: Arc<Parameters>,
     /// Where answers go that are not the last.
     pub(super) early: mpsc::Sender<Answered>,
     /// What is left of the stream's time.
@@ -53,7 +54,10 @@ impl Asked {
             model_version: message.model_version.clone(),
             ..ModelInferResponse::default()
         };
-        let request = self.shared.decode(message, self.left, self.call.id());
+        let mut request = self.shared.decode(message, (self.left, &self.forwarded), self.call.id());
+        if let Ok(request) = &mut request {
+            request.trace = self.shared.trace(&request.model.name, None);
+        }
         let decoupled = match &request {
             Ok(request) => self.shared.services.inference.decoupled(&request.model),
             Err(_) => false,
@@ -77,11 +81,20 @@ impl Asked {
     ) -> Option<Result<ModelInferResponse, Fault>> {
         let told_of_end = request.empty_final_response;
         let deadline = Deadline::of(&request);
+        let trace = request.trace.clone();
         let mut stream = adulis_protocol::infer_stream(&self.shared.services, request);
         loop {
             match guarded(&self.call, next(&mut stream, deadline.as_ref())).await {
                 Ok(Some(response)) => {
-                    let response = grpc::encode_infer(response);
+                    let response = match &trace {
+                        None => grpc::encode_infer(response),
+                        Some(trace) => {
+                            trace.note(TraceMoment::GrpcSendStart);
+                            let response = grpc::encode_infer(response);
+                            trace.note(TraceMoment::GrpcSendEnd);
+                            response
+                        }
+                    };
                     if stream.size_hint() == (0, Some(0)) {
                         return Some(Ok(response));
                     }

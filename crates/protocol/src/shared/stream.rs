@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 use adulis_types::{BoxFuture, Fault, InferRequest, InferResponse, ResponseStream, Services};
 use futures_core::Stream;
 
+use super::traced::ask_stream;
 use super::{Opened, Outputs, write};
 
 /// The answers to a request with tensors in shared memory: its inputs are read before the service is asked, and the outputs of
@@ -47,7 +48,7 @@ impl Stream for SharedStream<'_> {
             this.reading = None;
             match read {
                 Ok((request, outputs)) => {
-                    this.answers = Some(this.services.inference.infer_stream(request));
+                    this.answers = Some(ask_stream(this.services, request));
                     this.outputs = Arc::new(outputs);
                 }
                 Err(fault) => return Poll::Ready(Some(Err(fault))),
