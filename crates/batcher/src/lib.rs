@@ -23,6 +23,7 @@ mod pace;
 mod policy;
 mod queue;
 mod release;
+mod resources;
 mod sequence;
 
 pub use class::ShapeClass;
@@ -35,6 +36,7 @@ pub use policy::{BatchPolicy, QueuePolicy, TimeoutAction};
 pub use queue::BatchQueue;
 pub(crate) use queue::LONGEST_DELAY;
 pub use release::OrderedRelease;
+pub use resources::{LimitFault, Needs, Resource, ResourceLimit, ResourceLimiter};
 pub use sequence::{
     RunEnd, SequenceBatch, SequenceDecision, SequenceMember, SequenceOffer, SequencePolicy, SequenceQueue,
     SequenceRefused, SequenceRefusedReason, SequenceStrategy, SequenceTicket,
