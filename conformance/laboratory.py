@@ -130,3 +130,20 @@ def build(repository: Path) -> Path:
     shapes(repository)
     misbehaving(repository)
     return repository
+
+
+PLAIN_IDENTITY = """
+name: "identity"
+backend: "identity"
+max_batch_size: 8
+input [ { name: "INPUT0" data_type: TYPE_FP32 dims: [ -1 ] } ]
+output [ { name: "OUTPUT0" data_type: TYPE_FP32 dims: [ -1 ] } ]
+"""
+
+
+def build_identity(folder: Path) -> Path:
+    """A repository of one model, `identity`, for tests of what is around models."""
+    version = folder / "identity" / "1"
+    version.mkdir(parents=True)
+    (version.parent / "config.pbtxt").write_text(PLAIN_IDENTITY)
+    return folder
