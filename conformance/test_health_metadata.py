@@ -48,16 +48,8 @@ def test_model_ready(client, version: str) -> None:
 
 
 def test_what_is_not_there_is_not_ready(client) -> None:
-    assert not ready(client, "no_such_model", "")
-    assert not ready(client, "digits", "7")
-
-
-def ready(client, model: str, version: str) -> bool:
-    try:
-        return client.is_model_ready(model, version)
-    except InferenceServerException as error:  # gRPC may say not found instead
-        assert status(error) == "404"
-        return False
+    assert not client.is_model_ready("no_such_model", "")
+    assert not client.is_model_ready("digits", "7")
 
 
 def test_server_metadata(client) -> None:

@@ -5,12 +5,14 @@ use adulis_protocol::grpc::{
     ModelReadyRequest, ModelReadyResponse,
 };
 use adulis_protocol::model_ref;
+use adulis_types::ErrorKind;
 use tonic::{Request, Response, Status};
 
 use crate::boundary::{Call, answer};
 use crate::error::GrpcError;
 use crate::frontend::Shared;
 
+/// One that is not there is not ready, as Triton says it: clients that wait for a model ask before it is loaded.
 pub(crate) async fn ready(
     shared: &Shared,
     request: Request<ModelReadyRequest>,
@@ -19,7 +21,11 @@ pub(crate) async fn ready(
     answer(call, async {
         let message = request.get_ref();
         let model = model_ref(message.name.as_str(), Some(&message.version))?;
-        Ok(ModelReadyResponse { ready: shared.services.inference.model_ready(&model)? })
+        match shared.services.inference.model_ready(&model) {
+            Ok(ready) => Ok(ModelReadyResponse { ready }),
+            Err(fault) if fault.kind() == ErrorKind::NotFound => Ok(ModelReadyResponse { ready: false }),
+            Err(fault) => Err(fault),
+        }
     })
     .await
 }

@@ -33,7 +33,9 @@ async fn health_and_metadata() {
     assert!(client.model_ready(ready("echo", "")).await.unwrap().into_inner().ready);
     assert!(client.model_ready(ready("echo", "1")).await.unwrap().into_inner().ready);
     assert!(!client.model_ready(ready("loading", "")).await.unwrap().into_inner().ready);
-    assert_eq!(client.model_ready(ready("nobody", "")).await.unwrap_err().code(), Code::NotFound);
+    for (model, version) in [("nobody", ""), ("echo", "7")] {
+        assert!(!client.model_ready(ready(model, version)).await.unwrap().into_inner().ready, "{model}");
+    }
     assert_eq!(client.model_ready(ready("echo", "x")).await.unwrap_err().code(), Code::InvalidArgument);
     let metadata = ModelMetadataRequest { name: "echo".to_owned(), version: String::new() };
     assert_eq!(client.model_metadata(metadata).await.unwrap().into_inner().inputs[0].shape, [-1, 16]);

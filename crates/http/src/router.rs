@@ -53,7 +53,6 @@ fn server_routes() -> Router<Arc<Rest>> {
         .route("/v2/models/stats", get(statistics::all))
         .route("/v2/logging", get(settings::log).post(settings::update_log))
         .route("/v2/trace/setting", get(settings::trace).post(settings::update_trace))
-        .route("/v2/models/{model}/trace/setting", get(settings::trace).post(settings::update_trace))
         .merge(repository_routes("/v2/repository"))
         .merge(repository_routes("/v2/repository/{repository}"))
         .merge(region_routes())
@@ -88,6 +87,8 @@ fn model_routes(base: &str) -> Router<Arc<Rest>> {
         .route(&format!("{base}/infer"), post(infer::infer))
         .route(&format!("{base}/config"), get(models::config))
         .route(&format!("{base}/stats"), get(statistics::model))
+        // Of all versions, whichever is named.
+        .route(&format!("{base}/trace/setting"), get(settings::trace).post(settings::update_trace))
 }
 
 /// Answers 404 with a JSON error, or gRPC's `UNIMPLEMENTED` to a gRPC request on the shared port. For use as a fallback.
