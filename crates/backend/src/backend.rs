@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{BackendError, BatchInput, EngineOptions, Execution, ModelSignature};
+use crate::{BackendError, BatchInput, BatchRequest, EngineOptions, Execution, ModelSignature, Responder};
 
 /// Loads models of one kind of engine.
 pub trait Backend: Send + Sync + 'static {
@@ -54,6 +54,17 @@ pub trait Model: Send + Sync + 'static {
         true
     }
 
+    /// Whether its instances want to know which requests a batch is of: then [`ModelInstance::execute_requests`] is called.
+    fn reads_requests(&self) -> bool {
+        false
+    }
+
+    /// Whether its instances answer requests any number of times: then [`ModelInstance::respond`] is called. Such a model is
+    /// served only where its configuration says so (`model_transaction_policy.decoupled`).
+    fn is_decoupled(&self) -> bool {
+        false
+    }
+
     /// Makes an instance. The first may take over what loading made.
     ///
     /// # Errors
@@ -74,6 +85,33 @@ pub trait ModelInstance: Send + 'static {
     /// [`BackendError::Execution`] fails this batch only; [`BackendError::Broken`] has the engine rebuild the instance,
     /// as a panic does.
     fn execute(&mut self, inputs: &[BatchInput]) -> Result<Execution, BackendError>;
+
+    /// As [`ModelInstance::execute`], told of the batch's requests in their order: each has as many rows as it says. For a model
+    /// that [reads requests](Model::reads_requests).
+    ///
+    /// # Errors
+    /// As [`ModelInstance::execute`].
+    fn execute_requests(
+        &mut self,
+        inputs: &[BatchInput],
+        requests: &[BatchRequest],
+    ) -> Result<Execution, BackendError> {
+        let _ = requests;
+        self.execute(inputs)
+    }
+
+    /// Answers the requests of a batch, each by its own responder and any number of times, also after this returns: then the
+    /// instance is free for its next batch. For a [decoupled](Model::is_decoupled) model.
+    ///
+    /// Called on a thread that may be blocked: sending an answer waits for a client that is slow to take it, and holds up no
+    /// other model. A run that takes long asks its responders from time to time whether their clients are still there.
+    ///
+    /// # Errors
+    /// As [`ModelInstance::execute`]; ends the requests whose responders were dropped before their end.
+    fn respond(&mut self, inputs: &[BatchInput], responders: Vec<Responder>) -> Result<(), BackendError> {
+        let _ = (inputs, responders);
+        Err(BackendError::Unsupported { what: "a decoupled transaction policy".to_owned() })
+    }
 
     /// A handle with which another thread can ask a run to stop early.
     fn interrupt(&self) -> Option<Arc<dyn Interrupt>> {

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adulis_tensor::{DataType, Shape, Tensor};
+use adulis_types::Parameters;
 
 /// One input of a batch: parts from one or more requests that the instance puts together along the leading dimension.
 #[derive(Debug, Clone)]
@@ -40,6 +41,8 @@ impl BatchInput {
 pub struct Execution {
     /// Outputs in the signature's order.
     pub outputs: Vec<Tensor>,
+    /// Custom parameters of the answers, one entry for each request of the batch; empty where there are none.
+    pub parameters: Vec<Parameters>,
     /// Time spent gathering inputs.
     pub input: Duration,
     /// Time spent in the engine's run.

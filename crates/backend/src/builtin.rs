@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod identity;
+mod repeat;
 mod sequence;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use adulis_tensor::{AlignedBuffer, Tensor};
 use bytes::Bytes;
 
 pub use identity::BuiltIn;
+pub use repeat::Repeat;
 pub use sequence::Sequence;
 
 use crate::{Backend, BackendError, BatchInput};
@@ -17,7 +19,7 @@ use crate::{Backend, BackendError, BatchInput};
 /// All of them.
 #[must_use]
 pub fn built_in() -> Vec<Arc<dyn Backend>> {
-    vec![Arc::new(BuiltIn), Arc::new(Sequence)]
+    vec![Arc::new(BuiltIn), Arc::new(Repeat), Arc::new(Sequence)]
 }
 
 /// An input as one tensor: its single part, or a copy of all of them.

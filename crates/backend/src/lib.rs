@@ -9,11 +9,15 @@ mod batch;
 mod builtin;
 mod error;
 mod options;
+mod request;
+mod responder;
 mod signature;
 
 pub use backend::{Backend, Interrupt, LoadRequest, Model, ModelInstance};
 pub use batch::{BatchInput, Execution};
-pub use builtin::{BuiltIn, Sequence, built_in};
+pub use builtin::{BuiltIn, Repeat, Sequence, built_in};
 pub use error::BackendError;
 pub use options::{EngineOptions, ExecutionProvider, GraphOptimization};
+pub use request::BatchRequest;
+pub use responder::{Gone, Responder, Response, ResponseSink};
 pub use signature::{Batching, ModelSignature, TensorSpec};

@@ -9,10 +9,12 @@ use adulis_repository::{ModelEntry, Scan};
 use adulis_telemetry::{MetricRegistry, ServingMetrics};
 use adulis_types::{
     BoxFuture, Fault, IndexEntry, IndexQuery, InferRequest, InferResponse, InferenceService, LoadModel,
-    ModelConfigDocument, ModelMetadata, ModelRef, ModelStatistics, ServerMetadata, ServiceError, UnloadModel,
+    ModelConfigDocument, ModelMetadata, ModelRef, ModelStatistics, ResponseStream, ServerMetadata,
+    ServiceError, UnloadModel, one_response,
 };
 use parking_lot::Mutex;
 
+use crate::decoupled::Answers;
 use crate::executor::Executor;
 use crate::lifecycle::Lifecycle;
 use crate::settings::or_cores;
@@ -106,10 +108,15 @@ impl Engine {
         self.metrics.in_flight().get()
     }
 
-    async fn answer(&self, request: InferRequest) -> Result<InferResponse, EngineError> {
+    async fn answer(&self, request: InferRequest, policy: Policy) -> Result<InferResponse, EngineError> {
         let serving = self.lifecycle.table.resolve(&request.model).inspect_err(|error| {
             self.metrics.refused(error.kind().as_str());
         })?;
+        if serving.served.decoupled && policy == Policy::OneAnswer {
+            let error = EngineError::Decoupled { model: serving.served.interface.model.clone() };
+            self.metrics.refused(error.kind().as_str());
+            return Err(error);
+        }
         let _in_flight = InFlight::new(&self.metrics);
         serving.answer(&self.lifecycle, request).await
     }
@@ -117,7 +124,21 @@ impl Engine {
 
 impl InferenceService for Engine {
     fn infer(&self, request: InferRequest) -> BoxFuture<'_, Result<InferResponse, Fault>> {
-        Box::pin(async move { self.answer(request).await.map_err(Fault::from) })
+        Box::pin(async move { self.answer(request, Policy::OneAnswer).await.map_err(Fault::from) })
+    }
+
+    fn infer_stream(&self, request: InferRequest) -> ResponseStream<'_> {
+        if let Ok(serving) = self.lifecycle.table.resolve(&request.model)
+            && let Some(instances) = serving.decoupled_instances().map(Arc::clone)
+        {
+            let context = (&*self.executor, InFlight::new(&self.metrics));
+            return Box::pin(Answers::new(serving, instances, context, request));
+        }
+        one_response(Box::pin(async move { self.answer(request, Policy::Any).await.map_err(Fault::from) }))
+    }
+
+    fn decoupled(&self, model: &ModelRef) -> bool {
+        self.lifecycle.table.resolve(model).is_ok_and(|serving| serving.served.decoupled)
     }
 
     fn ready(&self) -> bool {
@@ -211,6 +232,7 @@ impl Drop for Engine {
             drop(serving.close());
             serving.retire(&self.executor, true);
         }
+        self.executor.join_runs();
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("an execution thread panicked");
@@ -219,8 +241,15 @@ impl Drop for Engine {
     }
 }
 
+/// How many answers whoever asks can take.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Policy {
+    OneAnswer,
+    Any,
+}
+
 /// Counts a request as in flight while it lives.
-struct InFlight<'a>(&'a ServingMetrics);
+pub(crate) struct InFlight<'a>(&'a ServingMetrics);
 
 impl<'a> InFlight<'a> {
     fn new(metrics: &'a ServingMetrics) -> Self {

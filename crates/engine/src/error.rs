@@ -97,6 +97,11 @@ pub enum EngineError {
     /// The sequence ended before its time, and takes the request with it.
     #[error("model '{model}': sequence {id} was given up: {reason}")]
     SequenceGivenUp { model: Arc<str>, id: SequenceId, reason: &'static str },
+    /// A request for one answer to a model that may give any number. Triton's words after the first.
+    #[error(
+        "model '{model}': this endpoint doesn't support models with decoupled transaction policy; ask over ModelStreamInfer or generate_stream"
+    )]
+    Decoupled { model: Arc<str> },
     /// The queue is full.
     #[error("model '{model}': the queue is full ({limit} {what} are waiting)")]
     QueueFull { model: Arc<str>, limit: usize, what: QueueLimit, retry_after: Duration },
@@ -141,7 +146,7 @@ impl ServiceError for EngineError {
             | Self::CorrelationId { .. }
             | Self::SequenceRows { .. }
             | Self::SequenceNotStarted { .. } => ErrorKind::InvalidArgument,
-            Self::Unsupported { .. } => ErrorKind::Unsupported,
+            Self::Unsupported { .. } | Self::Decoupled { .. } => ErrorKind::Unsupported,
             Self::QueueFull { .. } | Self::Closing => ErrorKind::Overloaded,
             Self::DeadlineExceeded { .. } | Self::QueueTimeout { .. } => ErrorKind::DeadlineExceeded,
             Self::Execution { .. } | Self::Panicked { .. } => ErrorKind::Internal,

@@ -10,7 +10,7 @@ use adulis_telemetry::ServingMetrics;
 use parking_lot::{Condvar, Mutex};
 
 use crate::instances::Instances;
-use crate::lane::Next;
+use crate::lane::{Bound, Next};
 
 /// The execution threads of one device, and which model they turn to next.
 ///
@@ -20,6 +20,8 @@ pub(crate) struct Executor {
     pool: Mutex<Pool>,
     wake: Condvar,
     metrics: ServingMetrics,
+    /// Runs of decoupled models, which have threads of their own.
+    runs: Mutex<Vec<JoinHandle<()>>>,
 }
 
 struct Pool {
@@ -45,7 +47,12 @@ struct Registered {
 
 impl Executor {
     pub(crate) fn new(metrics: ServingMetrics) -> Arc<Self> {
-        Arc::new(Self { pool: Mutex::new(Pool::new()), wake: Condvar::new(), metrics })
+        Arc::new(Self {
+            pool: Mutex::new(Pool::new()),
+            wake: Condvar::new(),
+            metrics,
+            runs: Mutex::default(),
+        })
     }
 
     /// Starts `count` threads. They end when [`Executor::close`] is called.
@@ -106,7 +113,7 @@ impl Executor {
         self.wake.notify_all();
     }
 
-    fn work(&self) {
+    fn work(self: &Arc<Self>) {
         while let Some(model) = self.next_model() {
             // Backends' panics end at the instance; this one would be our own fault, and must not cost a thread.
             if catch_unwind(AssertUnwindSafe(|| self.look_at(&model))).is_err() {
@@ -115,7 +122,48 @@ impl Executor {
         }
     }
 
-    fn look_at(&self, model: &Arc<Instances>) {
+    /// Waits for the runs of decoupled models. Their answers find nobody by now.
+    pub(crate) fn join_runs(&self) {
+        for run in self.runs.lock().drain(..) {
+            if run.join().is_err() {
+                tracing::error!("a run of a decoupled model panicked outside of its instance");
+            }
+        }
+    }
+
+    /// Runs a batch of a decoupled model on a thread of its own: its answers wait for clients, which may take any time, and
+    /// an execution thread must not. There are at most as many such threads as the model has instances.
+    fn run_apart(self: &Arc<Self>, model: Arc<Instances>, bound: Bound) {
+        // Kept outside of the closure: where no thread can be had, the run is done here.
+        let work = Arc::new(Mutex::new(Some((model, bound))));
+        let (executor, taken) = (Arc::clone(self), Arc::clone(&work));
+        let run = move || {
+            let taken = taken.lock().take();
+            executor.run_decoupled(taken);
+        };
+        match thread::Builder::new().name("adulis-decoupled".to_owned()).spawn(run) {
+            Ok(thread) => {
+                let mut runs = self.runs.lock();
+                runs.retain(|run| !run.is_finished());
+                runs.push(thread);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no thread for a decoupled model: it runs on an execution thread");
+                let left = work.lock().take();
+                self.run_decoupled(left);
+            }
+        }
+    }
+
+    fn run_decoupled(&self, run: Option<(Arc<Instances>, Bound)>) {
+        if let Some((model, bound)) = run
+            && model.run_decoupled(bound)
+        {
+            self.schedule(&model);
+        }
+    }
+
+    fn look_at(self: &Arc<Self>, model: &Arc<Instances>) {
         let mut expired = Vec::new();
         let next = model.lane.next(Instant::now(), &mut expired);
         model.refuse_expired(expired);
@@ -125,6 +173,9 @@ impl Executor {
             Next::Run { bound, more } => {
                 if more {
                     self.schedule(model);
+                }
+                if model.model.is_decoupled() {
+                    return self.run_apart(Arc::clone(model), bound);
                 }
                 self.metrics.execution_threads_busy().inc();
                 let started = Instant::now();

@@ -1,7 +1,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use adulis_backend::{BackendError, BatchInput, Execution, Interrupt, Model, ModelInstance};
+use adulis_backend::{
+    BackendError, BatchInput, BatchRequest, Execution, Interrupt, Model, ModelInstance, Responder,
+};
 use adulis_telemetry::panic_message;
 
 use crate::sequences::SlotStates;
@@ -51,13 +53,36 @@ impl Slot {
         self.instance.is_none()
     }
 
-    /// Runs the instance once. A panic or a fault of the instance empties the slot.
+    /// Runs the instance once. A panic or a fault of the instance empties the slot. `requests` are there where the model wants
+    /// to know of them.
     pub(crate) fn execute(
         &mut self,
         model: &dyn Model,
         inputs: &[BatchInput],
+        requests: &[BatchRequest],
     ) -> Result<Execution, RunError> {
-        let run = catch_unwind(AssertUnwindSafe(|| self.fill(model)?.execute(inputs)));
+        self.run(model, |instance| match requests {
+            [] => instance.execute(inputs),
+            requests => instance.execute_requests(inputs, requests),
+        })
+    }
+
+    /// Has the instance of a decoupled model answer a batch. A panic or a fault of the instance empties the slot.
+    pub(crate) fn respond(
+        &mut self,
+        model: &dyn Model,
+        inputs: &[BatchInput],
+        responders: Vec<Responder>,
+    ) -> Result<(), RunError> {
+        self.run(model, |instance| instance.respond(inputs, responders))
+    }
+
+    fn run<T>(
+        &mut self,
+        model: &dyn Model,
+        run: impl FnOnce(&mut dyn ModelInstance) -> Result<T, BackendError>,
+    ) -> Result<T, RunError> {
+        let run = catch_unwind(AssertUnwindSafe(|| run(self.fill(model)?)));
         match run {
             Ok(Ok(execution)) => Ok(execution),
             Ok(Err(BackendError::Interrupted)) => Err(RunError::Interrupted),

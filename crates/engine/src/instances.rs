@@ -1,13 +1,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use adulis_backend::Model;
+use adulis_backend::{BatchRequest, Model};
 use adulis_batcher::{BatchPolicy, Offer, RefusedReason, ShapeClass};
 use adulis_types::{InferRequest, InferResponse, RequestId};
 use tokio::sync::oneshot;
 
 use crate::EngineError;
 use crate::admission::{Admitted, shape_class};
+use crate::decoupled::About;
 use crate::executor::Executor;
 use crate::job::{Job, JobInputs, Reply};
 use crate::lane::{BatchLane, Lane, NotQueued, Place};
@@ -41,11 +42,16 @@ impl Instances {
             // Boxed, so that the future of an ordinary request is no larger for it.
             Lane::Sequences(lane) => return Box::pin(self.answer_in_sequence(executor, lane, request)).await,
         };
-        let InferRequest { id, request_id, inputs, outputs, priority, timeout, arrived, .. } = request;
+        let InferRequest { id, request_id, parameters, inputs, outputs, priority, timeout, arrived, .. } =
+            request;
         let Admitted { inputs, rows, outputs } = self.served.interface.admit(inputs, &outputs)?;
+        let about = self.model.reads_requests().then(|| {
+            let told = BatchRequest { id: id.clone(), parameters, sequence: request.sequence, rows };
+            Box::new(About { request: told, answers: None })
+        });
         let answer = match lane.take_inline(rows, arrived) {
             Some(slot) => {
-                let (reply, again) = self.run_inline(lane, inputs, rows, slot);
+                let (reply, again) = self.run_inline(lane, (inputs, rows), about, slot);
                 if again {
                     executor.schedule(self);
                 }
@@ -53,29 +59,49 @@ impl Instances {
             }
             None => {
                 let deadline = timeout.and_then(|timeout| arrived.checked_add(timeout));
-                self.run_queued(executor, lane, Entry { request_id, inputs, rows, priority, deadline })
-                    .await?
+                let entry = Entry { request_id, inputs, rows, priority, deadline, about };
+                self.run_queued(executor, lane, entry).await?
             }
         };
         Ok((rows, self.served.respond(id, answer, &outputs)))
     }
 
     async fn run_queued(&self, executor: &Executor, lane: &BatchLane, entry: Entry) -> Reply {
-        let Entry { request_id, inputs, rows, priority, deadline } = entry;
-        let class = if self.merges { shape_class(&inputs) } else { ShapeClass::default() };
+        let (priority, deadline) = (entry.priority, entry.deadline);
         let (reply, caller) = oneshot::channel();
-        let queued = Instant::now();
-        let _waiting = self.served.metrics().wait_in_queue();
-        let job = Job { id: lane.next_id(), request_id, inputs, queued, reply, _waiting };
-        let offer = Offer { rows, class, priority, timeout: None, deadline, payload: job };
-        let (place, schedule) = lane.push(offer, queued).map_err(|reason| self.refusal(lane, &reason))?;
+        let (place, queued) = self.enqueue((executor, lane), entry, reply)?;
         let waiting = Waiting { lane, place, armed: true };
-        if schedule {
-            executor.schedule(self);
-        }
         let queue_timeout =
             queue_timeout(&self.policy, priority).and_then(|timeout| queued.checked_add(timeout));
         self.wait(caller, waiting, Limits { queued, queue_timeout, deadline }).await
+    }
+
+    /// The lane of a model whose requests are independent of each other, as those of decoupled models are.
+    pub(crate) fn batch_lane(&self) -> Option<&BatchLane> {
+        match &self.lane {
+            Lane::Batches(lane) => Some(lane),
+            Lane::Sequences(_) => None,
+        }
+    }
+
+    /// Puts a request into the queue. Returns its place there, and when it got it.
+    pub(crate) fn enqueue(
+        &self,
+        (executor, lane): (&Executor, &BatchLane),
+        entry: Entry,
+        reply: oneshot::Sender<Reply>,
+    ) -> Result<(Place, Instant), EngineError> {
+        let Entry { request_id, inputs, rows, priority, deadline, about } = entry;
+        let class = if self.merges { shape_class(&inputs) } else { ShapeClass::default() };
+        let queued = Instant::now();
+        let _waiting = self.served.metrics().wait_in_queue();
+        let job = Job { id: lane.next_id(), request_id, inputs, about, queued, reply, _waiting };
+        let offer = Offer { rows, class, priority, timeout: None, deadline, payload: job };
+        let (place, schedule) = lane.push(offer, queued).map_err(|reason| self.refusal(lane, &reason))?;
+        if schedule {
+            executor.schedule(self);
+        }
+        Ok((place, queued))
     }
 
     /// Waits for the reply, no longer than the limits allow.
@@ -100,16 +126,15 @@ impl Instances {
             Some(at) => match tokio::time::timeout_at(at.into(), caller).await {
                 Ok(reply) => reply,
                 // Dropping `waiting` takes the job out.
-                Err(_) => {
-                    let (model, waited) = (self.served.interface.model.clone(), limits.queued.elapsed());
-                    return Err(EngineError::DeadlineExceeded {
-                        model,
-                        waited_microseconds: microseconds(waited),
-                    });
-                }
+                Err(_) => return Err(self.deadline_exceeded(limits.queued)),
             },
         };
         waiting.done(reply.unwrap_or(Err(EngineError::Closing)))
+    }
+
+    pub(crate) fn deadline_exceeded(&self, queued: Instant) -> EngineError {
+        let waited_microseconds = microseconds(queued.elapsed());
+        EngineError::DeadlineExceeded { model: self.served.interface.model.clone(), waited_microseconds }
     }
 
     pub(crate) fn queue_timeout(&self, queued: Instant) -> EngineError {
@@ -133,12 +158,13 @@ impl Instances {
 }
 
 /// An admitted request on its way into the queue.
-struct Entry {
-    request_id: RequestId,
-    inputs: JobInputs,
-    rows: usize,
-    priority: u64,
-    deadline: Option<Instant>,
+pub(crate) struct Entry {
+    pub(crate) request_id: RequestId,
+    pub(crate) inputs: JobInputs,
+    pub(crate) rows: usize,
+    pub(crate) priority: u64,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) about: Option<Box<About>>,
 }
 
 /// Until when a request may wait.

@@ -2,10 +2,11 @@ use std::time::Instant;
 
 use adulis_telemetry::QueuedRequest;
 use adulis_tensor::Tensor;
-use adulis_types::{RequestId, StageTimings};
+use adulis_types::{Parameters, RequestId, StageTimings};
 use tokio::sync::oneshot;
 
 use crate::EngineError;
+use crate::decoupled::About;
 
 /// Inputs of one request, each with its index in the signature, ascending.
 pub(crate) type JobInputs = Vec<(usize, Tensor)>;
@@ -18,6 +19,8 @@ pub(crate) struct Job {
     /// What the log calls it.
     pub(crate) request_id: RequestId,
     pub(crate) inputs: JobInputs,
+    /// What else its model wants to know of it; nothing for most models.
+    pub(crate) about: Option<Box<About>>,
     /// When it was queued.
     pub(crate) queued: Instant,
     pub(crate) reply: oneshot::Sender<Reply>,
@@ -29,8 +32,10 @@ pub(crate) struct Job {
 pub(crate) type Reply = Result<Answer, EngineError>;
 
 /// All outputs of one request, in the signature's order.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Answer {
     pub(crate) outputs: Vec<Tensor>,
+    /// Custom parameters.
+    pub(crate) parameters: Parameters,
     pub(crate) timings: StageTimings,
 }

@@ -30,6 +30,7 @@ mod admission;
 mod classification;
 mod composing;
 mod control;
+mod decoupled;
 mod effective;
 mod engine;
 mod ensemble;

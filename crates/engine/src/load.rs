@@ -71,6 +71,7 @@ impl Lifecycle {
             declared: plan::declared(config),
             options: plan::engine_options(config, &self.settings),
         })?;
+        check_policy(config.decoupled, &*model, backend.name())?;
         let plan = Plan::derive(config, model.signature(), &self.settings)?;
         let mut slot = Slot::new(0, &*model)?;
         warmup::configured(&config.warmup, &plan, &*model, &mut slot)?;
@@ -187,6 +188,7 @@ impl Lifecycle {
             metrics: OnceLock::new(),
             statistics: Statistics::new(interface.max_rows.unwrap_or(1)),
             interface,
+            decoupled: source.entry.config.decoupled,
             load_time: started.elapsed(),
             fingerprint: source.fingerprint(version),
             files: source.files.clone(),
@@ -209,6 +211,15 @@ fn labels(config: &ModelConfig, outputs: &[TensorSpec]) -> Vec<Option<Arc<Labels
         declared.labels.clone()
     };
     outputs.iter().map(of).collect()
+}
+
+/// A model that answers any number of times is served only as such: its clients have to know.
+fn check_policy(decoupled: bool, model: &dyn Model, backend: &str) -> Result<(), LoadError> {
+    if decoupled || !model.is_decoupled() {
+        return Ok(());
+    }
+    let reason = format!("models of backend '{backend}' answer any number of times: set it to true");
+    Err(LoadError::Configuration { key: "model_transaction_policy.decoupled".to_owned(), reason })
 }
 
 /// What a served model is put together from.

@@ -137,11 +137,15 @@ impl Plan {
 /// # Errors
 /// [`LoadError::Configuration`] with the key.
 pub fn check_supported(config: &ModelConfig) -> Result<(), LoadError> {
+    let alone = matches!(config.scheduling, Scheduling::Sequence(_) | Scheduling::Ensemble(_));
+    if config.decoupled && alone {
+        let reason = "is not built yet for sequences and ensembles".to_owned();
+        return Err(disagree("model_transaction_policy.decoupled", reason));
+    }
     let mut tensors = config.inputs.iter().chain(&config.outputs);
     let ordinary = matches!(config.scheduling, Scheduling::Unconfigured | Scheduling::Dynamic(_));
-    let key = if config.decoupled {
-        "model_transaction_policy.decoupled"
-    } else if !ordinary && tensors.any(|tensor| tensor.reshape.is_some()) {
+    let plain = ordinary && !config.decoupled;
+    let key = if !plain && tensors.any(|tensor| tensor.reshape.is_some()) {
         "reshape"
     } else {
         return Ok(());

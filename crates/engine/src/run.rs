@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use adulis_backend::{BatchInput, Execution};
+use adulis_backend::{BatchInput, BatchRequest, Execution};
 use adulis_batcher::{Batch, Member};
 use adulis_tensor::Tensor;
 use adulis_types::{RequestId, StageTimings};
@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::EngineError;
 use crate::admission::Interface;
+use crate::decoupled::About;
 use crate::instance::{RunError, Slot};
 use crate::instances::Instances;
 use crate::job::{Answer, Job, JobInputs, Reply};
@@ -41,12 +42,19 @@ impl Instances {
     pub(crate) fn run_inline(
         &self,
         lane: &BatchLane,
-        inputs: JobInputs,
-        rows: usize,
+        (inputs, rows): (JobInputs, usize),
+        about: Option<Box<About>>,
         mut slot: Slot,
     ) -> (Reply, bool) {
         let inputs = assemble(&self.served.interface, std::iter::once(inputs), rows);
-        let run = self.run_once(&inputs, &[rows], &mut slot, Duration::ZERO);
+        let about = about.map(|about| about.request);
+        let batch = Run {
+            inputs: &inputs,
+            rows: &[rows],
+            requests: about.as_slice(),
+            bound: Duration::ZERO,
+        };
+        let run = self.run_once(&batch, &mut slot);
         let infer = run
             .as_ref()
             .ok()
@@ -69,15 +77,18 @@ impl Instances {
         let mut callers = Vec::new();
         let mut rows = SmallVec::<[usize; 32]>::new();
         let mut inputs = Vec::new();
+        let mut requests = Vec::new();
         for Member { payload: job, rows: job_rows, enqueued } in members {
             let queued = at.saturating_duration_since(enqueued);
             self.served.metrics().queue.observe(queued);
             callers.push(Caller { reply: job.reply, queued, request_id: job.request_id });
+            requests.extend(job.about.map(|about| about.request));
             rows.push(job_rows);
             inputs.push(job.inputs);
         }
         let inputs = assemble(&self.served.interface, inputs.into_iter(), rows.iter().sum());
-        match self.run_once(&inputs, &rows, slot, at.elapsed()) {
+        let batch = Run { inputs: &inputs, rows: &rows, requests: &requests, bound: at.elapsed() };
+        match self.run_once(&batch, slot) {
             Ok(answers) => {
                 let infer = answers.first().map(|answer| answer.timings.compute_infer);
                 let replies = callers.into_iter().zip(answers).map(|(caller, mut answer)| {
@@ -97,7 +108,7 @@ impl Instances {
                     request_ids = %Ids(&callers), ?error,
                     "a batch failed: its requests are run one by one"
                 );
-                let replies = self.run_singly(&callers, &inputs, &rows, slot);
+                let replies = self.run_singly(&callers, &batch, slot);
                 (callers.into_iter().map(|caller| caller.reply).zip(replies).collect(), None)
             }
         }
@@ -105,23 +116,19 @@ impl Instances {
 
     /// Runs each part of a failed batch by itself, so that only those requests fail that make it fail. Leaves out those
     /// whose callers have gone.
-    fn run_singly(
-        &self,
-        callers: &[Caller],
-        inputs: &[BatchInput],
-        rows: &[usize],
-        slot: &mut Slot,
-    ) -> Vec<Reply> {
-        let members = callers.iter().zip(rows).enumerate();
+    fn run_singly(&self, callers: &[Caller], batch: &Run<'_>, slot: &mut Slot) -> Vec<Reply> {
+        let members = callers.iter().zip(batch.rows).enumerate();
         members
             .map(|(member, (caller, &rows))| {
                 if caller.reply.is_closed() {
                     return Err(self.lost());
                 }
                 let alone: JobInputs =
-                    inputs.iter().map(|input| (input.index, input.parts[member].clone())).collect();
+                    batch.inputs.iter().map(|input| (input.index, input.parts[member].clone())).collect();
                 let alone = assemble(&self.served.interface, std::iter::once(alone), rows);
-                match self.run_once(&alone, &[rows], slot, Duration::ZERO) {
+                let request = batch.requests.get(member).map(std::slice::from_ref).unwrap_or_default();
+                let batch = Run { inputs: &alone, rows: &[rows], requests: request, bound: Duration::ZERO };
+                match self.run_once(&batch, slot) {
                     Ok(mut answers) => answers.pop().ok_or_else(|| self.lost()),
                     Err(error) => Err(self.fault(error)),
                 }
@@ -129,48 +136,41 @@ impl Instances {
             .collect()
     }
 
-    /// One run of the instance over `inputs`, cut into one answer per entry of `rows`. It was bound `batch` ago.
-    fn run_once(
-        &self,
-        inputs: &[BatchInput],
-        rows: &[usize],
-        slot: &mut Slot,
-        batch: Duration,
-    ) -> Result<Vec<Answer>, RunError> {
-        let counts = Counts { requests: rows.len(), rows: rows.iter().sum() };
-        let (execution, timings) = self.execute(inputs, counts, slot, batch)?;
-        scatter(&self.served.interface, execution, rows, timings)
+    /// One run of the instance over a batch, cut into one answer for each of its members.
+    fn run_once(&self, run: &Run<'_>, slot: &mut Slot) -> Result<Vec<Answer>, RunError> {
+        let (execution, timings) = self.execute(run, slot)?;
+        scatter(&self.served.interface, execution, run.rows, timings)
     }
 
-    /// One run of the instance over `inputs`, which was bound `batch` ago, and counts it.
+    /// One run of the instance, and counts it.
     pub(crate) fn execute(
         &self,
-        inputs: &[BatchInput],
-        counts: Counts,
+        run: &Run<'_>,
         slot: &mut Slot,
-        batch: Duration,
     ) -> Result<(Execution, StageTimings), RunError> {
+        let Run { inputs, rows, requests, bound } = *run;
         if slot.is_empty() {
             self.served.metrics().instance_rebuilds.inc();
         }
-        let execution = slot.execute(&*self.model, inputs)?;
+        let execution = slot.execute(&*self.model, inputs, requests)?;
         let timings = StageTimings {
             queue: Duration::ZERO,
-            batch,
+            batch: bound,
             compute_input: execution.input,
             compute_infer: execution.infer,
             compute_output: execution.output,
         };
         let metrics = self.served.metrics();
-        let (requests, total_rows) = (counts.requests as u64, counts.rows);
+        let members = rows.len() as u64;
+        let total_rows: usize = rows.iter().sum();
         self.served.statistics.executed(total_rows, &timings);
         metrics.executions.inc();
         metrics.rows.inc_by(total_rows as u64);
         metrics.batch_rows.observe(total_rows);
-        metrics.batch.observe_times(timings.batch, requests);
-        metrics.compute_input.observe_times(timings.compute_input, requests);
-        metrics.compute_infer.observe_times(timings.compute_infer, requests);
-        metrics.compute_output.observe_times(timings.compute_output, requests);
+        metrics.batch.observe_times(timings.batch, members);
+        metrics.compute_input.observe_times(timings.compute_input, members);
+        metrics.compute_infer.observe_times(timings.compute_infer, members);
+        metrics.compute_output.observe_times(timings.compute_output, members);
         Ok((execution, timings))
     }
 
@@ -203,11 +203,16 @@ impl Instances {
     }
 }
 
-/// What a run is for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Counts {
-    pub(crate) requests: usize,
-    pub(crate) rows: usize,
+/// What one run is over.
+#[derive(Clone, Copy)]
+pub(crate) struct Run<'a> {
+    pub(crate) inputs: &'a [BatchInput],
+    /// Of each member.
+    pub(crate) rows: &'a [usize],
+    /// The members, where the model wants to know of them.
+    pub(crate) requests: &'a [BatchRequest],
+    /// How long ago it was bound.
+    pub(crate) bound: Duration,
 }
 
 /// A request of a batch that is being run.
@@ -238,7 +243,7 @@ impl fmt::Display for Ids<'_> {
 }
 
 /// Puts the inputs of several requests, all of one shape class, side by side. Copies no data.
-fn assemble(
+pub(crate) fn assemble(
     interface: &Interface,
     requests: impl ExactSizeIterator<Item = JobInputs>,
     rows: usize,
@@ -311,12 +316,15 @@ fn scatter(
             return Err(RunError::Failed(format!("output '{name}' has shape {shape} for {total} rows")));
         }
     }
+    let mut parameters = execution.parameters.into_iter();
+    let mut parameters = || parameters.next().unwrap_or_default();
     if rows.len() == 1 {
-        return Ok(vec![Answer { outputs: execution.outputs, timings }]);
+        return Ok(vec![Answer { outputs: execution.outputs, parameters: parameters(), timings }]);
     }
+    let empty = || Vec::with_capacity(interface.outputs.len());
     let mut answers: Vec<Answer> = rows
         .iter()
-        .map(|_| Answer { outputs: Vec::with_capacity(interface.outputs.len()), timings })
+        .map(|_| Answer { outputs: empty(), parameters: parameters(), timings })
         .collect();
     for output in execution.outputs {
         let parts = output.split_rows(rows.iter().copied()).ok_or_else(|| {

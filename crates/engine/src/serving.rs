@@ -1,3 +1,4 @@
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,8 @@ pub(crate) struct Served {
     /// As it was read: what is in effect is put together when somebody asks.
     pub(crate) config: Box<ModelConfig>,
     pub(crate) interface: Interface,
+    /// Whether the transaction policy allows any number of answers, whether the backend makes use of that or not.
+    pub(crate) decoupled: bool,
     pub(crate) serving: ServingMetrics,
     /// Made at the first request, so that models nobody asks have no series.
     pub(crate) metrics: OnceLock<ModelMetrics>,
@@ -62,11 +65,7 @@ impl ServingModel {
         lifecycle: &Lifecycle,
         request: InferRequest,
     ) -> Result<InferResponse, EngineError> {
-        let mut counted = Counted {
-            served: &self.served,
-            arrived: request.arrived,
-            outcome: Err(ErrorKind::Cancelled),
-        };
+        let mut counted = Counted::new(&*self.served, request.arrived);
         let result = match &self.scheduler {
             Scheduler::Instances(instances) => instances.answer(&lifecycle.executor, request).await,
             Scheduler::Ensemble(ensemble) => boxed(ensemble, &self.served, lifecycle, request).await,
@@ -88,6 +87,14 @@ impl ServingModel {
             Scheduler::Ensemble(_) => {
                 StageTimings { queue: Duration::ZERO, batch: Duration::ZERO, ..timings }
             }
+        }
+    }
+
+    /// The instances that may answer a request any number of times, if there are such.
+    pub(crate) fn decoupled_instances(&self) -> Option<&Arc<Instances>> {
+        match &self.scheduler {
+            Scheduler::Instances(instances) if instances.model.is_decoupled() => Some(instances),
+            Scheduler::Instances(_) | Scheduler::Ensemble(_) => None,
         }
     }
 
@@ -224,7 +231,7 @@ impl Served {
             model_name: self.interface.model.clone(),
             model_version: self.version,
             id,
-            parameters: adulis_types::Parameters::default(),
+            parameters: answer.parameters,
             outputs,
             timings: answer.timings,
         }
@@ -232,14 +239,21 @@ impl Served {
 }
 
 /// Counts a request when it ends, however it ends.
-struct Counted<'a> {
-    served: &'a Served,
+pub(crate) struct Counted<S: Deref<Target = Served>> {
+    served: S,
     arrived: Instant,
     /// The rows of a request that was answered and where its time went, or how it ended.
-    outcome: Result<(usize, StageTimings), ErrorKind>,
+    pub(crate) outcome: Result<(usize, StageTimings), ErrorKind>,
 }
 
-impl Drop for Counted<'_> {
+impl<S: Deref<Target = Served>> Counted<S> {
+    /// A request that ends cancelled unless its outcome is set.
+    pub(crate) fn new(served: S, arrived: Instant) -> Self {
+        Self { served, arrived, outcome: Err(ErrorKind::Cancelled) }
+    }
+}
+
+impl<S: Deref<Target = Served>> Drop for Counted<S> {
     fn drop(&mut self) {
         let Self { served, arrived, outcome } = self;
         let answered = Instant::now();

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use adulis_telemetry::FailureReason;
 use adulis_types::{
-    BatchStatistics, DurationStatistic, ErrorKind, InferenceStatistics, ModelStatistics, StageTimings,
+    BatchStatistics, DurationStatistic, ErrorKind, InferenceStatistics, ModelStatistics, ResponseStatistics,
+    StageTimings,
 };
 use parking_lot::Mutex;
 
@@ -35,6 +36,22 @@ pub(crate) struct Statistics {
     /// By rows, from one on.
     small: Box<[Batches]>,
     large: Mutex<BTreeMap<usize, BatchStatistics>>,
+    /// Of decoupled models, by their index among the answers of a request.
+    responses: Mutex<BTreeMap<u64, ResponseStatistics>>,
+}
+
+/// Positions of answers that are counted each for itself; what comes behind them is not.
+const MAX_POSITIONS: u64 = 1024;
+
+/// How it went with one answer of a decoupled model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Position {
+    Answered,
+    /// An end without an answer.
+    Empty,
+    Failed,
+    /// Nobody waited for it any more.
+    Cancelled,
 }
 
 impl Statistics {
@@ -54,6 +71,7 @@ impl Statistics {
             compute_output: Time::default(),
             small: small.collect(),
             large: Mutex::default(),
+            responses: Mutex::default(),
         }
     }
 
@@ -105,6 +123,30 @@ impl Statistics {
         }
     }
 
+    /// Counts one answer of a decoupled model: what it took to compute since the one before, and to hand on.
+    pub(crate) fn responded(&self, index: u64, position: Position, computed: Duration, sending: Duration) {
+        if index >= MAX_POSITIONS {
+            return;
+        }
+        let mut responses = self.responses.lock();
+        let counted = responses.entry(index).or_default();
+        let add = |statistic: &mut DurationStatistic, time: Duration| {
+            statistic.count += 1;
+            statistic.total += time;
+        };
+        let whole = computed + sending;
+        match position {
+            Position::Answered => {
+                add(&mut counted.compute_infer, computed);
+                add(&mut counted.compute_output, sending);
+                add(&mut counted.success, whole);
+            }
+            Position::Empty => add(&mut counted.empty_response, whole),
+            Position::Failed => add(&mut counted.fail, whole),
+            Position::Cancelled => add(&mut counted.cancel, whole),
+        }
+    }
+
     /// What has been counted so far.
     pub(crate) fn read(&self, name: &Arc<str>, version: u64) -> ModelStatistics {
         let small = self.small.iter().zip(1..).filter_map(|(batches, rows)| batches.read(rows));
@@ -126,7 +168,7 @@ impl Statistics {
                 compute_output: of_success(&self.compute_output),
                 ..InferenceStatistics::default()
             },
-            responses: BTreeMap::new(),
+            responses: self.responses.lock().clone(),
             batches,
         }
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use adulis_backend::{BatchInput, Model, TensorSpec};
+use adulis_backend::{BatchInput, BatchRequest, Gone, Model, Responder, Response, ResponseSink, TensorSpec};
 use adulis_batcher::CostModel;
 use adulis_repository::{Warmup, WarmupData};
 use adulis_tensor::{AlignedBuffer, DataType, Shape, Tensor};
@@ -33,21 +33,48 @@ pub(crate) fn configured(
         let failed = |reason: String| LoadError::Warmup { name: warmup.name.clone(), reason };
         let inputs = configured_inputs(warmup, plan).map_err(failed)?;
         for _ in 0..warmup.count {
-            slot.execute(model, &inputs).map_err(|error| failed(reason(error)))?;
+            warm(model, slot, &inputs).map_err(|error| failed(reason(error)))?;
         }
     }
     Ok(())
+}
+
+/// One run whose answers nobody wants.
+fn warm(model: &dyn Model, slot: &mut Slot, inputs: &[BatchInput]) -> Result<(), RunError> {
+    if model.is_decoupled() {
+        return slot.respond(model, inputs, vec![Responder::new(BatchRequest::default(), Discarded)]);
+    }
+    slot.execute(model, inputs, &[]).map(drop)
+}
+
+/// Takes answers and forgets them.
+struct Discarded;
+
+impl ResponseSink for Discarded {
+    fn send(&mut self, _: Response, _: bool) -> Result<(), Gone> {
+        Ok(())
+    }
+
+    fn end(&mut self, _: Result<(), String>) {}
+
+    fn is_gone(&self) -> bool {
+        false
+    }
 }
 
 /// Tries a derived batch dimension and seeds the cost model. Gives back the plan, without batching where the model
 /// does not give as many rows as it takes.
 pub(crate) fn generated(mut plan: Plan, model: &dyn Model, slot: &mut Slot) -> (Plan, CostModel) {
     let mut cost = CostModel::new();
-    if plan.unproven {
+    if plan.unproven && !model.is_decoupled() {
         if !batches(&plan, model, slot) {
             plan = plan.without_batching();
         }
         plan.unproven = false;
+    }
+    if model.is_decoupled() {
+        // How long a run takes is up to its requests.
+        return (plan, cost);
     }
     for _ in 0..SEED_RUNS {
         match run_rows(&plan, model, slot, 1) {
@@ -76,7 +103,7 @@ fn run_rows(
     rows: usize,
 ) -> Result<(Duration, Vec<Tensor>), RunError> {
     let inputs = generated_inputs(plan, rows).map_err(RunError::Failed)?;
-    let execution = slot.execute(model, &inputs)?;
+    let execution = slot.execute(model, &inputs, &[])?;
     Ok((execution.infer, execution.outputs))
 }
 

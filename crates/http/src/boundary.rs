@@ -106,14 +106,20 @@ where
     response
 }
 
-fn refuse(refusal: &Refusal, request_id: &RequestId) -> Response {
+/// The one log line of an error.
+pub(crate) fn note(refusal: &Refusal, request_id: &RequestId) {
     let fault = &refusal.fault;
-    let (kind, status) = (fault.kind(), refusal.status);
+    let kind = fault.kind();
     if kind == ErrorKind::Internal {
         tracing::error!(%request_id, kind = kind.as_str(), error = causes(fault.error()), "request failed");
     } else {
         tracing::debug!(%request_id, kind = kind.as_str(), error = causes(fault.error()), "request refused");
     }
+}
+
+fn refuse(refusal: &Refusal, request_id: &RequestId) -> Response {
+    note(refusal, request_id);
+    let (fault, status) = (&refusal.fault, refusal.status);
     let body = adulis_protocol::rest::error_body(&fault.client_message());
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;

@@ -39,6 +39,10 @@ pub(crate) enum HttpError {
     Path,
     #[error("model '{model}' did not answer within {waited:?}")]
     Deadline { model: adulis_types::Name, waited: Duration },
+    #[error(
+        "model '{model}': generate expects model to produce exactly 1 response, use generate stream for model that generates various number of responses"
+    )]
+    Answers { model: adulis_types::Name },
     #[error("model '{model}' is not ready")]
     ModelNotReady { model: adulis_types::Name },
     #[error("which of {count} models is meant? set {setting}")]
@@ -86,6 +90,7 @@ impl ServiceError for HttpError {
             | HttpError::Compressed { .. }
             | HttpError::Header { .. }
             | HttpError::WhichModel { .. }
+            | HttpError::Answers { .. }
             | HttpError::Path => ErrorKind::InvalidArgument,
         }
     }

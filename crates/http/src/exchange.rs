@@ -26,7 +26,7 @@ pub(crate) const HEADER_LENGTH: HeaderName = HeaderName::from_static(INFERENCE_H
 
 /// How much longer than the request's timeout the frontend waits: the service knows where the time went, so it has the
 /// first word.
-const DEADLINE_GRACE: Duration = Duration::from_millis(2);
+pub(crate) const DEADLINE_GRACE: Duration = Duration::from_millis(2);
 
 /// One request for an inference, from its head to its answer.
 pub(crate) struct Exchange<'a> {
@@ -112,21 +112,27 @@ impl<'a> Exchange<'a> {
         Some(trace)
     }
 
-    /// Has the service answer, within the least of all times that were set.
-    ///
-    /// # Errors
-    /// The service's own, and [`HttpError::Deadline`] where it does not answer in time.
-    pub(crate) async fn ask(&self, mut request: InferRequest) -> Result<InferResponse, Refusal> {
-        let Rest { services, options, .. } = self.rest;
+    /// The request with its id, its arrival, the forwarded headers, its trace and the least of all times that were set.
+    pub(crate) fn prepared(&self, mut request: InferRequest) -> InferRequest {
         request.request_id = self.id.clone();
         request.arrived = self.arrived;
         for (name, value) in self.forwarded.iter() {
             request.parameters.set(name, value.clone());
         }
         request.trace = self.trace(&request.model.name);
-        for timeout in [self.timeout, options.request_timeout].into_iter().flatten() {
+        for timeout in [self.timeout, self.rest.options.request_timeout].into_iter().flatten() {
             request.limit_timeout(timeout);
         }
+        request
+    }
+
+    /// Has the service answer, within the least of all times that were set.
+    ///
+    /// # Errors
+    /// The service's own, and [`HttpError::Deadline`] where it does not answer in time.
+    pub(crate) async fn ask(&self, request: InferRequest) -> Result<InferResponse, Refusal> {
+        let services = &self.rest.services;
+        let request = self.prepared(request);
         let Some(timeout) = request.timeout else {
             return Ok(adulis_protocol::infer(services, request).await?);
         };

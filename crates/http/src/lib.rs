@@ -23,6 +23,7 @@ mod coding;
 mod error;
 mod exchange;
 mod form;
+mod generate;
 mod hosted;
 mod infer;
 mod listener;

@@ -11,7 +11,7 @@ use http::{HeaderValue, header};
 use crate::boundary::{Call, JSON, answer};
 use crate::coding::Codec;
 use crate::error::HttpError;
-use crate::{HttpOptions, infer, models, regions, repository, server, settings, statistics};
+use crate::{HttpOptions, generate, infer, models, regions, repository, server, settings, statistics};
 
 /// What the handlers share.
 pub(crate) struct Rest {
@@ -85,6 +85,8 @@ fn model_routes(base: &str) -> Router<Arc<Rest>> {
         .route(base, get(models::metadata))
         .route(&format!("{base}/ready"), get(models::ready))
         .route(&format!("{base}/infer"), post(infer::infer))
+        .route(&format!("{base}/generate"), post(generate::generate))
+        .route(&format!("{base}/generate_stream"), post(generate::generate_stream))
         .route(&format!("{base}/config"), get(models::config))
         .route(&format!("{base}/stats"), get(statistics::model))
         // Of all versions, whichever is named.

@@ -133,7 +133,13 @@ impl ModelInstance for OnnxInstance {
                 slot.release_copies();
             }
         }
-        Ok(Execution { outputs, input: gathered - started, infer: ran - gathered, output: ran.elapsed() })
+        Ok(Execution {
+            outputs,
+            input: gathered - started,
+            infer: ran - gathered,
+            output: ran.elapsed(),
+            ..Execution::default()
+        })
     }
 
     fn interrupt(&self) -> Option<Arc<dyn Interrupt>> {

@@ -10,6 +10,7 @@ pub use encode::EncodeError;
 pub use tensor::{Side, TensorLabel, TensorProblem};
 
 use crate::control::ControlProblem;
+use crate::rest::generate::GenerateProblem;
 use crate::rest::v1::PredictProblem;
 use crate::settings::SettingProblem;
 
@@ -192,6 +193,9 @@ pub enum Problem {
     /// The rows or columns of a V1 request are wrong.
     #[error(transparent)]
     Predict(#[from] PredictProblem),
+    /// The object of a generate request is wrong.
+    #[error(transparent)]
+    Generate(#[from] GenerateProblem),
     /// One tensor is wrong.
     #[error("{tensor}: {problem}")]
     Tensor {

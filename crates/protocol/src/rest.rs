@@ -8,6 +8,7 @@ mod data;
 mod element;
 mod encode;
 mod format;
+pub mod generate;
 mod metadata;
 mod number;
 mod parameter;

@@ -3,7 +3,8 @@
 use adulis_protocol::flatbuffers;
 use adulis_protocol::grpc::{self, ModelInferRequest};
 use adulis_protocol::rest;
-use adulis_types::ModelRef;
+use adulis_tensor::{DataType, ShapePattern};
+use adulis_types::{ModelMetadata, ModelRef, TensorMetadata};
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -95,6 +96,46 @@ proptest! {
             }
         }
         let _ = flatbuffers::decode_response(&body);
+    }
+}
+
+const GENERATE: &str = r#"{"id":"7","text_input":"a\u00e9\n","parameters":{"stream":true,"x":-1.5e3},"ids":[[1,2],[3,4]],"top":"1"}"#;
+
+fn generating() -> ModelMetadata {
+    let input = |name: &str, datatype, shape: &[i64]| TensorMetadata {
+        name: name.into(),
+        datatype,
+        shape: ShapePattern::new(shape),
+        optional: false,
+    };
+    ModelMetadata {
+        name: "m".into(),
+        versions: vec![1],
+        platform: "test".into(),
+        inputs: vec![
+            input("text_input", DataType::Bytes, &[-1, 1]),
+            input("stream", DataType::Bool, &[1]),
+            input("ids", DataType::Int64, &[-1, -1, 2]),
+        ],
+        outputs: Vec::new(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    /// Nothing panics, what is taken is JSON, and every tensor has a shape that the model takes.
+    #[test]
+    fn generate_bodies(changes in prop::collection::vec(change(), 1..5)) {
+        let (metadata, body) = (generating(), changed(GENERATE.as_bytes().to_vec(), &changes));
+        let model = ModelRef::latest("m");
+        if let Ok(request) = rest::generate::decode_generate(model, &metadata, &Bytes::from(body.clone())) {
+            prop_assert!(body.is_empty() || serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok());
+            for input in &request.inputs {
+                let wanted = metadata.inputs.iter().find(|wanted| *wanted.name == *input.name).unwrap();
+                prop_assert!(wanted.shape.matches(input.tensor.shape()));
+            }
+        }
     }
 }
 

@@ -26,10 +26,11 @@ use crate::{ModelConfig, Scheduling};
 const MAX_BATCH_SIZE: i64 = i32::MAX as i64;
 
 /// Platforms that have a backend here, with its name.
-const PLATFORMS: [(&str, &str); 4] = [
+const PLATFORMS: [(&str, &str); 5] = [
     ("onnxruntime_onnx", "onnxruntime"),
     ("tract_onnx", "tract"),
     ("identity", "identity"),
+    ("repeat", "repeat"),
     ("sequence", "sequence"),
 ];
 

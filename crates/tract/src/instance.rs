@@ -90,7 +90,13 @@ impl ModelInstance for TractInstance {
                 .collect()
         })
         .map_err(execution)?;
-        Ok(Execution { outputs, input: gathered - started, infer: ran - gathered, output: ran.elapsed() })
+        Ok(Execution {
+            outputs,
+            input: gathered - started,
+            infer: ran - gathered,
+            output: ran.elapsed(),
+            ..Execution::default()
+        })
     }
 
     fn interrupt(&self) -> Option<Arc<dyn Interrupt>> {

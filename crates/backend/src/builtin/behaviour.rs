@@ -23,10 +23,12 @@ impl Behaviour {
                 reason: format!("expected a whole number, got {text:?}"),
             })
         };
+        let milliseconds = parameter("execute_delay_ms")?.unwrap_or(0);
         let byte =
             |name: &str| Ok::<_, BackendError>(parameter(name)?.and_then(|value| u8::try_from(value).ok()));
         Ok(Self {
-            delay: Duration::from_micros(parameter("execute_delay_microseconds")?.unwrap_or(0)),
+            delay: Duration::from_micros(parameter("execute_delay_microseconds")?.unwrap_or(0))
+                + Duration::from_millis(milliseconds),
             row_delay: Duration::from_micros(parameter("execute_delay_row_microseconds")?.unwrap_or(0)),
             fail_on: byte("fail_on")?,
             panic_on: byte("panic_on")?,

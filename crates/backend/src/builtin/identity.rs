@@ -6,16 +6,16 @@ use adulis_tensor::{DataType, ShapePattern};
 use super::behaviour::Behaviour;
 use super::gather;
 use crate::{
-    Backend, BackendError, BatchInput, Batching, Execution, LoadRequest, Model, ModelInstance,
+    Backend, BackendError, BatchInput, BatchRequest, Batching, Execution, LoadRequest, Model, ModelInstance,
     ModelSignature, TensorSpec,
 };
 
 /// The built-in `identity` backend: every output is the input of the same place.
 ///
 /// Without a declared signature it has one input `INPUT0` and one output `OUTPUT0`, FP32 `[-1, 16]`. Parameters:
-/// `execute_delay_microseconds` sleeps in each run, `execute_delay_row_microseconds` per row; `fail_on` and `panic_on`
+/// `execute_delay_microseconds` and `execute_delay_ms` sleep in each run, `execute_delay_row_microseconds` per row; `fail_on` and `panic_on`
 /// (a byte value) make a run fail or panic when an input's first byte is that value. They exist to size deployments
-/// and to test the engine.
+/// and to test the engine. `echo_parameters` (`true`) answers with the custom parameters of the request.
 #[derive(Debug, Default)]
 pub struct BuiltIn;
 
@@ -42,7 +42,21 @@ impl Backend for BuiltIn {
             });
         }
         let behaviour = Behaviour::from_options(request)?;
-        Ok(Arc::new(Identity { signature, behaviour }))
+        let echo_parameters = echo_parameters(request)?;
+        Ok(Arc::new(Identity { signature, behaviour, echo_parameters }))
+    }
+}
+
+const ECHO_PARAMETERS: &str = "echo_parameters";
+
+fn echo_parameters(request: &LoadRequest) -> Result<bool, BackendError> {
+    match request.options.parameters.get(ECHO_PARAMETERS).map(String::as_str) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(other) => Err(BackendError::Option {
+            option: format!("parameters.{ECHO_PARAMETERS}"),
+            reason: format!("expected true or false, got {other:?}"),
+        }),
     }
 }
 
@@ -63,6 +77,7 @@ fn default_signature() -> ModelSignature {
 struct Identity {
     signature: ModelSignature,
     behaviour: Behaviour,
+    echo_parameters: bool,
 }
 
 impl Model for Identity {
@@ -76,6 +91,10 @@ impl Model for Identity {
 
     fn keeps_state(&self) -> bool {
         false
+    }
+
+    fn reads_requests(&self) -> bool {
+        self.echo_parameters
     }
 
     fn instance(&self) -> Result<Box<dyn ModelInstance>, BackendError> {
@@ -94,5 +113,16 @@ impl ModelInstance for IdentityInstance {
         let infer = started.elapsed();
         let outputs = inputs.iter().map(gather).collect::<Result<_, _>>()?;
         Ok(Execution { outputs, infer, output: started.elapsed() - infer, ..Execution::default() })
+    }
+
+    /// Asked of instances that echo parameters.
+    fn execute_requests(
+        &mut self,
+        inputs: &[BatchInput],
+        requests: &[BatchRequest],
+    ) -> Result<Execution, BackendError> {
+        let execution = self.execute(inputs)?;
+        let parameters = requests.iter().map(|request| request.parameters.clone()).collect();
+        Ok(Execution { parameters, ..execution })
     }
 }

@@ -98,6 +98,11 @@ impl Ensemble {
                 Ok(model) => model,
                 Err(error) => return Found::unready(index, missing(&error)),
             };
+            if model.served.decoupled {
+                let name = &step.model.name;
+                let reason = format!("model '{name}' has a decoupled transaction policy: not built yet here");
+                return Found::unready(index, (reason, Cause::Broken));
+            }
             let inner = match &model.scheduler {
                 Scheduler::Instances(_) => Extent { depth: 0, steps: 1 },
                 Scheduler::Ensemble(inner) => match inner.nested(&model.served, models, path) {

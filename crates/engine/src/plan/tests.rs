@@ -96,7 +96,10 @@ fn what_is_not_built_yet_is_refused_before_anything_is_loaded() {
     let mut config = ModelConfig::derived("m");
     assert_eq!(refused(&config), Ok(()));
     config.decoupled = true;
-    assert_eq!(refused(&config).unwrap_err(), "model_transaction_policy.decoupled: is not built yet");
+    assert_eq!(refused(&config), Ok(()));
+    config.scheduling = Scheduling::Sequence(SequenceBatching::default());
+    let message = "model_transaction_policy.decoupled: is not built yet for sequences and ensembles";
+    assert_eq!(refused(&config).unwrap_err(), message);
     let mut config = ModelConfig { inputs: vec![tensor("x", &[4])], ..ModelConfig::derived("m") };
     config.inputs[0].reshape = Some(vec![2, 2]);
     assert_eq!(refused(&config), Ok(()));

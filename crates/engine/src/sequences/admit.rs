@@ -37,7 +37,7 @@ impl Instances {
         let queued = Instant::now();
         let _waiting = self.served.metrics().wait_in_queue();
         let Sequence { id: sequence, start, end } = sequence;
-        let job = Job { id: 0, request_id, inputs, queued, reply, _waiting };
+        let job = Job { id: 0, request_id, inputs, about: None, queued, reply, _waiting };
         let offer = SequenceOffer {
             id: sequence.clone(),
             start,

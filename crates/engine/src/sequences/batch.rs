@@ -13,7 +13,7 @@ use super::states::kept;
 use crate::instance::{RunError, Slot};
 use crate::instances::Instances;
 use crate::job::JobInputs;
-use crate::run::Counts;
+use crate::run::Run;
 
 /// A request of a batch.
 pub(super) struct Member {
@@ -84,8 +84,9 @@ impl SequenceRun<'_> {
     ) -> Result<Vec<Done>, RunError> {
         let layout = self.layout(group);
         let inputs = self.inputs(&layout, group[0]);
-        let counts = Counts { requests: group.len(), rows: group.len() };
-        let (execution, timings) = self.instances.execute(&inputs, counts, slot, batch)?;
+        let rows: Group = group.iter().map(|_| 1).collect();
+        let run = Run { inputs: &inputs, rows: &rows, requests: &[], bound: batch };
+        let (execution, timings) = self.instances.execute(&run, slot)?;
         self.cut(&layout, execution, timings).map_err(RunError::Failed)
     }
 

@@ -167,7 +167,7 @@ fn keep(
             }
             let mut timings = done.timings;
             timings.queue = queued;
-            Answer { outputs: done.outputs, timings }
+            Answer { outputs: done.outputs, timings, ..Answer::default() }
         });
         (reply, answer)
     });

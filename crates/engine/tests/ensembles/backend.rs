@@ -108,6 +108,7 @@ impl ModelInstance for Adder {
             input: milliseconds(1),
             infer: milliseconds(10),
             output: milliseconds(2),
+            ..Execution::default()
         })
     }
 }

@@ -170,6 +170,7 @@ impl ModelInstance for Instance {
             input: milliseconds(1),
             infer: milliseconds(10),
             output: milliseconds(2),
+            ..Execution::default()
         })
     }
 }

@@ -13,6 +13,7 @@ mod response;
 mod rows;
 mod status;
 
+pub(super) use column::Column;
 pub use problem::PredictProblem;
 pub use request::{PredictFormat, PredictRequest, decode_predict, is_predict};
 pub use response::encode_predict;

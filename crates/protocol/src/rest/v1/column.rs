@@ -12,7 +12,7 @@ use crate::tensors::counted;
 use crate::{MAX_RANK, Problem, Side, TensorLabel, TensorProblem};
 
 /// One input's data as it is read. Its shape follows from the lists: the first of each depth says how long they are.
-pub(super) struct Column {
+pub(in crate::rest) struct Column {
     label: TensorLabel,
     datatype: DataType,
     out: Vec<u8>,
@@ -26,7 +26,7 @@ pub(super) struct Column {
 }
 
 impl Column {
-    pub(super) fn new(index: usize, input: &TensorMetadata) -> Self {
+    pub(in crate::rest) fn new(index: usize, input: &TensorMetadata) -> Self {
         let label = TensorLabel { side: Side::Input, index, name: Some(Name::from(&*input.name)) };
         Self {
             label,
@@ -40,7 +40,7 @@ impl Column {
     }
 
     /// Reads the tensor as a whole.
-    pub(super) fn read_all(&mut self, scanner: &mut Scanner<'_>) -> Parsed<()> {
+    pub(in crate::rest) fn read_all(&mut self, scanner: &mut Scanner<'_>) -> Parsed<()> {
         self.value(scanner, 0)
     }
 
@@ -58,7 +58,7 @@ impl Column {
     }
 
     /// The tensor that was read.
-    pub(super) fn into_tensor(self) -> Parsed<Tensor> {
+    pub(in crate::rest) fn into_tensor(self) -> Parsed<Tensor> {
         // Every list has ended by now.
         let shape: Shape = self.extents.iter().map(|extent| extent.unwrap_or_default()).collect();
         counted(self.datatype, shape, self.out.into(), self.count)
