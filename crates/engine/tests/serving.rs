@@ -221,7 +221,7 @@ async fn a_queue_timeout_refuses_only_what_still_waits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_that_goes_away_leaves_the_queue() {
     // Long enough that the first run outlasts ten callers, on a busy machine too.
-    let server = Server::start(queued(), &[entry("m", &[("execute_delay_microseconds", "400000")])]);
+    let server = Server::start(queued(), &[entry("m", &[("execute_delay_microseconds", "1000000")])]);
     let first = tokio::spawn({
         let engine = Arc::clone(&server.engine);
         async move { engine.infer(request("m", 1, 0)).await }

@@ -44,15 +44,15 @@ impl Behaviour {
                     .flat_map(|input| &input.parts)
                     .any(|part| part.data().first().copied() == trigger)
         };
-        if hit(self.fail_on) {
-            return Err(BackendError::Execution { reason: "asked to fail by parameter fail_on".to_owned() });
-        }
-        assert!(!hit(self.panic_on), "asked to panic by parameter panic_on");
         let rows = inputs.first().and_then(|input| input.shape.rows()).unwrap_or(1);
         let delay = self.delay + self.row_delay * u32::try_from(rows).unwrap_or(u32::MAX);
         if !delay.is_zero() {
             thread::sleep(delay);
         }
+        if hit(self.fail_on) {
+            return Err(BackendError::Execution { reason: "asked to fail by parameter fail_on".to_owned() });
+        }
+        assert!(!hit(self.panic_on), "asked to panic by parameter panic_on");
         Ok(())
     }
 }

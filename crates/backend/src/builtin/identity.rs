@@ -14,7 +14,7 @@ use crate::{
 ///
 /// Without a declared signature it has one input `INPUT0` and one output `OUTPUT0`, FP32 `[-1, 16]`. Parameters:
 /// `execute_delay_microseconds` and `execute_delay_ms` sleep in each run, `execute_delay_row_microseconds` per row; `fail_on` and `panic_on`
-/// (a byte value) make a run fail or panic when an input's first byte is that value. They exist to size deployments
+/// (a byte value) make a run fail or panic at its end when an input's first byte is that value. They exist to size deployments
 /// and to test the engine. `echo_parameters` (`true`) answers with the custom parameters of the request.
 #[derive(Debug, Default)]
 pub struct BuiltIn;
