@@ -92,6 +92,12 @@ pub struct ServeArgs {
     /// Threads that run models [default: one per core]
     #[arg(long, value_name = "COUNT")]
     pub execution_threads: Option<u32>,
+    /// Whether runs wait for the resources that models say they need: off or execution_count [default: off]
+    #[arg(long, value_name = "MODE")]
+    pub rate_limit: Option<String>,
+    /// With --rate-limit execution_count, how much there is of a resource, on every device or on one; may be repeated
+    #[arg(long, value_name = "NAME:COUNT[:DEVICE]")]
+    pub rate_limit_resource: Vec<String>,
     /// Let clients on this machine register shared memory regions, which the server then reads and writes
     #[arg(long)]
     pub shared_memory: bool,
@@ -227,6 +233,11 @@ impl ServeArgs {
         };
         if !self.load_model.is_empty() {
             add("load_model", list(self.load_model.clone()), "--load-model");
+        }
+        add("engine.rate_limit", text(&self.rate_limit), "--rate-limit");
+        if !self.rate_limit_resource.is_empty() {
+            let resources = list(self.rate_limit_resource.clone());
+            add("engine.rate_limit_resource", resources, "--rate-limit-resource");
         }
         if !self.engine.is_empty() {
             add("engine.backends", list(self.engine.clone()), "--engine");

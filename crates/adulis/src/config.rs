@@ -10,6 +10,7 @@ mod keys;
 mod layers;
 mod metrics;
 mod print;
+mod rate;
 mod raw;
 mod shared_memory;
 mod storage;
@@ -21,7 +22,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use adulis_backend::{EngineOptions, ExecutionProvider, GraphOptimization};
-use adulis_engine::{ControlMode, Settings};
+use adulis_engine::{ControlMode, RateLimit, Settings};
 use adulis_grpc::GrpcOptions;
 use adulis_http::{HeaderPattern, HttpOptions, ListenerOptions};
 use adulis_repository::Repositories;
@@ -121,6 +122,8 @@ pub struct EngineConfig {
     pub default_max_batch_size: usize,
     /// Rows that may wait per model; 0: no bound.
     pub max_queued_rows: usize,
+    /// Whether runs wait for the resources that models say they need.
+    pub rate_limit: RateLimit,
     /// How long the requests of a model that is unloaded have to end.
     pub unload_timeout: Duration,
     /// Most bytes of files that came with requests to load models, in all.
@@ -221,6 +224,7 @@ impl Default for EngineConfig {
             inline_threshold: settings.inline_threshold,
             default_max_batch_size: settings.default_max_batch_size,
             max_queued_rows: settings.max_queued_rows,
+            rate_limit: settings.rate_limit,
             unload_timeout: settings.unload_timeout,
             max_override_bytes: settings.max_override_bytes,
             backends: settings.backend_order,
@@ -254,6 +258,7 @@ impl Config {
             inline_threshold: engine.inline_threshold,
             default_max_batch_size: engine.default_max_batch_size,
             max_queued_rows: engine.max_queued_rows,
+            rate_limit: engine.rate_limit,
             unload_timeout: engine.unload_timeout,
             max_override_bytes: engine.max_override_bytes,
             strict_readiness: self.strict_readiness,

@@ -155,6 +155,14 @@ impl<K: Ord + Clone> ResourceLimiter<K> {
         self.settle()
     }
 
+    /// What was begun found nothing to run: its units are free, and the member has its turn still. Gives those that may run now.
+    pub fn undo(&mut self, key: &K, kind: usize) -> Vec<K> {
+        if let Some(member) = self.members.get_mut(key) {
+            member.turns = member.turns.saturating_sub(u64::from(member.priority));
+        }
+        self.end(key, kind)
+    }
+
     /// A member wants nothing at present. What it was given and has not taken is free. Gives those that may run now.
     pub fn leave(&mut self, key: &K) -> Vec<K> {
         let Some(member) = self.members.get_mut(key) else {

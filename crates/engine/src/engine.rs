@@ -59,7 +59,7 @@ impl Engine {
         registry: &MetricRegistry,
     ) -> std::io::Result<Arc<Self>> {
         let metrics = ServingMetrics::register(registry);
-        let executor = Executor::new(metrics.clone());
+        let executor = Executor::new(metrics.clone(), &settings.rate_limit);
         let threads = executor.start(or_cores(settings.execution_threads))?;
         let started = settings.repositories.is_empty();
         let lifecycle = Lifecycle::new(settings, backends, Arc::clone(&executor), metrics.clone());

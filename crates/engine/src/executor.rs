@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use adulis_batcher::FairQueue;
+use adulis_batcher::{FairQueue, LimitFault};
+use adulis_repository::ModelConfig;
 use adulis_telemetry::ServingMetrics;
 use parking_lot::{Condvar, Mutex};
 
 use crate::instances::Instances;
 use crate::lane::{Bound, Next};
+use crate::rate::{Limited, Permit, RateLimit, RateLimiter};
 
 /// The execution threads of one device, and which model they turn to next.
 ///
@@ -22,6 +24,8 @@ pub(crate) struct Executor {
     metrics: ServingMetrics,
     /// Runs of decoupled models, which have threads of their own.
     runs: Mutex<Vec<JoinHandle<()>>>,
+    /// `None` where nothing is limited.
+    limiter: Option<RateLimiter>,
 }
 
 struct Pool {
@@ -40,19 +44,32 @@ struct Pool {
     closing: bool,
 }
 
+/// A run of a decoupled model, with what it gives back at its end.
+type Apart = (Arc<Instances>, Bound, Option<Permit>);
+
 struct Registered {
     model: Arc<Instances>,
     timer: Option<Instant>,
 }
 
 impl Executor {
-    pub(crate) fn new(metrics: ServingMetrics) -> Arc<Self> {
+    pub(crate) fn new(metrics: ServingMetrics, limit: &RateLimit) -> Arc<Self> {
         Arc::new(Self {
             pool: Mutex::new(Pool::new()),
             wake: Condvar::new(),
             metrics,
             runs: Mutex::default(),
+            limiter: RateLimiter::new(limit),
         })
+    }
+
+    /// What a model's instances need before they may run; `None` where that is nothing, or nothing is limited.
+    pub(crate) fn limited(&self, config: &ModelConfig) -> Option<Limited> {
+        let limited = Limited::new(config)?;
+        if self.limiter.is_none() {
+            tracing::info!(model = %config.name, "rate_limiter.resources has no effect while engine.rate_limit is off");
+        }
+        self.limiter.as_ref().map(|_| limited)
     }
 
     /// Starts `count` threads. They end when [`Executor::close`] is called.
@@ -66,16 +83,33 @@ impl Executor {
             .collect()
     }
 
-    /// Makes a model known and returns its key.
-    pub(crate) fn register(&self, make: impl FnOnce(usize) -> Arc<Instances>) -> Arc<Instances> {
+    /// Makes a model known, with the key that it gets.
+    ///
+    /// # Errors
+    /// If its instances need more of a resource than there is.
+    pub(crate) fn register(
+        &self,
+        make: impl FnOnce(usize) -> Arc<Instances>,
+    ) -> Result<Arc<Instances>, LimitFault> {
         let mut pool = self.pool.lock();
         let key = pool.unused.pop().unwrap_or(pool.models.len());
         let model = make(key);
+        if let (Some(limiter), Some(limited)) = (&self.limiter, &model.limited) {
+            match limiter.register(key, limited) {
+                Ok(granted) => self.activate_in(&mut pool, &granted),
+                Err(fault) => {
+                    if key < pool.models.len() {
+                        pool.unused.push(key);
+                    }
+                    return Err(fault);
+                }
+            }
+        }
         if key == pool.models.len() {
             pool.models.push(None);
         }
         pool.models[key] = Some(Registered { model: Arc::clone(&model), timer: None });
-        model
+        Ok(model)
     }
 
     /// Forgets a model if nobody but its serving model holds it, or (`at_once`) in any case. Its key may then be given to
@@ -93,6 +127,10 @@ impl Executor {
         let there = pool.models.get_mut(model.key).and_then(Option::take);
         debug_assert!(there.is_some_and(|there| Arc::ptr_eq(&there.model, model)), "retired twice");
         pool.ready.remove(model.key);
+        if let (Some(limiter), Some(_)) = (&self.limiter, &model.limited) {
+            let granted = limiter.unregister(model.key);
+            self.activate_in(&mut pool, &granted);
+        }
         pool.unused.push(model.key);
         true
     }
@@ -133,9 +171,9 @@ impl Executor {
 
     /// Runs a batch of a decoupled model on a thread of its own: its answers wait for clients, which may take any time, and
     /// an execution thread must not. There are at most as many such threads as the model has instances.
-    fn run_apart(self: &Arc<Self>, model: Arc<Instances>, bound: Bound) {
+    fn run_apart(self: &Arc<Self>, run: Apart) {
         // Kept outside of the closure: where no thread can be had, the run is done here.
-        let work = Arc::new(Mutex::new(Some((model, bound))));
+        let work = Arc::new(Mutex::new(Some(run)));
         let (executor, taken) = (Arc::clone(self), Arc::clone(&work));
         let run = move || {
             let taken = taken.lock().take();
@@ -155,31 +193,41 @@ impl Executor {
         }
     }
 
-    fn run_decoupled(&self, run: Option<(Arc<Instances>, Bound)>) {
-        if let Some((model, bound)) = run
-            && model.run_decoupled(bound)
-        {
+    fn run_decoupled(&self, run: Option<Apart>) {
+        // The permit is bound last, and so gives back before the model may go.
+        let Some((model, bound, permit)) = run else {
+            return;
+        };
+        let again = model.run_decoupled(bound);
+        drop(permit);
+        if again {
             self.schedule(&model);
         }
     }
 
     fn look_at(self: &Arc<Self>, model: &Arc<Instances>) {
         let mut expired = Vec::new();
+        // Before anything is bound: what waits for resources is looked at again when it has them.
+        let Ok(mut permit) = Permit::take(self, model) else {
+            return;
+        };
         let next = model.lane.next(Instant::now(), &mut expired);
         model.refuse_expired(expired);
         match next {
             Next::Nothing => {}
             Next::Later(at) => self.pool.lock().set_timer(at, model.key),
             Next::Run { bound, more } => {
+                permit.iter_mut().for_each(Permit::used);
                 if more {
                     self.schedule(model);
                 }
                 if model.model.is_decoupled() {
-                    return self.run_apart(Arc::clone(model), bound);
+                    return self.run_apart((Arc::clone(model), bound, permit));
                 }
                 self.metrics.execution_threads_busy().inc();
                 let started = Instant::now();
                 let again = model.run(bound);
+                drop(permit);
                 self.pool.lock().ready.charge(model.key, started.elapsed());
                 if again {
                     self.schedule(model);
@@ -187,6 +235,31 @@ impl Executor {
                 self.metrics.execution_threads_busy().dec();
             }
         }
+    }
+
+    /// Has threads look at models that may run now.
+    pub(crate) fn activate(&self, keys: &[usize]) {
+        if !keys.is_empty() {
+            self.activate_in(&mut self.pool.lock(), keys);
+        }
+    }
+
+    fn activate_in(&self, pool: &mut Pool, keys: &[usize]) {
+        for key in keys {
+            let Some(registered) = pool.models.get(*key).and_then(Option::as_ref) else {
+                continue;
+            };
+            let weight = registered.model.weight;
+            pool.ready.activate(*key, 0, weight);
+            if pool.wake_one() {
+                self.wake.notify_one();
+            }
+        }
+    }
+
+    /// The limiter of this executor; `None` where nothing is limited.
+    pub(crate) fn limiter(&self) -> Option<&RateLimiter> {
+        self.limiter.as_ref()
     }
 
     /// Waits for the model whose turn it is; `None` when the threads are to end.

@@ -13,6 +13,7 @@ use crate::executor::Executor;
 use crate::job::{Job, JobInputs, Reply};
 use crate::lane::{BatchLane, Lane, NotQueued, Place};
 use crate::plan::queue_timeout;
+use crate::rate::Limited;
 use crate::serving::Served;
 
 /// A model version that has instances of its own, which requests wait for: what the executor knows of a model.
@@ -26,6 +27,8 @@ pub(crate) struct Instances {
     /// Whether requests share batches.
     pub(crate) merges: bool,
     pub(crate) policy: BatchPolicy,
+    /// What its instances need before they may run, where they need anything and the rate limiter is on.
+    pub(crate) limited: Option<Limited>,
     /// The last to be dropped: the files that came with the model are in it.
     pub(crate) served: Arc<Served>,
 }

@@ -47,6 +47,7 @@ mod loaders;
 mod overrides;
 mod plan;
 mod poll;
+mod rate;
 mod requests;
 mod reshape;
 mod retired;
@@ -59,8 +60,10 @@ mod statistics;
 mod table;
 mod warmup;
 
+pub use adulis_batcher::ResourceLimit;
 pub use control::{ControlError, ControlMode, StartModels};
 pub use engine::Engine;
 pub use error::{EngineError, LoadError};
 pub use plan::check_supported;
+pub use rate::RateLimit;
 pub use settings::Settings;

@@ -1,14 +1,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use adulis_backend::{Backend, BackendError, LoadRequest, Model, TensorSpec};
-use adulis_batcher::CostModel;
+use adulis_batcher::{CostModel, LimitFault};
 use adulis_repository::{Labels, ModelConfig, ModelVersion};
 use adulis_telemetry::panic_message;
 
 use crate::admission::Interface;
 use crate::ensemble::{self, Ensemble, Unready};
+use crate::inline::InlineLimits;
 use crate::instance::Slot;
 use crate::instances::Instances;
 use crate::lane::{BatchLane, Lane, Rules, SequenceLane};
@@ -88,7 +89,7 @@ impl Lifecycle {
             slots.push(Slot::new(index, &*model)?);
         }
         let version = version.version;
-        Ok(self.assemble(Parts { source, version, backend, model, plan, slots, cost, started }))
+        self.assemble(Parts { source, version, backend, model, plan, slots, cost, started })
     }
 
     fn choose_backend(&self, wanted: Option<&str>) -> Result<&Arc<dyn Backend>, LoadError> {
@@ -115,7 +116,7 @@ impl Lifecycle {
         Err(LoadError::NoBackend { reasons: reasons.join("; ") })
     }
 
-    fn assemble(&self, parts: Parts<'_>) -> Arc<ServingModel> {
+    fn assemble(&self, parts: Parts<'_>) -> Result<Arc<ServingModel>, LoadError> {
         let Parts { source, version, backend, model, plan, slots, cost, started } = parts;
         let policy = plan.policy.clone();
         let (inputs, outputs) = plan.visible();
@@ -127,10 +128,12 @@ impl Lifecycle {
             reshapes: plan.reshapes,
             max_rows: plan.max_rows,
         };
+        let limited = self.executor.limited(&source.entry.config);
         let rules = Rules {
             policy: plan.policy,
             preserve_ordering: plan.preserve_ordering,
-            inline: self.inline,
+            // What has to wait for resources does so on an execution thread.
+            inline: if limited.is_some() { InlineLimits::new(Duration::ZERO) } else { self.inline },
         };
         let lane = match plan.sequences {
             None => Lane::Batches(BatchLane::new(rules, slots, cost)),
@@ -146,10 +149,16 @@ impl Lifecycle {
                 weight: plan.weight,
                 merges: plan.merges,
                 policy,
+                limited,
                 served: Arc::clone(&served),
             })
         });
-        Arc::new(ServingModel { served, scheduler: Scheduler::Instances(instances) })
+        let fault = |fault: LimitFault| LoadError::Configuration {
+            key: "instance_group.rate_limiter.resources".to_owned(),
+            reason: fault.to_string(),
+        };
+        let scheduler = Scheduler::Instances(instances.map_err(fault)?);
+        Ok(Arc::new(ServingModel { served, scheduler }))
     }
 
     /// An ensemble. Whether its models are there and fit together is seen whenever it is asked, and may change; but one that

@@ -4,7 +4,7 @@ use std::time::Duration;
 use adulis_backend::EngineOptions;
 use adulis_repository::{Repositories, Scan};
 
-use crate::{ControlMode, StartModels};
+use crate::{ControlMode, RateLimit, StartModels};
 
 /// What the engine can be told. Most fields are keys of `[engine]` in `adulis.toml`.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub struct Settings {
     pub inline_threshold: Duration,
     /// Batch limit in rows for a model that can batch and whose configuration does not say.
     pub default_max_batch_size: usize,
+    /// Whether instances wait for the resources that their configuration says they need.
+    pub rate_limit: RateLimit,
     /// Rows that may wait per model before requests are refused; 0 sets no bound.
     pub max_queued_rows: usize,
     /// How long the requests of a model that is unloaded have to end; after that, those that wait are refused.
@@ -47,6 +49,7 @@ impl Default for Settings {
             load_threads: 0,
             inline_threshold: Duration::from_micros(40),
             default_max_batch_size: 64,
+            rate_limit: RateLimit::Off,
             max_queued_rows: 16_384,
             unload_timeout: Duration::from_secs(60),
             max_override_bytes: 1 << 30,

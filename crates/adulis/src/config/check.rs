@@ -166,6 +166,7 @@ impl Check<'_> {
             max_queued_rows: self
                 .whole("engine.max_queued_rows", raw.max_queued_rows, 0..=i64::from(u32::MAX))
                 .unwrap_or(default.max_queued_rows),
+            rate_limit: self.rate_limit(raw),
             unload_timeout: self
                 .duration(
                     "engine.unload_timeout",

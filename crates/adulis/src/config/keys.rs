@@ -74,6 +74,8 @@ pub(super) const KEYS: &[Key] = &[
     key("engine.inline_threshold", "ADULIS_ENGINE_INLINE_THRESHOLD", Kind::Text),
     key("engine.default_max_batch_size", "ADULIS_ENGINE_DEFAULT_MAX_BATCH_SIZE", Kind::Number),
     key("engine.max_queued_rows", "ADULIS_ENGINE_MAX_QUEUED_ROWS", Kind::Number),
+    key("engine.rate_limit", "ADULIS_ENGINE_RATE_LIMIT", Kind::Text),
+    key("engine.rate_limit_resource", "ADULIS_ENGINE_RATE_LIMIT_RESOURCE", Kind::List),
     key("engine.unload_timeout", "ADULIS_ENGINE_UNLOAD_TIMEOUT", Kind::Text),
     key("engine.max_override_bytes", "ADULIS_ENGINE_MAX_OVERRIDE_BYTES", Kind::Text),
     key("engine.backends", "ADULIS_ENGINE_BACKENDS", Kind::List),

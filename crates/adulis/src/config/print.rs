@@ -5,6 +5,7 @@ use toml::{Table, Value};
 
 use super::control;
 use super::keys::KEYS;
+use super::rate;
 use super::raw::{RawConfig, RawEngine, RawLog, RawOnnxRuntime, RawServer};
 use super::trace;
 use super::units::{OFF, format_address, format_bytes, format_duration};
@@ -89,7 +90,7 @@ fn engine(engine: &EngineConfig) -> RawEngine {
         GraphOptimization::Extended => "extended",
         GraphOptimization::All => "all",
     };
-    RawEngine {
+    let mut raw = RawEngine {
         execution_threads: Some(signed(engine.execution_threads)),
         load_threads: Some(signed(engine.load_threads)),
         inline_threshold: Some(format_duration(engine.inline_threshold)),
@@ -109,7 +110,10 @@ fn engine(engine: &EngineConfig) -> RawEngine {
             inter_op_threads: Some(signed(engine.onnxruntime.inter_op_threads)),
             spinning: Some(engine.onnxruntime.spinning),
         },
-    }
+        ..RawEngine::default()
+    };
+    rate::print(&engine.rate_limit, &mut raw);
+    raw
 }
 
 fn provider(provider: &ExecutionProvider) -> Value {

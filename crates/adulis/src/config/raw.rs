@@ -62,6 +62,9 @@ pub(super) struct RawEngine {
     pub(super) inline_threshold: Option<String>,
     pub(super) default_max_batch_size: Option<i64>,
     pub(super) max_queued_rows: Option<i64>,
+    pub(super) rate_limit: Option<String>,
+    /// As `name:count` or `name:count:device`.
+    pub(super) rate_limit_resource: Option<Vec<String>>,
     pub(super) unload_timeout: Option<String>,
     pub(super) max_override_bytes: Option<Value>,
     pub(super) backends: Option<Vec<String>>,

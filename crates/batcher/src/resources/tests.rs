@@ -51,6 +51,19 @@ fn two_that_share_a_unit_take_turns() {
 }
 
 #[test]
+fn a_look_that_finds_nothing_costs_no_turn() {
+    let mut limiter = limiter(&[("a", "R=1", 1), ("b", "R=1", 1)]);
+    for _ in 0..3 {
+        assert!(limiter.begin(&"a", 0));
+        assert_eq!(limiter.undo(&"a", 0), [""; 0]);
+    }
+    assert_eq!(limiter.units(&resource("R")), (0, 1));
+    assert!(limiter.begin(&"b", 0));
+    assert!(!limiter.begin(&"b", 0) && !limiter.begin(&"a", 0));
+    assert_eq!(limiter.end(&"b", 0), ["a"], "who has run less");
+}
+
+#[test]
 fn small_needs_do_not_starve_a_large_one() {
     let mut limiter = limiter(&[("large", "R=3", 1), ("small", "R=1", 1), ("other", "S=1", 1)]);
     assert!(limiter.begin(&"small", 0) && limiter.begin(&"small", 0));

@@ -40,9 +40,6 @@ impl Check<'_> {
         self.refuse(&format!("{key}.passive"), group.passive == Some(true), passive);
         let devices = set(group.secondary_devices.as_ref());
         self.refuse(&format!("{key}.secondary_devices"), devices, "leave it out");
-        let limiter = group.rate_limiter.as_ref();
-        let resources = limiter.is_some_and(|limiter| !limiter.resources.is_empty());
-        self.note(&format!("{key}.rate_limiter.resources"), resources);
         self.note(&format!("{key}.host_policy"), group.host_policy.is_some());
     }
 
