@@ -61,12 +61,7 @@ impl Forms {
     /// # Errors
     /// [`HttpError::ContentType`] for what cannot be an inference.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Self, HttpError> {
-        let body = match headers.get(header::CONTENT_TYPE) {
-            None => Form::Json,
-            Some(value) => Form::of_media_type(essence(value.to_str().unwrap_or("?"))).ok_or_else(|| {
-                HttpError::ContentType { given: String::from_utf8_lossy(value.as_bytes()).into_owned() }
-            })?,
-        };
+        let body = body_form(headers)?;
         let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
         Ok(Self { body, answer: accept.map_or(body, |accept| wished(accept, body)) })
     }
