@@ -26,18 +26,17 @@ pub(crate) fn provide(python: &Python, tests: &mut Command) -> Result<()> {
     let environment = python.environment("perf-analyzer", &requirements)?;
     let libraries = process::capture(environment.python().args(["-c", CUDA_RUNTIME]))?;
     let program = environment.program("perf_analyzer");
-    let starts = || {
-        let mut help = Command::new(&program);
-        process::succeeds(help.env("LD_LIBRARY_PATH", libraries.trim()).arg("--version"))
+    let start = || {
+        let mut version = Command::new(&program);
+        process::capture(version.env("LD_LIBRARY_PATH", libraries.trim()).arg("--version"))
     };
-    if !starts() && debian::can_install() {
-        debian::install(&[LIBB64])?;
-    }
-    if !starts() {
-        let mut help = Command::new(&program);
-        process::capture(help.env("LD_LIBRARY_PATH", libraries.trim()).arg("--version")).with_context(
-            || format!("perf_analyzer does not start: install libb64 (Debian: `apt-get install {LIBB64}`)"),
-        )?;
+    if start().is_err() {
+        if debian::can_install() {
+            debian::install(&[LIBB64])?;
+        }
+        start().with_context(|| {
+            format!("perf_analyzer does not start: install libb64 (Debian: `apt-get install {LIBB64}`)")
+        })?;
     }
     tests.env("ADULIS_PERF_ANALYZER", program);
     tests.env("ADULIS_PERF_ANALYZER_LIBRARIES", libraries.trim());

@@ -8,14 +8,18 @@ pub trait Backend: Send + Sync + 'static {
     /// The name that configurations use: `onnxruntime`, `tract`, `identity` …
     fn name(&self) -> &'static str;
 
-    /// The platform that model metadata tells, such as `onnxruntime_onnx`.
-    fn platform(&self) -> &'static str;
+    /// The platform that model metadata tells, such as `onnxruntime_onnx`; the name, where there is no other.
+    fn platform(&self) -> &'static str {
+        self.name()
+    }
 
-    /// Whether it can run here, and if not why not (a missing library, say). Asked once per load.
+    /// Whether it can run here, and if not why not (a missing library, say). Asked once per load. It can, unless it says otherwise.
     ///
     /// # Errors
     /// [`BackendError::Unavailable`] with the reason and the remedy.
-    fn available(&self) -> Result<(), BackendError>;
+    fn available(&self) -> Result<(), BackendError> {
+        Ok(())
+    }
 
     /// Loads a model. Blocking: called on a loader thread, several loads at a time.
     ///

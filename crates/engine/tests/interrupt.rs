@@ -29,14 +29,6 @@ impl Backend for Sleeper {
         "sleeper"
     }
 
-    fn platform(&self) -> &'static str {
-        "sleeper"
-    }
-
-    fn available(&self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
     fn load(&self, _: &LoadRequest) -> Result<Arc<dyn Model>, BackendError> {
         let spec = |name: &str| TensorSpec {
             name: name.into(),

@@ -23,10 +23,6 @@ impl Backend for Tract {
         "tract_onnx"
     }
 
-    fn available(&self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
     fn load(&self, request: &LoadRequest) -> Result<Arc<dyn Model>, BackendError> {
         check_providers(request)?;
         Ok(Arc::new(TractModel::load(request)?))

@@ -15,14 +15,6 @@ impl Backend for Reverse {
         "reverse"
     }
 
-    fn platform(&self) -> &'static str {
-        "reverse"
-    }
-
-    fn available(&self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
     fn load(&self, _: &LoadRequest) -> Result<Arc<dyn Model>, BackendError> {
         Ok(Arc::new(ReverseModel { signature: signature() }))
     }

@@ -26,14 +26,6 @@ impl Backend for BuiltIn {
         NAME
     }
 
-    fn platform(&self) -> &'static str {
-        NAME
-    }
-
-    fn available(&self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
     fn load(&self, request: &LoadRequest) -> Result<Arc<dyn Model>, BackendError> {
         let signature = request.declared.clone().unwrap_or_else(default_signature);
         if signature.inputs.len() != signature.outputs.len() {

@@ -39,14 +39,6 @@ impl Backend for Repeat {
         NAME
     }
 
-    fn platform(&self) -> &'static str {
-        NAME
-    }
-
-    fn available(&self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
     fn load(&self, request: &LoadRequest) -> Result<Arc<dyn Model>, BackendError> {
         let own = signature();
         if request.declared.as_ref().is_some_and(|declared| !agrees(declared, &own)) {

@@ -46,14 +46,6 @@ impl Backend for Sequence {
         NAME
     }
 
-    fn platform(&self) -> &'static str {
-        NAME
-    }
-
-    fn available(&self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
     fn load(&self, request: &LoadRequest) -> Result<Arc<dyn Model>, BackendError> {
         let signature = request.declared.clone().unwrap_or_else(default_signature);
         check(&signature).map_err(|what| BackendError::Unsupported { what })?;

@@ -32,14 +32,6 @@ impl Backend for Burst {
         "burst"
     }
 
-    fn platform(&self) -> &'static str {
-        "burst"
-    }
-
-    fn available(&self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
     fn load(&self, _: &LoadRequest) -> Result<Arc<dyn Model>, BackendError> {
         let spec = |name: &str, dimension| TensorSpec {
             name: name.into(),

@@ -32,14 +32,6 @@ impl Backend for Adding {
         "adding"
     }
 
-    fn platform(&self) -> &'static str {
-        "adding"
-    }
-
-    fn available(&self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
     fn load(&self, request: &LoadRequest) -> Result<Arc<dyn Model>, BackendError> {
         let number = |name: &str| {
             let text = request.options.parameters.get(name);

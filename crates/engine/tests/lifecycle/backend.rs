@@ -81,14 +81,6 @@ impl Backend for Counting {
         "counting"
     }
 
-    fn platform(&self) -> &'static str {
-        "counting"
-    }
-
-    fn available(&self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
     fn load(&self, request: &LoadRequest) -> Result<Arc<dyn Model>, BackendError> {
         let counts = &self.0;
         counts.loads.fetch_add(1, Ordering::SeqCst);

@@ -53,14 +53,6 @@ impl Backend for Meter {
         "meter"
     }
 
-    fn platform(&self) -> &'static str {
-        "meter"
-    }
-
-    fn available(&self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
     fn load(&self, request: &LoadRequest) -> Result<Arc<dyn Model>, BackendError> {
         let spec = |name: &str| TensorSpec {
             name: name.into(),

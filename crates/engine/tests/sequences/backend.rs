@@ -16,14 +16,6 @@ impl Backend for Scripted {
         "scripted"
     }
 
-    fn platform(&self) -> &'static str {
-        "scripted"
-    }
-
-    fn available(&self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
     fn load(&self, _: &LoadRequest) -> Result<Arc<dyn Model>, BackendError> {
         let spec = |name: &str, dimension| TensorSpec {
             name: name.into(),
