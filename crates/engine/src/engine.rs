@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,6 +18,7 @@ use parking_lot::Mutex;
 use crate::decoupled::Answers;
 use crate::executor::Executor;
 use crate::lifecycle::Lifecycle;
+use crate::serving::ServingModel;
 use crate::settings::or_cores;
 use crate::source::Source;
 use crate::{EngineError, Settings, effective};
@@ -108,33 +110,48 @@ impl Engine {
         self.metrics.in_flight().get()
     }
 
-    async fn answer(&self, request: InferRequest, policy: Policy) -> Result<InferResponse, EngineError> {
-        let serving = self.lifecycle.table.resolve(&request.model).inspect_err(|error| {
-            self.metrics.refused(error.kind().as_str());
-        })?;
-        if serving.served.decoupled && policy == Policy::OneAnswer {
-            let error = EngineError::Decoupled { model: serving.served.interface.model.clone() };
-            self.metrics.refused(error.kind().as_str());
-            return Err(error);
+    fn resolve(&self, model: &ModelRef) -> Result<Arc<ServingModel>, EngineError> {
+        let resolved = self.lifecycle.table.resolve(model);
+        resolved.inspect_err(|error| self.metrics.refused(error.kind().as_str()))
+    }
+
+    /// Refuses a model that may answer any number of times.
+    fn check_one_answer(&self, serving: &ServingModel) -> Result<(), EngineError> {
+        if !serving.served.decoupled {
+            return Ok(());
         }
+        let error = EngineError::Decoupled { model: serving.served.interface.model.clone() };
+        self.metrics.refused(error.kind().as_str());
+        Err(error)
+    }
+
+    async fn answer(&self, serving: &ServingModel, request: InferRequest) -> Result<InferResponse, Fault> {
         let _in_flight = InFlight::new(&self.metrics);
-        serving.answer(&self.lifecycle, request).await
+        Ok(serving.answer(&self.lifecycle, request).await?)
     }
 }
 
 impl InferenceService for Engine {
     fn infer(&self, request: InferRequest) -> BoxFuture<'_, Result<InferResponse, Fault>> {
-        Box::pin(async move { self.answer(request, Policy::OneAnswer).await.map_err(Fault::from) })
+        Box::pin(async move {
+            let serving = self.resolve(&request.model)?;
+            self.check_one_answer(&serving)?;
+            self.answer(&serving, request).await
+        })
     }
 
     fn infer_stream(&self, request: InferRequest) -> ResponseStream<'_> {
-        if let Ok(serving) = self.lifecycle.table.resolve(&request.model)
-            && let Some(instances) = serving.decoupled_instances().map(Arc::clone)
-        {
-            let context = (&*self.executor, InFlight::new(&self.metrics));
-            return Box::pin(Answers::new(serving, instances, context, request));
+        let serving = match self.resolve(&request.model) {
+            Ok(serving) => serving,
+            Err(error) => return one_response(Box::pin(ready(Err(error.into())))),
+        };
+        match serving.decoupled_instances().map(Arc::clone) {
+            Some(instances) => {
+                let context = (&*self.executor, InFlight::new(&self.metrics));
+                Box::pin(Answers::new(serving, instances, context, request))
+            }
+            None => one_response(Box::pin(async move { self.answer(&serving, request).await })),
         }
-        one_response(Box::pin(async move { self.answer(request, Policy::Any).await.map_err(Fault::from) }))
     }
 
     fn decoupled(&self, model: &ModelRef) -> bool {
@@ -239,13 +256,6 @@ impl Drop for Engine {
             }
         }
     }
-}
-
-/// How many answers whoever asks can take.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Policy {
-    OneAnswer,
-    Any,
 }
 
 /// Counts a request as in flight while it lives.
