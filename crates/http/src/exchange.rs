@@ -17,16 +17,13 @@ use smallvec::{SmallVec, smallvec};
 use crate::body::{self, BodyPlan};
 use crate::chunks::Chunks;
 use crate::coding::{self, Coding};
+use crate::deadline::Deadline;
 use crate::error::{HttpError, Refusal};
 use crate::router::Rest;
 use crate::timeouts::{self, within};
 
 /// Says where the JSON of a body ends and its binary tensors begin.
 pub(crate) const HEADER_LENGTH: HeaderName = HeaderName::from_static(INFERENCE_HEADER_CONTENT_LENGTH);
-
-/// How much longer than the request's timeout the frontend waits: the service knows where the time went, so it has the
-/// first word.
-pub(crate) const DEADLINE_GRACE: Duration = Duration::from_millis(2);
 
 /// One request for an inference, from its head to its answer.
 pub(crate) struct Exchange<'a> {
@@ -133,15 +130,10 @@ impl<'a> Exchange<'a> {
     pub(crate) async fn ask(&self, request: InferRequest) -> Result<InferResponse, Refusal> {
         let services = &self.rest.services;
         let request = self.prepared(request);
-        let Some(timeout) = request.timeout else {
+        let Some(deadline) = Deadline::of(&request) else {
             return Ok(adulis_protocol::infer(services, request).await?);
         };
-        let model = request.model.name.clone();
-        let left = timeout.saturating_sub(request.arrived.elapsed()) + DEADLINE_GRACE;
-        match within(left, adulis_protocol::infer(services, request)).await {
-            Some(outcome) => Ok(outcome?),
-            None => Err(HttpError::Deadline { model, waited: timeout }.into()),
-        }
+        Ok(deadline.within(adulis_protocol::infer(services, request)).await??)
     }
 
     /// Makes the response.

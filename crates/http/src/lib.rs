@@ -20,6 +20,7 @@ mod body;
 mod boundary;
 mod chunks;
 mod coding;
+mod deadline;
 mod error;
 mod exchange;
 mod form;

@@ -3,17 +3,15 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use adulis_telemetry::panic_message;
-use adulis_types::{InferRequest, InferResponse, Name, ResponseStream};
+use adulis_types::{InferRequest, InferResponse, ResponseStream};
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 
+use crate::deadline::Deadline;
 use crate::error::{HttpError, Refusal};
-use crate::exchange::DEADLINE_GRACE;
 use crate::router::Rest;
-use crate::timeouts::within;
 
 /// The answers to a request, by themselves: the service that gives them is in there. Dropped before their end, they cancel the
 /// request.
@@ -95,33 +93,13 @@ pub(super) async fn only(rest: &Rest, request: InferRequest) -> Result<InferResp
     }
 }
 
-/// Until when a request is waited for.
-struct Deadline {
-    model: Name,
-    timeout: Duration,
-    arrived: Instant,
-}
-
-impl Deadline {
-    fn of(request: &InferRequest) -> Option<Self> {
-        let model = request.model.name.clone();
-        request.timeout.map(|timeout| Self { model, timeout, arrived: request.arrived })
-    }
-}
-
 async fn next(stream: &mut ResponseStream<'_>, deadline: Option<&Deadline>) -> Option<Item> {
     let item = match deadline {
         None => stream.next().await,
-        Some(Deadline { model, timeout, arrived }) => {
-            let left = timeout.saturating_sub(arrived.elapsed()) + DEADLINE_GRACE;
-            match within(left, stream.next()).await {
-                Some(item) => item,
-                None => {
-                    let error = HttpError::Deadline { model: model.clone(), waited: *timeout };
-                    return Some(Err(error.into()));
-                }
-            }
-        }
+        Some(deadline) => match deadline.within(stream.next()).await {
+            Ok(item) => item,
+            Err(late) => return Some(Err(late.into())),
+        },
     };
     item.map(|item| item.map_err(Refusal::from))
 }
