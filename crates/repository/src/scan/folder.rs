@@ -26,6 +26,8 @@ pub(super) enum Kind {
 
 impl Folder {
     pub(super) fn read(path: &Path) -> io::Result<Self> {
+        #[cfg(test)]
+        super::tests::listed();
         let mut entries = Vec::new();
         for entry in fs::read_dir(path)? {
             let entry = entry?;

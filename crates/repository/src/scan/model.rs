@@ -293,6 +293,8 @@ fn list(versions: &[u64]) -> String {
 }
 
 fn read_bounded(path: &Path) -> io::Result<String> {
+    #[cfg(test)]
+    super::tests::opened();
     let mut text = String::new();
     let limit = u64::try_from(MAX_CONFIG_BYTES).map_err(io::Error::other)?;
     let read = File::open(path)?.take(limit + 1).read_to_string(&mut text)?;
