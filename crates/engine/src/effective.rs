@@ -3,19 +3,21 @@ use adulis_repository::{Completion, ModelConfig, TensorConfig};
 
 use crate::serving::ServingModel;
 
-/// The configuration of a model as it is in effect: what was left open is as loading found it.
-pub(crate) fn config(serving: &ServingModel) -> ModelConfig {
+/// The configuration of a model as it is in effect: what was left open is as loading found it, and whether an ensemble is
+/// `decoupled` as its steps are.
+pub(crate) fn config(serving: &ServingModel, decoupled: bool) -> ModelConfig {
     let served = &serving.served;
     let interface = &served.interface;
     let batches = interface.max_rows.is_some();
-    served.config.completed(Completion {
+    let completed = served.config.completed(Completion {
         backend: served.backend.map(str::to_owned),
         platform: served.platform.to_string(),
         max_batch_size: interface.max_rows.unwrap_or(0),
         inputs: tensors(&interface.inputs, batches),
         outputs: tensors(&interface.outputs, batches),
         merges: serving.merges(),
-    })
+    });
+    ModelConfig { decoupled, ..completed }
 }
 
 fn tensors(specs: &[TensorSpec], batches: bool) -> Vec<TensorConfig> {

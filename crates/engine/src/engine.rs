@@ -13,14 +13,15 @@ use adulis_types::{
     ModelConfigDocument, ModelMetadata, ModelRef, ModelStatistics, ResponseStream, ServerMetadata,
     ServiceError, UnloadModel, one_response,
 };
+use futures_util::StreamExt;
 use parking_lot::Mutex;
 
-use crate::decoupled::Answers;
 use crate::executor::Executor;
 use crate::lifecycle::Lifecycle;
 use crate::serving::ServingModel;
 use crate::settings::or_cores;
 use crate::source::Source;
+use crate::table::Models;
 use crate::{EngineError, Settings, effective};
 
 /// Protocol extensions that are spoken.
@@ -115,7 +116,7 @@ impl Engine {
         resolved.inspect_err(|error| self.metrics.refused(error.kind().as_str()))
     }
 
-    /// Refuses a model that may answer any number of times.
+    /// Refuses a model that may answer any number of times. Ensembles do that themselves, knowing the models of their steps.
     fn check_one_answer(&self, serving: &ServingModel) -> Result<(), EngineError> {
         if !serving.served.decoupled {
             return Ok(());
@@ -145,17 +146,22 @@ impl InferenceService for Engine {
             Ok(serving) => serving,
             Err(error) => return one_response(Box::pin(ready(Err(error.into())))),
         };
-        match serving.decoupled_instances().map(Arc::clone) {
-            Some(instances) => {
-                let context = (&*self.executor, InFlight::new(&self.metrics));
-                Box::pin(Answers::new(serving, instances, context, request))
-            }
-            None => one_response(Box::pin(async move { self.answer(&serving, request).await })),
+        if !self.lifecycle.table.is_decoupled(&serving) {
+            return one_response(Box::pin(async move { self.answer(&serving, request).await }));
         }
+        let in_flight = InFlight::new(&self.metrics);
+        let answers = serving.answers(&self.lifecycle, request);
+        Box::pin(answers.map(move |answer| {
+            // Dropped with the stream.
+            let _ = &in_flight;
+            answer.map_err(Fault::from)
+        }))
     }
 
     fn decoupled(&self, model: &ModelRef) -> bool {
-        self.lifecycle.table.resolve(model).is_ok_and(|serving| serving.served.decoupled)
+        let is_decoupled =
+            |models: &Models| models.serving(model).is_ok_and(|model| model.is_decoupled(models));
+        self.lifecycle.table.with(is_decoupled)
     }
 
     fn ready(&self) -> bool {
@@ -178,7 +184,9 @@ impl InferenceService for Engine {
     }
 
     fn model_config(&self, model: &ModelRef) -> Result<ModelConfigDocument, Fault> {
-        Ok(effective::config(&*self.lifecycle.table.resolve(model)?).document())
+        let serving = self.lifecycle.table.resolve(model)?;
+        let decoupled = self.lifecycle.table.is_decoupled(&serving);
+        Ok(effective::config(&serving, decoupled).document())
     }
 
     fn model_metadata(&self, model: &ModelRef) -> Result<ModelMetadata, Fault> {

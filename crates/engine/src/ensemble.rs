@@ -1,12 +1,18 @@
 //! Ensembles: models made of other models. Their requests run in the caller's own task, which asks the models as any client
 //! would: there is no thread, queue or instance of an ensemble.
 //!
-//! [`graph`] says who gives what to whom, [`flow`] how far one request has come, [`verdict`] whether the models that there
-//! are now fit together, and [`run`] asks them.
+//! [`graph`] says who gives what to whom, [`origins`] what of it comes with each answer of a decoupled step, [`flow`] how far
+//! one request has come, [`verdict`] whether the models that there are now fit together; [`asking`] asks one of them and
+//! [`carried`] what is handed on. [`run`] is a request with one answer, [`scopes`] one with any number, which are [`answers`].
 
+mod answers;
+mod asking;
+mod carried;
 mod flow;
 mod graph;
+mod origins;
 mod run;
+mod scopes;
 mod verdict;
 
 use adulis_repository::{Ensemble as Config, ModelConfig};
@@ -18,6 +24,7 @@ use crate::LoadError;
 use crate::admission::Interface;
 use crate::plan;
 use crate::reshape::Reshapes;
+pub(crate) use answers::Answers;
 use graph::Graph;
 use verdict::Remembered;
 pub(crate) use verdict::{Cause, Unready};

@@ -197,7 +197,7 @@ impl Lifecycle {
             metrics: OnceLock::new(),
             statistics: Statistics::new(interface.max_rows.unwrap_or(1)),
             interface,
-            decoupled: source.entry.config.decoupled,
+            decoupled: backend.is_some() && source.entry.config.decoupled,
             load_time: started.elapsed(),
             fingerprint: source.fingerprint(version),
             files: source.files.clone(),

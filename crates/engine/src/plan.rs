@@ -137,9 +137,8 @@ impl Plan {
 /// # Errors
 /// [`LoadError::Configuration`] with the key.
 pub fn check_supported(config: &ModelConfig) -> Result<(), LoadError> {
-    let alone = matches!(config.scheduling, Scheduling::Sequence(_) | Scheduling::Ensemble(_));
-    if config.decoupled && alone {
-        let reason = "is not built yet for sequences and ensembles".to_owned();
+    if config.decoupled && matches!(config.scheduling, Scheduling::Sequence(_)) {
+        let reason = "is not built yet for sequences".to_owned();
         return Err(disagree("model_transaction_policy.decoupled", reason));
     }
     let mut tensors = config.inputs.iter().chain(&config.outputs);

@@ -44,7 +44,8 @@ pub(crate) struct Served {
     /// As it was read: what is in effect is put together when somebody asks.
     pub(crate) config: Box<ModelConfig>,
     pub(crate) interface: Interface,
-    /// Whether the transaction policy allows any number of answers, whether the backend makes use of that or not.
+    /// Whether the transaction policy allows any number of answers, whether the backend makes use of that or not. Not for an
+    /// ensemble, for which its steps decide.
     pub(crate) decoupled: bool,
     pub(crate) serving: ServingMetrics,
     /// Made at the first request, so that models nobody asks have no series.
@@ -87,14 +88,6 @@ impl ServingModel {
             Scheduler::Ensemble(_) => {
                 StageTimings { queue: Duration::ZERO, batch: Duration::ZERO, ..timings }
             }
-        }
-    }
-
-    /// The instances that may answer a request any number of times, if there are such.
-    pub(crate) fn decoupled_instances(&self) -> Option<&Arc<Instances>> {
-        match &self.scheduler {
-            Scheduler::Instances(instances) if instances.model.is_decoupled() => Some(instances),
-            Scheduler::Instances(_) | Scheduler::Ensemble(_) => None,
         }
     }
 

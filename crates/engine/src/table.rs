@@ -86,6 +86,14 @@ impl ModelTable {
         Ok(Arc::clone(serving))
     }
 
+    /// See [`ServingModel::is_decoupled`]. Only for an ensemble is the table looked at.
+    pub(crate) fn is_decoupled(&self, serving: &ServingModel) -> bool {
+        match serving.ensemble() {
+            None => serving.served.decoupled,
+            Some(_) => self.with(|models| serving.is_decoupled(models)),
+        }
+    }
+
     /// Whether the model, or the version of it that is named, answers.
     pub(crate) fn is_ready(&self, model: &ModelRef) -> Result<bool, EngineError> {
         let models = self.0.read();

@@ -5,14 +5,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use adulis_backend::BatchRequest;
-use adulis_types::{Fault, InferRequest, InferResponse, Name, ServiceError};
+use adulis_types::{InferRequest, InferResponse, Name, ServiceError};
 use futures_core::Stream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{About, Event, MAX_WAITING_ANSWERS};
 use crate::EngineError;
 use crate::admission::{Admitted, Selection};
-use crate::engine::InFlight;
 use crate::executor::Executor;
 use crate::instances::{Entry, Instances};
 use crate::job::{Answer, Reply};
@@ -23,27 +22,27 @@ use crate::serving::{Counted, Served, ServingModel};
 /// The answers to one request of a decoupled model. Dropped before their end, they cancel the request.
 pub(crate) struct Answers<'a> {
     /// What gives the next answer; none behind the last.
-    next: Option<Pin<Box<dyn Future<Output = Step<'a>> + Send + 'a>>>,
+    next: Option<Pin<Box<dyn Future<Output = Step> + Send + 'a>>>,
 }
 
 /// An answer, or an error, and what gives the next one.
-type Step<'a> = (Option<Result<InferResponse, Fault>>, Option<Asked<'a>>);
+type Step = (Option<Result<InferResponse, EngineError>>, Option<Asked>);
 
 impl<'a> Answers<'a> {
     pub(crate) fn new(
         serving: Arc<ServingModel>,
         instances: Arc<Instances>,
-        (executor, in_flight): (&'a Executor, InFlight<'a>),
+        executor: &'a Executor,
         request: InferRequest,
     ) -> Self {
         let counted = Counted::new(Arc::clone(&serving.served), request.arrived);
-        let asked = Asked { open: None, counted, instances, _serving: serving, _in_flight: in_flight };
+        let asked = Asked { open: None, counted, instances, _serving: serving };
         Self { next: Some(Box::pin(asked.begin(executor, request))) }
     }
 }
 
 impl Stream for Answers<'_> {
-    type Item = Result<InferResponse, Fault>;
+    type Item = Result<InferResponse, EngineError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Some(next) = &mut self.next else {
@@ -60,19 +59,18 @@ impl Stream for Answers<'_> {
 }
 
 /// A request in progress.
-struct Asked<'a> {
+struct Asked {
     /// Dropped first: it cancels what is left of the request.
     open: Option<Open>,
     counted: Counted<Arc<Served>>,
     instances: Arc<Instances>,
     /// As every request, it holds its model to its end.
     _serving: Arc<ServingModel>,
-    _in_flight: InFlight<'a>,
 }
 
-impl<'a> Asked<'a> {
+impl Asked {
     /// Admits and queues the request, and waits for its first answer.
-    async fn begin(mut self, executor: &Executor, request: InferRequest) -> Step<'a> {
+    async fn begin(mut self, executor: &Executor, request: InferRequest) -> Step {
         match Open::new(&self.instances, executor, request) {
             Ok(open) => {
                 self.open = Some(open);
@@ -82,7 +80,7 @@ impl<'a> Asked<'a> {
         }
     }
 
-    async fn step(mut self) -> Step<'a> {
+    async fn step(mut self) -> Step {
         let Some(open) = &mut self.open else {
             return (None, None);
         };
@@ -108,9 +106,9 @@ impl<'a> Asked<'a> {
         (response, Some(self))
     }
 
-    fn failed(mut self, error: EngineError) -> Step<'a> {
+    fn failed(mut self, error: EngineError) -> Step {
         self.counted.outcome = Err(error.kind());
-        (Some(Err(error.into())), None)
+        (Some(Err(error)), None)
     }
 }
 

@@ -10,6 +10,7 @@ use super::graph::Graph;
 ///
 /// Every step that is wanted is started once, when the last of its inputs is there; a value is given away, not copied, to
 /// the last that takes it.
+#[derive(Clone)]
 pub(crate) struct Flow<'g, T> {
     graph: &'g Graph,
     values: Vec<Value<T>>,
@@ -19,6 +20,7 @@ pub(crate) struct Flow<'g, T> {
     ready: VecDeque<usize>,
 }
 
+#[derive(Clone)]
 struct Value<T> {
     /// `None` before it is made, after its last use, and for an optional input that the request left out.
     value: Option<T>,

@@ -20,7 +20,7 @@ pub(crate) struct Graph {
     /// The tensor that is each output of the ensemble.
     pub(crate) outputs: Vec<usize>,
     /// Every step behind all that it waits for.
-    order: Vec<usize>,
+    pub(crate) order: Vec<usize>,
 }
 
 /// One model's part.

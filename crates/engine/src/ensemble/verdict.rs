@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::Ensemble;
 use super::graph::Step;
+use super::origins::{Clash, Origin, Origins};
 use crate::EngineError;
 use crate::serving::{Scheduler, Served, ServingModel};
 use crate::table::Models;
@@ -40,6 +41,8 @@ pub(crate) enum Cause {
 pub(super) struct Extent {
     depth: usize,
     steps: usize,
+    /// Whether one of its steps answers any number of times, and so it does.
+    decoupled: bool,
 }
 
 /// A verdict, and the state of the model table that it is about.
@@ -56,8 +59,13 @@ struct Found {
     is_final: bool,
 }
 
-/// The models of the steps, in order.
-pub(super) type Models8 = SmallVec<[Arc<ServingModel>; 8]>;
+/// What a request runs with to its end.
+pub(super) struct Resolved {
+    /// The model of each step, of one moment.
+    pub(super) models: SmallVec<[Arc<ServingModel>; 8]>,
+    /// Where some of them are decoupled.
+    pub(super) origins: Option<Origins>,
+}
 
 impl Ensemble {
     /// Whether it can answer with the models that there are.
@@ -65,15 +73,31 @@ impl Ensemble {
         self.find(served, models, &mut Vec::new()).verdict.map(|_| ())
     }
 
+    /// Whether it may answer a request any number of times: where one of its steps may. It is what Triton goes by, too,
+    /// whatever the ensemble's own transaction policy says.
+    pub(crate) fn is_decoupled(&self, served: &Served, models: &Models) -> bool {
+        let verdict = self.find(served, models, &mut Vec::new()).verdict;
+        verdict.is_ok_and(|extent| extent.decoupled)
+    }
+
     /// The model of each step, of one moment.
-    pub(crate) fn resolve(&self, served: &Served, models: &Models) -> Result<Models8, EngineError> {
-        let unready = |unready: Unready| EngineError::NotReady {
+    pub(super) fn resolve(&self, served: &Served, models: &Models) -> Result<Resolved, EngineError> {
+        let not_ready = |reason: Arc<str>| EngineError::NotReady {
             model: served.interface.model.as_ref().into(),
-            reason: unready.reason,
+            reason,
         };
-        self.ready(served, models).map_err(unready)?;
-        let steps = self.graph.steps.iter();
-        steps.map(|step| models.serving(&step.model).map(Arc::clone)).collect()
+        let verdict = self.find(served, models, &mut Vec::new()).verdict;
+        let extent = verdict.map_err(|unready| not_ready(unready.reason))?;
+        let steps = self.graph.steps.iter().map(|step| models.serving(&step.model).map(Arc::clone));
+        let found: SmallVec<[_; 8]> = steps.collect::<Result<_, _>>()?;
+        let origins = if extent.decoupled {
+            let decoupled = found.iter().map(|model| model.is_decoupled(models));
+            let decoupled: SmallVec<[bool; 8]> = decoupled.collect();
+            Some(self.origins(&decoupled).map_err(|reason| not_ready(reason.into()))?)
+        } else {
+            None
+        };
+        Ok(Resolved { models: found, origins })
     }
 
     fn find(&self, served: &Served, models: &Models, path: &mut Vec<Arc<str>>) -> Found {
@@ -91,20 +115,16 @@ impl Ensemble {
     }
 
     fn judge(&self, served: &Served, models: &Models, path: &mut Vec<Arc<str>>) -> Found {
-        let mut extent = Extent { depth: 1, steps: 0 };
+        let mut extent = Extent { depth: 1, steps: 0, decoupled: false };
         let mut found = SmallVec::<[&Served; 8]>::new();
+        let mut decoupled = SmallVec::<[bool; 8]>::new();
         for (index, step) in self.graph.steps.iter().enumerate() {
             let model = match models.serving(&step.model) {
                 Ok(model) => model,
                 Err(error) => return Found::unready(index, missing(&error)),
             };
-            if model.served.decoupled {
-                let name = &step.model.name;
-                let reason = format!("model '{name}' has a decoupled transaction policy: not built yet here");
-                return Found::unready(index, (reason, Cause::Broken));
-            }
             let inner = match &model.scheduler {
-                Scheduler::Instances(_) => Extent { depth: 0, steps: 1 },
+                Scheduler::Instances(_) => Extent { depth: 0, steps: 1, decoupled: model.served.decoupled },
                 Scheduler::Ensemble(inner) => match inner.nested(&model.served, models, path) {
                     Found { verdict: Ok(extent), .. } => extent,
                     Found { verdict: Err(Unready { reason, cause }), is_final } => {
@@ -115,11 +135,14 @@ impl Ensemble {
             };
             extent.depth = extent.depth.max(inner.depth + 1);
             extent.steps = extent.steps.saturating_add(inner.steps);
+            extent.decoupled |= inner.decoupled;
             found.push(&model.served);
+            decoupled.push(inner.decoupled);
         }
         let fits = check_extent(extent).and_then(|()| self.check(served, &found));
+        let fits = fits.and_then(|()| self.origins(&decoupled));
         let broken = |reason: String| Unready { reason: reason.into(), cause: Cause::Broken };
-        Found { verdict: fits.map(|()| extent).map_err(broken), is_final: true }
+        Found { verdict: fits.map(|_| extent).map_err(broken), is_final: true }
     }
 
     /// The verdict about an ensemble within others.
@@ -170,6 +193,33 @@ impl Ensemble {
             }
         }
         Ok(())
+    }
+
+    /// What comes with which decoupled step's answers.
+    fn origins(&self, decoupled: &[bool]) -> Result<Origins, String> {
+        Origins::new(&self.graph, decoupled).map_err(|Clash { step, tensors }| {
+            let told = |(tensor, origin): (usize, Origin)| {
+                let name = &self.graph.tensors[tensor].name;
+                match origin {
+                    None => format!("'{name}' comes with the request"),
+                    Some(step) => {
+                        let model = &self.graph.steps[step].model.name;
+                        format!("'{name}' comes with each answer of step[{step}] (model '{model}')")
+                    }
+                }
+            };
+            let [first, other] = tensors.map(told);
+            match step {
+                Some(step) => format!(
+                    "step[{step}] (model '{}'): it receives inputs originated from different decoupled models: {first}, \
+                     {other}",
+                    self.graph.steps[step].model.name
+                ),
+                None => format!(
+                    "the outputs of the ensemble originate from different decoupled models: {first}, {other}"
+                ),
+            }
+        })
     }
 
     /// Where each tensor comes from.
@@ -252,9 +302,6 @@ impl std::fmt::Display for Port<'_> {
 
 /// Every name in the maps is one of the model's, and every input that the model needs is in them.
 fn check_names(step: &Step, model: &Served) -> Result<(), String> {
-    if model.config.decoupled {
-        return Err("it is decoupled, which ensembles cannot have as a step yet".to_owned());
-    }
     let interface = &model.interface;
     let sides = [
         ("input", &step.inputs, &interface.inputs),

@@ -98,7 +98,7 @@ fn what_is_not_built_yet_is_refused_before_anything_is_loaded() {
     config.decoupled = true;
     assert_eq!(refused(&config), Ok(()));
     config.scheduling = Scheduling::Sequence(SequenceBatching::default());
-    let message = "model_transaction_policy.decoupled: is not built yet for sequences and ensembles";
+    let message = "model_transaction_policy.decoupled: is not built yet for sequences";
     assert_eq!(refused(&config).unwrap_err(), message);
     let mut config = ModelConfig { inputs: vec![tensor("x", &[4])], ..ModelConfig::derived("m") };
     config.inputs[0].reshape = Some(vec![2, 2]);

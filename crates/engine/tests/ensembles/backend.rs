@@ -10,7 +10,8 @@ use adulis_tensor::{DataType, Tensor};
 use bytes::Bytes;
 
 /// A backend whose models add: each output is the sum of the inputs and of the parameter `add`, byte by byte, in the shape of
-/// the first input. `run` is how many milliseconds that takes; a run with a byte 255 fails.
+/// the first input. `run` is how many milliseconds that takes, `nap` how many for each unit of the first byte beside that; a run
+/// with a byte 255 fails.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Adding(Arc<Mutex<HashMap<Arc<str>, Runs>>>);
 
@@ -42,6 +43,7 @@ impl Backend for Adding {
             signature: request.declared.clone().unwrap(),
             add: number("add"),
             run: Duration::from_millis(u64::from(number("run"))),
+            nap: Duration::from_millis(u64::from(number("nap"))),
             runs: self.clone(),
         }))
     }
@@ -53,6 +55,7 @@ struct Adder {
     signature: ModelSignature,
     add: u8,
     run: Duration,
+    nap: Duration,
     runs: Adding,
 }
 
@@ -83,7 +86,8 @@ impl ModelInstance for Adder {
             runs.running += 1;
             runs.most_at_once = runs.most_at_once.max(runs.running);
         });
-        thread::sleep(self.run);
+        let first = inputs.first().and_then(|input| input.chunks().flatten().next().copied());
+        thread::sleep(self.run + self.nap * u32::from(first.unwrap_or(0)));
         self.count(|runs| runs.running -= 1);
         let data: Vec<Vec<u8>> =
             inputs.iter().map(|input| input.chunks().flatten().copied().collect()).collect();

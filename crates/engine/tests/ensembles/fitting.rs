@@ -5,15 +5,12 @@ use super::*;
 fn refused(change: impl FnOnce(&mut ModelConfig), steps: &[&str]) -> String {
     let mut ensemble = ensemble("e", 8, &["IN"], &["OUT"], steps);
     change(&mut ensemble.config);
-    let mut decoupled = adder("often", "1");
-    decoupled.config.decoupled = true;
     let server = Server::start(&[
         adder("plus", "1"),
         model("wide", 8, &["IN:3"], &["OUT:3"], &[]),
         model("whole", 0, &["IN:2,3"], &["OUT:2,3"], &[]),
         model("sum", 8, &["A", "B"], &["OUT"], &[]),
         model("small", 4, &["IN"], &["OUT"], &[]),
-        decoupled,
         ensemble,
     ]);
     assert!(!server.engine.ready());
@@ -25,11 +22,7 @@ fn same(_: &mut ModelConfig) {}
 
 #[tokio::test]
 async fn what_does_not_fit_together_is_named() {
-    let cases: [(&[&str], &str); 9] = [
-        (
-            &["often: IN=IN -> OUT=OUT"],
-            "step[0]: model 'often' has a decoupled transaction policy: not built yet here",
-        ),
+    let cases: [(&[&str], &str); 8] = [
         (&["plsu: IN=IN -> OUT=OUT"], "step[0]: model 'plsu' is not there"),
         (
             &["plus: IN=IN -> OUT=a", "plus: in=a -> OUT=OUT"],

@@ -5,9 +5,12 @@
 
 mod backend;
 mod cancelling;
+mod counting;
+mod decoupled;
 mod fitting;
 mod flow;
 mod nesting;
+mod random;
 mod telling;
 
 use std::collections::BTreeMap;
@@ -27,10 +30,12 @@ use adulis_types::{
 use bytes::Bytes;
 
 use backend::Adding;
+use counting::Counting;
 
 struct Server {
     engine: Arc<Engine>,
     backend: Adding,
+    counting: Counting,
     registry: MetricRegistry,
 }
 
@@ -42,11 +47,16 @@ impl Server {
 
     fn start_with(settings: Settings, entries: &[ModelEntry]) -> Self {
         let (backend, registry) = (Adding::default(), MetricRegistry::default());
+        let counting = Counting::default();
         let settings = Settings { execution_threads: 4, ..settings };
-        let backends = vec![Arc::new(backend.clone()) as _, Arc::new(BuiltIn) as _];
+        let backends = vec![
+            Arc::new(backend.clone()) as _,
+            Arc::new(counting.clone()) as _,
+            Arc::new(BuiltIn) as _,
+        ];
         let engine = Engine::new(settings, backends, &registry).unwrap();
         engine.load(entries);
-        Self { engine, backend, registry }
+        Self { engine, backend, counting, registry }
     }
 
     async fn infer(&self, request: InferRequest) -> Result<InferResponse, Fault> {
