@@ -15,21 +15,56 @@ pub(crate) fn steps(config: &ModelConfig) -> Vec<String> {
 /// All models that a model is made of, those of its steps counted in, each behind those that it is made of itself. `steps`
 /// tells those of one model; a circle ends where it began.
 pub(crate) fn below(model: &str, mut steps: impl FnMut(&str) -> Vec<String>) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut seen = HashSet::from([model.to_owned()]);
-    let mut path = vec![(model.to_owned(), steps(model).into_iter())];
-    while let Some((_, rest)) = path.last_mut() {
-        match rest.next() {
-            Some(next) if seen.insert(next.clone()) => {
-                let inner = steps(&next).into_iter();
-                path.push((next, inner));
-            }
-            Some(_) => {}
-            None => found.extend(path.pop().map(|(done, _)| done)),
+    let mut descent = Descent::new(model, steps(model));
+    while let Some(next) = descent.next() {
+        let steps = steps(&next);
+        descent.enter(next, steps);
+    }
+    descent.into_found()
+}
+
+/// The way down through what a model is made of, one model at a time.
+#[derive(Debug)]
+pub(crate) struct Descent {
+    seen: HashSet<String>,
+    /// The models between the first and the one that was entered last, each with the steps that were not looked at yet.
+    path: Vec<(String, std::vec::IntoIter<String>)>,
+    found: Vec<String>,
+}
+
+impl Descent {
+    /// Begins with the steps of a model.
+    pub(crate) fn new(model: &str, steps: Vec<String>) -> Self {
+        Self {
+            seen: HashSet::from([model.to_owned()]),
+            path: vec![(model.to_owned(), steps.into_iter())],
+            found: Vec::new(),
         }
     }
-    found.pop();
-    found
+
+    /// The next model, whose steps are to be told by [`Descent::enter`]; `None` when all have been entered. Each comes once.
+    pub(crate) fn next(&mut self) -> Option<String> {
+        while let Some((_, rest)) = self.path.last_mut() {
+            match rest.next() {
+                Some(next) if self.seen.insert(next.clone()) => return Some(next),
+                Some(_) => {}
+                None => self.found.extend(self.path.pop().map(|(done, _)| done)),
+            }
+        }
+        None
+    }
+
+    /// Tells what a model that came next is made of.
+    pub(crate) fn enter(&mut self, model: String, steps: Vec<String>) {
+        self.path.push((model, steps.into_iter()));
+    }
+
+    /// All models that were entered, each behind those that it is made of.
+    pub(crate) fn into_found(mut self) -> Vec<String> {
+        // The last is the one that it began with.
+        self.found.pop();
+        self.found
+    }
 }
 
 /// Something that is to be done for a model, and the models for which something has to be done before.

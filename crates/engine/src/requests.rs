@@ -7,7 +7,7 @@ use adulis_repository::{Repositories, Scan};
 use adulis_types::{LoadModel, Name, UnloadModel};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::composing;
+use crate::composing::{self, Descent};
 use crate::control::{ControlError, ControlMode};
 use crate::ensemble::Ensemble;
 use crate::lifecycle::Lifecycle;
@@ -19,6 +19,15 @@ use crate::source::Source;
 type Told = oneshot::Sender<Result<(), ControlError>>;
 /// Where it goes that a further model is being unloaded: a receiver that tells when that is done.
 type Further = mpsc::UnboundedSender<oneshot::Receiver<()>>;
+
+/// An ensemble that is to be loaded, and how far its models are.
+struct Below {
+    ensemble: Source,
+    told: Told,
+    descent: Descent,
+    /// The ensembles that it is made of.
+    inner: HashMap<String, Source>,
+}
 
 impl Lifecycle {
     /// Loads a model, or loads it again, from the repositories or from what the request brought along. If the caller goes
@@ -75,13 +84,12 @@ impl Lifecycle {
                 return;
             }
         };
-        let below = self.load_below(&source);
-        if below.is_empty() {
+        let steps = composing::steps(&source.entry.config);
+        if steps.is_empty() {
             return self.finish_load(&source, told);
         }
-        let (lifecycle, name) = (Arc::clone(self), Arc::clone(&source.name));
-        // Where it is not taken, its caller is told by the end that is dropped.
-        let _ = self.loaders.submit_after(&name, below, move || lifecycle.finish_load(&source, told));
+        let descent = Descent::new(&source.name, steps);
+        self.load_below(Below { ensemble: source, told, descent, inner: HashMap::new() });
     }
 
     fn finish_load(self: &Arc<Self>, source: &Source, told: Told) {
@@ -101,39 +109,57 @@ impl Lifecycle {
         }
     }
 
-    /// Has the models loaded that an ensemble is made of: those that are not, or that look otherwise by now, as they are in
-    /// the repositories. Gives the names of all that the ensemble has to wait for.
-    fn load_below(self: &Arc<Self>, ensemble: &Source) -> Vec<Arc<str>> {
-        let mut sources = HashMap::new();
-        let names = composing::below(&ensemble.name, |name| {
-            if name == &*ensemble.name {
-                return composing::steps(&ensemble.entry.config);
+    /// Goes on with the models that an ensemble is made of: has those loaded that are not, or that look otherwise by now, as
+    /// they are in the repositories, and then the ensemble itself.
+    ///
+    /// Each is looked up at its own turn: what is fetched for it must not change what another task is reading.
+    fn load_below(self: &Arc<Self>, mut below: Below) {
+        let Some(name) = below.descent.next() else {
+            return self.load_ensembles(below);
+        };
+        let lifecycle = Arc::clone(self);
+        let model: Arc<str> = name.as_str().into();
+        let work = move || {
+            let source = lifecycle.source_below(&name);
+            let steps = source.as_ref().map(|source| composing::steps(&source.entry.config));
+            let steps = steps.unwrap_or_default();
+            match source {
+                Some(source) if steps.is_empty() => {
+                    below.descent.enter(name, steps);
+                    // The others need not wait for this one to be loaded.
+                    lifecycle.load_below(below);
+                    // What went wrong is in the index, and the reason why the ensemble is not ready.
+                    drop(lifecycle.load(&source, true));
+                }
+                source => {
+                    below.inner.extend(source.map(|source| (name.clone(), source)));
+                    below.descent.enter(name, steps);
+                    lifecycle.load_below(below);
+                }
             }
-            let Some(source) = self.source_below(name) else {
-                return Vec::new();
-            };
-            let steps = composing::steps(&source.entry.config);
-            sources.insert(name.to_owned(), source);
-            steps
-        });
-        let mut before: Vec<Arc<str>> = Vec::new();
-        for name in names {
-            let Some(source) = sources.remove(&name) else {
-                continue;
-            };
-            let is_ensemble = source.entry.config.scheduling.ensemble().is_some();
-            let after = if is_ensemble { before.clone() } else { Vec::new() };
-            let (lifecycle, model) = (Arc::clone(self), Arc::clone(&source.name));
-            // What went wrong is in the index, and the reason why the ensemble is not ready.
-            let work = move || drop(lifecycle.load(&source, true));
-            if self.loaders.submit_after(&model, after, work).is_ok() {
-                before.push(model);
-            }
-        }
-        before
+        };
+        // Where it is not taken, the caller is told by the end that is dropped.
+        let _ = self.loaders.submit(&model, work);
     }
 
-    /// A model of an ensemble as it is in the repositories; `None` where that is not to be loaded.
+    /// Loads an ensemble, and before it those that it is made of, when everything else below them has had its turn.
+    fn load_ensembles(self: &Arc<Self>, below: Below) {
+        let Below { ensemble, told, descent, mut inner } = below;
+        let mut before: Vec<Arc<str>> = Vec::new();
+        for name in descent.into_found() {
+            let model: Arc<str> = name.as_str().into();
+            if let Some(source) = inner.remove(&name) {
+                let lifecycle = Arc::clone(self);
+                let work = move || drop(lifecycle.load(&source, true));
+                let _ = self.loaders.submit_after(&model, before.clone(), work);
+            }
+            before.push(model);
+        }
+        let (lifecycle, name) = (Arc::clone(self), Arc::clone(&ensemble.name));
+        let _ = self.loaders.submit_after(&name, before, move || lifecycle.finish_load(&ensemble, told));
+    }
+
+    /// A model of an ensemble as it is in the repositories; `None` where that is not to be loaded. For that model's own turn.
     fn source_below(&self, name: &str) -> Option<Source> {
         let serving = self.table.serving(name);
         if serving.values().any(|serving| serving.served.came_with_request()) {

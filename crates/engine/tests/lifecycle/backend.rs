@@ -1,6 +1,6 @@
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ pub(crate) struct Counts {
     pub(crate) instances: AtomicUsize,
     /// Loads ever begun.
     pub(crate) loads: AtomicUsize,
-    /// Loads in progress, and the most there were.
-    loading: AtomicUsize,
+    /// Models whose loads are in progress, and the most there were.
+    loading: Mutex<Vec<Arc<str>>>,
     pub(crate) most_loading: AtomicUsize,
 }
 
@@ -40,6 +40,10 @@ impl Counting {
 
     pub(crate) fn loads(&self) -> usize {
         self.0.loads.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_loading(&self, model: &str) -> bool {
+        self.0.loading.lock().unwrap().iter().any(|loading| **loading == *model)
     }
 
     pub(crate) fn most_loading(&self) -> usize {
@@ -84,13 +88,21 @@ impl Backend for Counting {
     fn load(&self, request: &LoadRequest) -> Result<Arc<dyn Model>, BackendError> {
         let counts = &self.0;
         counts.loads.fetch_add(1, Ordering::SeqCst);
-        let loading = counts.loading.fetch_add(1, Ordering::SeqCst) + 1;
+        let loading = {
+            let mut loading = counts.loading.lock().unwrap();
+            loading.push(Arc::clone(&request.name));
+            loading.len()
+        };
         counts.most_loading.fetch_max(loading, Ordering::SeqCst);
         let behaviour = Behaviour::read(&request.path);
         if let Ok(behaviour) = &behaviour {
             thread::sleep(behaviour.load);
         }
-        counts.loading.fetch_sub(1, Ordering::SeqCst);
+        {
+            let mut loading = counts.loading.lock().unwrap();
+            let done = loading.iter().position(|model| *model == request.name).unwrap();
+            loading.remove(done);
+        }
         let behaviour = behaviour?;
         counts.models.fetch_add(1, Ordering::SeqCst);
         let spec = |name: &str| TensorSpec {

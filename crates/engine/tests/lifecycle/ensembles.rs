@@ -1,7 +1,7 @@
 use super::*;
 
 /// An ensemble of models one after the other.
-fn chain(models: &[&str]) -> String {
+pub(super) fn chain(models: &[&str]) -> String {
     let mut text = "platform = \"ensemble\"\nmax_batch_size = 8\n".to_owned();
     text += "input = [{ name = \"IN\", data_type = \"TYPE_UINT8\", dims = [1] }]\n";
     let last = models.len() - 1;

@@ -9,6 +9,7 @@ mod explicit;
 mod overrides;
 mod poll;
 mod reload;
+mod remote;
 mod statistics;
 mod unload;
 
