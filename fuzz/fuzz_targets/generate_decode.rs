@@ -39,6 +39,7 @@ fuzz_target!(|input: &[u8]| {
         parameters: request.parameters,
         outputs: outputs.map(|input| OutputTensor::new(input.name.as_str(), input.tensor)).collect(),
         timings: StageTimings::default(),
+        cache: None,
     };
     // Bytes that came in base64 may have no form.
     if let Ok(json) = encode_generate(&response) {

@@ -35,6 +35,7 @@ fuzz_target!(|input: &[u8]| {
             .map(|input| OutputTensor::new(input.name.as_str(), input.tensor))
             .collect(),
         timings: StageTimings::default(),
+        cache: None,
     };
     v1::encode_predict(&response, decoded.format, decoded.non_finite).expect("an answer of the same tensors");
 });

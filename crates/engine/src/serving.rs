@@ -227,6 +227,7 @@ impl Served {
             parameters: answer.parameters,
             outputs,
             timings: answer.timings,
+            cache: None,
         }
     }
 }

@@ -105,6 +105,7 @@ impl InferenceService for Echo {
                 parameters: Parameters::default(),
                 outputs: outputs.collect(),
                 timings: StageTimings::default(),
+                cache: None,
             })
         })
     }

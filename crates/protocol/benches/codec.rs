@@ -54,6 +54,7 @@ fn response(count: usize) -> InferResponse {
         parameters: Parameters::default(),
         outputs: vec![OutputTensor::new("OUTPUT0", tensor(count))],
         timings: StageTimings::default(),
+        cache: None,
     }
 }
 

@@ -151,6 +151,7 @@ fn response(outputs: Vec<(&str, Tensor)>) -> InferResponse {
         parameters: Parameters::default(),
         outputs: outputs.into_iter().map(|(name, tensor)| OutputTensor::new(name, tensor)).collect(),
         timings: StageTimings::default(),
+        cache: None,
     }
 }
 

@@ -142,6 +142,7 @@ fn response(datatype: DataType, shape: [usize; 1], data: Vec<u8>) -> InferRespon
             Tensor::new(datatype, Shape::from(shape), data.into()).unwrap(),
         )],
         timings: StageTimings::default(),
+        cache: None,
     }
 }
 

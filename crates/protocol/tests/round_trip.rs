@@ -174,6 +174,7 @@ prop_compose! {
                 .map(|(name, tensor)| OutputTensor::new(name, tensor))
                 .collect(),
             timings: StageTimings::default(),
+            cache: None,
         }
     }
 }
@@ -191,6 +192,7 @@ fn of_request(request: &InferRequest) -> String {
         priority,
         sequence,
         empty_final_response: _,
+        cache: _,
         timeout,
         arrived: _,
         trace: _,
@@ -327,6 +329,7 @@ fn binary_tensors_are_not_copied() {
         parameters: Parameters::default(),
         outputs: vec![OutputTensor::new("OUT", tensor.clone())],
         timings: StageTimings::default(),
+        cache: None,
     };
     let body = rest::encode_infer(response.clone(), &OutputFormat::new(true)).unwrap();
     assert_eq!(body.chunks[1].as_ptr(), tensor.data().as_ptr());

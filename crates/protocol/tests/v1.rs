@@ -231,6 +231,7 @@ fn response(outputs: &[(&str, Tensor)]) -> InferResponse {
         parameters: Parameters::default(),
         outputs: outputs.iter().map(|(name, tensor)| OutputTensor::new(*name, tensor.clone())).collect(),
         timings: StageTimings::default(),
+        cache: None,
     }
 }
 

@@ -143,6 +143,12 @@ impl Tensor {
         (shape.elements() == self.shape.elements()).then_some(Self { shape, ..self })
     }
 
+    /// The same with its data in an allocation of its own, exactly as large as it is: it keeps nothing else in memory. One copy.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self { data: Bytes::copy_from_slice(&self.data), shape: self.shape.clone(), ..*self }
+    }
+
     /// Rows `range` of the leading dimension, sharing the data.
     ///
     /// Shapes: `[b, d_1, …]` gives `[range.len(), d_1, …]`. Cost: constant; for `BYTES` one pass over the
@@ -247,6 +253,16 @@ mod tests {
         assert!(tensor.rows(2..4).is_none());
         let text = Tensor::new(DataType::Bytes, Shape::from([3, 1]), strings(&["a", "", "ccc"])).unwrap();
         assert_eq!(text.rows(1..3).unwrap().data(), &strings(&["", "ccc"]));
+    }
+
+    #[test]
+    fn what_is_detached_shares_nothing() {
+        let whole =
+            Tensor::new(DataType::Uint8, Shape::from([4]), Bytes::from_static(&[0, 1, 2, 3])).unwrap();
+        let row = whole.rows(1..2).unwrap();
+        let detached = row.detached();
+        assert_eq!(detached, row);
+        assert_ne!(detached.data().as_ptr(), row.data().as_ptr());
     }
 
     #[test]

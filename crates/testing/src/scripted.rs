@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use adulis_tensor::{DataType, ShapePattern};
 use adulis_types::{
-    BoxFuture, ErrorKind, Failure, Fault, IndexEntry, IndexQuery, InferRequest, InferResponse,
-    InferenceService, LoadModel, ModelConfigDocument, ModelMetadata, ModelRef, ModelStatistics, OutputTensor,
-    Parameters, ResponseStream, Retry, ServerMetadata, StageTimings, TensorMetadata, UnloadModel,
-    one_response,
+    BoxFuture, CacheOutcome, CacheStatus, ErrorKind, Failure, Fault, IndexEntry, IndexQuery, InferRequest,
+    InferResponse, InferenceService, LoadModel, ModelConfigDocument, ModelMetadata, ModelRef,
+    ModelStatistics, OutputTensor, Parameters, ResponseStream, Retry, ServerMetadata, StageTimings,
+    TensorMetadata, UnloadModel, one_response,
 };
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -60,7 +60,7 @@ async fn wait_for(counter: &AtomicUsize, count: usize, what: &str) {
 
 /// A service whose models do what their names say.
 ///
-/// `echo` answers each input as the output of the same name; `slow` never answers; `late` echoes after 100 ms; `held` echoes when
+/// `echo` answers each input as the output of the same name; `cached` does, from a response cache, as it was 12 seconds ago; `slow` never answers; `late` echoes after 100 ms; `held` echoes when
 /// [`ScriptedService::release`] lets it; `panic`
 /// panics; `fail-<kind>`, as `fail-overloaded`, fails with that [`ErrorKind`], `overloaded` with a retry after 1.2 s;
 /// `loading` is not ready. `each` answers once for every row of its first input, over streams only; `each-fails` fails
@@ -98,10 +98,11 @@ impl Default for ScriptedService {
 
 impl ScriptedService {
     fn find(model: &ModelRef) -> Result<(), Fault> {
-        let known =
-            matches!(&*model.name, "echo" | "slow" | "late" | "held" | "panic" | "loading" | "a name/with é")
-                || model.name.starts_with("fail-")
-                || matches!(&*model.name, "each" | "each-fails");
+        let known = matches!(
+            &*model.name,
+            "echo" | "cached" | "slow" | "late" | "held" | "panic" | "loading" | "a name/with é"
+        ) || model.name.starts_with("fail-")
+            || matches!(&*model.name, "each" | "each-fails");
         if !known {
             return Err(Failure::new(
                 ErrorKind::NotFound,
@@ -254,7 +255,9 @@ fn failure(kind: &str) -> Failure {
 }
 
 fn echo(request: InferRequest) -> InferResponse {
+    let hit = CacheOutcome { status: CacheStatus::Hit, age: Duration::from_secs(12) };
     InferResponse {
+        cache: (request.model.name == "cached").then_some(hit),
         model_name: request.model.name.as_str().into(),
         model_version: request.model.version.unwrap_or(1),
         id: request.id,

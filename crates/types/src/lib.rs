@@ -2,6 +2,7 @@
 //! [`InferenceService`] trait that joins the two sides, and the [`Services`] that frontends are handed. No I/O, no
 //! codec, no scheduling.
 
+mod cache;
 mod control;
 mod error;
 mod metadata;
@@ -17,6 +18,9 @@ mod shared_memory;
 mod statistics;
 mod trace;
 
+pub use cache::{
+    CacheControl, CacheDirective, CacheOutcome, CacheReport, CacheStatus, CachedModel, SharedTierReport,
+};
 pub use compact_str::CompactString as Name;
 pub use control::{IndexEntry, IndexQuery, LoadModel, ModelConfigDocument, ModelState, UnloadModel};
 pub use error::{ErrorKind, Failure, Fault, Retry, ServiceError};

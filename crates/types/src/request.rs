@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use adulis_tensor::Tensor;
 
-use crate::{Name, Parameters, RegionPlace, RequestId, Sequence, SharedInput, Trace};
+use crate::{CacheDirective, Name, Parameters, RegionPlace, RequestId, Sequence, SharedInput, Trace};
 
 /// A model as a request names it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -46,6 +46,8 @@ pub struct InferRequest {
     /// Whether the client of a stream wants to be told of the end by an empty response, where the last answer could not be told
     /// as such (`triton_enable_empty_final_response` parameter). To a service it says nothing.
     pub empty_final_response: bool,
+    /// Whether it may be answered from the response cache (`cache_control` parameter, `Cache-Control` header).
+    pub cache: CacheDirective,
     /// How long the client waits, counted from `arrived`: the least of the `timeout` parameter, `grpc-timeout` and
     /// the timeout header.
     pub timeout: Option<Duration>,
@@ -70,6 +72,7 @@ impl InferRequest {
             priority: 0,
             sequence: None,
             empty_final_response: false,
+            cache: CacheDirective::default(),
             timeout: None,
             arrived: Instant::now(),
             trace: None,

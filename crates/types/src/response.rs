@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use adulis_tensor::Tensor;
 
-use crate::{Name, Parameters, RegionPlace};
+use crate::{CacheOutcome, Name, Parameters, RegionPlace};
 
 /// The answer to one [`crate::InferRequest`].
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct InferResponse {
     pub outputs: Vec<OutputTensor>,
     /// Where the time went.
     pub timings: StageTimings,
+    /// What the response cache had to do with it; `None` for a model that has none.
+    pub cache: Option<CacheOutcome>,
 }
 
 /// One output of a response.

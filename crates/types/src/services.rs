@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::{InferenceService, LogControl, ServerMetadata, SharedMemory, TraceControl};
+use crate::{CacheControl, InferenceService, LogControl, ServerMetadata, SharedMemory, TraceControl};
 
 /// All that a frontend serves: inference, and what the server as a whole offers beside it. A part that is not there is
 /// answered as not supported.
@@ -12,6 +12,8 @@ pub struct Services {
     pub log: Option<Arc<dyn LogControl>>,
     /// The traces' settings.
     pub trace: Option<Arc<dyn TraceControl>>,
+    /// What operators may see and do of the response cache.
+    pub cache: Option<Arc<dyn CacheControl>>,
     /// Shared memory that clients register.
     pub shared_memory: Option<Arc<dyn SharedMemory>>,
 }
@@ -27,13 +29,14 @@ impl Services {
         }
         metadata.extensions.extend(self.log.iter().map(|_| Arc::from("logging")));
         metadata.extensions.extend(self.trace.iter().map(|_| Arc::from("trace")));
+        metadata.extensions.extend(self.cache.iter().map(|_| Arc::from("response_cache")));
         metadata
     }
 }
 
 impl From<Arc<dyn InferenceService>> for Services {
     fn from(inference: Arc<dyn InferenceService>) -> Self {
-        Self { inference, log: None, trace: None, shared_memory: None }
+        Self { inference, log: None, trace: None, cache: None, shared_memory: None }
     }
 }
 

@@ -290,6 +290,7 @@ mod tests {
             parameters: Parameters::default(),
             outputs: vec![OutputTensor::new("out", tensor())],
             timings: StageTimings { compute_infer, ..StageTimings::default() },
+            cache: None,
         }
     }
 

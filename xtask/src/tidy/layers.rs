@@ -7,13 +7,14 @@ use super::Fault;
 use crate::workspace;
 
 /// Every crate of the workspace and its layer. A crate depends on lower layers only.
-const LAYERS: [(&str, Layer); 20] = [
+const LAYERS: [(&str, Layer); 21] = [
     ("adulis-tensor", Layer::At(0)),
     ("adulis-types", Layer::At(0)),
     ("adulis-telemetry", Layer::At(1)),
     ("adulis-repository", Layer::At(1)),
     ("adulis-backend", Layer::At(1)),
     ("adulis-batcher", Layer::At(1)),
+    ("adulis-cache", Layer::At(1)),
     ("adulis-shared-memory", Layer::At(1)),
     ("adulis-onnx", Layer::At(2)),
     ("adulis-tract", Layer::At(2)),

@@ -127,6 +127,7 @@ async fn infer(
         parameters: Parameters::default(),
         outputs: outputs.collect(),
         timings: StageTimings::default(),
+        cache: None,
     };
     let body = rest::encode_infer(response, &decoded.format).unwrap();
     let mut answer = Response::builder();

@@ -78,5 +78,6 @@ pub(super) fn respond(
         parameters: adulis_types::Parameters::default(),
         outputs,
         timings,
+        cache: None,
     }
 }

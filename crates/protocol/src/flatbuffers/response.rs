@@ -64,6 +64,7 @@ pub fn decode_response(body: &Bytes) -> Result<InferResponse, DecodeError> {
         parameters: Parameters::default(),
         outputs: Vec::new(),
         timings: StageTimings::default(),
+        cache: None,
     };
     match fill(&mut response, body) {
         Ok(()) => Ok(response),

@@ -50,6 +50,7 @@ pub fn decode_response(message: ModelInferResponse) -> Result<InferResponse, Dec
         parameters: adulis_types::Parameters::default(),
         outputs: Vec::new(),
         timings: StageTimings::default(),
+        cache: None,
     };
     match fill(&mut response, message) {
         Ok(()) => Ok(response),

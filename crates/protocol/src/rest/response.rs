@@ -26,6 +26,7 @@ pub fn decode_response(body: Bytes, header_length: Option<usize>) -> Result<Infe
         parameters: Parameters::default(),
         outputs: Vec::new(),
         timings: StageTimings::default(),
+        cache: None,
     };
     match fill(&mut response, body, header_length) {
         Ok(()) => Ok(response),

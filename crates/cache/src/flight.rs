@@ -1,0 +1,138 @@
+//! Single flight: of all that ask for one key at a time, one computes and the others wait for it.
+
+use std::collections::HashMap;
+use std::collections::hash_map;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::Key;
+use crate::entry::Entry;
+
+/// What is being computed, by key.
+///
+/// A flight is in the table as long as its leader has its [`Lead`]. Whoever finishes publishes to all that wait; a lead that is
+/// dropped, for whatever reason, goes to the first that still waits, and out of the table if nobody does.
+///
+/// The table has one lock, so that all rows of a request are joined in one moment: of requests that are the same, one leads
+/// all of them.
+pub(crate) struct Flights(Mutex<HashMap<Key, Vec<Waiting>>>);
+
+type Waiting = oneshot::Sender<News>;
+
+/// What a follower is told.
+pub(crate) enum News {
+    /// The leader has finished.
+    Landed(Arc<Entry>),
+    /// The leader has gone: it is this one's turn.
+    Lead(Lead),
+}
+
+/// Which part a caller has.
+pub(crate) enum Joined {
+    Lead(Lead),
+    Follow(oneshot::Receiver<News>),
+}
+
+impl Flights {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::default()))
+    }
+
+    /// Of each key, leads its flight, if there is none, or waits for it; all in one moment.
+    pub(crate) fn join(self: &Arc<Self>, keys: &[Key]) -> Vec<Joined> {
+        let mut flights = self.0.lock();
+        let join = |key: &Key| match flights.entry(*key) {
+            hash_map::Entry::Vacant(flight) => {
+                flight.insert(Vec::new());
+                Joined::Lead(self.lead_of(*key))
+            }
+            hash_map::Entry::Occupied(mut flight) => {
+                let waiting = flight.get_mut();
+                // Those that went away are forgotten here, so that a long flight does not collect them.
+                if waiting.len() == waiting.capacity() {
+                    waiting.retain(|follower| !follower.is_closed());
+                }
+                let (news, follower) = oneshot::channel();
+                waiting.push(news);
+                Joined::Follow(follower)
+            }
+        };
+        keys.iter().map(join).collect()
+    }
+
+    /// Leads the flight of a key if there is none.
+    pub(crate) fn lead(self: &Arc<Self>, key: Key) -> Option<Lead> {
+        match self.0.lock().entry(key) {
+            hash_map::Entry::Occupied(_) => return None,
+            hash_map::Entry::Vacant(flight) => flight.insert(Vec::new()),
+        };
+        Some(self.lead_of(key))
+    }
+
+    fn lead_of(self: &Arc<Self>, key: Key) -> Lead {
+        Lead { key, flights: Arc::clone(self), armed: true }
+    }
+
+    /// The next that still waits; takes the flight out of the table if there is none.
+    fn next(&self, key: &Key) -> Option<Waiting> {
+        let mut flights = self.0.lock();
+        let waiting = flights.get_mut(key)?;
+        // In the order in which they came.
+        waiting.retain(|follower| !follower.is_closed());
+        if waiting.is_empty() {
+            flights.remove(key);
+            return None;
+        }
+        Some(waiting.remove(0))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.0.lock().len()
+    }
+}
+
+/// The part of the one that computes.
+pub(crate) struct Lead {
+    key: Key,
+    flights: Arc<Flights>,
+    armed: bool,
+}
+
+impl Lead {
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Tells all that wait, and ends the flight. What is to be found by those who come later must be in the memory tier by now.
+    pub(crate) fn land(mut self, entry: &Arc<Entry>) {
+        self.armed = false;
+        let waiting = self.flights.0.lock().remove(&self.key);
+        for follower in waiting.into_iter().flatten() {
+            // One that has gone needs no news.
+            let _ = follower.send(News::Landed(Arc::clone(entry)));
+        }
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        while let Some(follower) = self.flights.next(&self.key) {
+            let lead = Self { key: self.key, flights: Arc::clone(&self.flights), armed: true };
+            match follower.send(News::Lead(lead)) {
+                Ok(()) => return,
+                // It went away in this moment. Its lead must not pass the turn on, too: this loop does.
+                Err(News::Lead(mut lead)) => lead.armed = false,
+                Err(News::Landed(_)) => return,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+//! The response cache: what a model answered once is not computed again.
+//!
+//! ```text
+//! request ─ key ─ memory ─┬─ known ──────────────────────────────────────────────────── answer
+//!                         └─ flight ─┬─ somebody is at it: wait ─────────────────────── answer
+//!                                    └─ lead ─ shared tier ─┬─ known ───────────────────┐
+//!                                                           └─ lease ─ run ─ remember ──┴─ land ─ answer
+//! ```
+//!
+//! A request of a batchable model is looked up row by row: what is known is taken, what is missing is run in one smaller
+//! request, and the answer is put together in order.
+//!
+//! Invariants:
+//! - Two requests that could be answered differently never share a key ([`Key`]).
+//! - Of all requests for one key at a time, one runs the model; the others wait, each no longer than it would anyway. A leader
+//!   that goes away, fails or panics hands on to the next that waits ([`flight`](crate)).
+//! - Nobody waits for another request while it has something to run that others may wait for.
+//! - Errors are not remembered, unless that is asked for.
+//! - The bytes in memory never exceed what was set; each entry has its own allocation, exactly as large as it is.
+//! - What comes from a shared tier is checked as bytes from outside are; whatever is wrong with it is as if it were not there.
+//!
+//! There is no protocol, no engine and no client of a store here: the engine brings [`Compute`], the binary a [`SharedTier`].
+
+mod breaker;
+mod cache;
+mod compute;
+mod entry;
+mod files;
+mod flight;
+mod guarded;
+mod key;
+mod memory;
+mod plan;
+mod resolve;
+mod rows;
+mod scope;
+mod settings;
+mod shared;
+#[cfg(test)]
+mod testing;
+mod tiers;
+pub mod value;
+
+pub use cache::{Found, Look, ModelCache, Refresh, ResponseCache, Search};
+pub use compute::{Compute, Computed, Inputs};
+pub use files::FilesSeen;
+pub use guarded::{GuardedTier, TierCounts};
+pub use key::{Key, ModelDigest, ModelKeys, Question};
+pub use scope::{Counts, Scope};
+pub use settings::{CacheSettings, ModelPolicy};
+pub use shared::{Holder, SharedTier, StoredValue, TierError};

@@ -1,0 +1,164 @@
+use std::time::Duration;
+
+use adulis_types::CacheStatus;
+
+use super::*;
+use crate::testing::{FakeTier, Model, answer_to, ask, by_rows, guarded, model_cache, rows};
+use crate::{CacheSettings, Found, ModelPolicy};
+
+/// A replica's own memory before the tier that all share.
+fn replica(tier: &Arc<FakeTier>, policy: ModelPolicy) -> ModelCache {
+    model_cache(CacheSettings { jitter: 0.0, ..CacheSettings::default() }, policy, Some(guarded(tier)))
+}
+
+async fn answered(cache: &ModelCache, model: &Model, values: &[u8]) -> Found {
+    let found = ask(cache, model, values, None).await.unwrap();
+    assert_eq!(found.answer, answer_to(&rows(values)));
+    // What is written is written in the background.
+    tokio::time::sleep(Duration::from_micros(1)).await;
+    found
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_replica_computed_the_others_find() {
+    let (tier, model) = (Arc::new(FakeTier::default()), Model::taking(1));
+    let [first, second] = std::array::from_fn(|_| replica(&tier, by_rows()));
+    assert_eq!(answered(&first, &model, &[1, 2]).await.status, CacheStatus::Miss);
+    assert_eq!(answered(&second, &model, &[2]).await.status, CacheStatus::Hit);
+    let calls = tier.calls.load(Ordering::Relaxed);
+    assert_eq!(answered(&second, &model, &[2]).await.status, CacheStatus::Hit);
+    assert_eq!(tier.calls.load(Ordering::Relaxed), calls, "it is in memory now");
+    let partly = answered(&second, &model, &[3, 1, 2]).await;
+    assert_eq!((partly.status, partly.rows_run), (CacheStatus::Miss, 1));
+    assert_eq!(*model.runs.lock(), [vec![1, 2], vec![3]]);
+    assert!(tier.leases.lock().is_empty(), "leases are given back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_that_ask_at_once_run_once() {
+    let (tier, model) = (Arc::new(FakeTier::default()), Model::taking(300));
+    let [first, second] = std::array::from_fn(|_| replica(&tier, by_rows()));
+    for values in [&[1][..], &[2, 3]] {
+        let before = model.run_count();
+        let (one, other) = tokio::join!(answered(&first, &model, values), answered(&second, &model, values));
+        assert_eq!((one.status, other.status), (CacheStatus::Miss, CacheStatus::Hit));
+        assert_eq!(model.run_count(), before + 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_dies_with_a_lease_is_waited_for_no_longer_than_that() {
+    let (tier, model) = (Arc::new(FakeTier::default()), Model::taking(1));
+    let cache = replica(&tier, by_rows());
+    let question = rows(&[1]);
+    let question = crate::Question { inputs: &question, rows: Some(1), outputs: None, told: None };
+    let key = cache.keys.of(&question).unwrap()[0];
+    let lease = cache.cache.settings.lease;
+    tier.leases.lock().insert(key, (Holder([9; 16]), Instant::now() + lease));
+    let began = Instant::now();
+    answered(&cache, &model, &[1]).await;
+    assert!(
+        began.elapsed() >= lease && began.elapsed() < lease + LONGEST_PAUSE,
+        "{:?}",
+        began.elapsed()
+    );
+    // And a request no longer than it has time, which it needs for its run.
+    tier.values.lock().clear();
+    let cache = replica(&tier, by_rows());
+    tier.leases.lock().insert(key, (Holder([9; 16]), Instant::now() + lease));
+    let began = Instant::now();
+    let deadline = Some(began + Duration::from_millis(100));
+    ask(&cache, &model, &[1], deadline).await.unwrap();
+    assert!(began.elapsed() < Duration::from_millis(150), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_leader_gives_its_lease_back() {
+    let tier = Arc::new(FakeTier::default());
+    let model = Model { failing: vec![0], ..Model::taking(1) };
+    let cache = replica(&tier, by_rows());
+    assert!(ask(&cache, &model, &[1], None).await.is_err());
+    let began = Instant::now();
+    answered(&cache, &model, &[1]).await;
+    assert!(began.elapsed() < Duration::from_millis(50));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_is_frozen_costs_its_deadline_a_few_times_and_then_nothing() {
+    let (tier, model) = (Arc::new(FakeTier::default()), Model::taking(0));
+    tier.is_frozen.store(true, Ordering::Relaxed);
+    let cache = replica(&tier, by_rows());
+    let mut took = Vec::new();
+    for value in 0..6 {
+        let began = Instant::now();
+        answered(&cache, &model, &[value]).await;
+        took.push(began.elapsed().as_millis());
+    }
+    assert!(took[0] >= 20 && took[0] < 30, "{took:?}");
+    assert!(took[3..].iter().all(|milliseconds| *milliseconds < 20), "{took:?}");
+    assert!(cache.cache.shared().unwrap().is_open());
+    tier.is_frozen.store(false, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    answered(&cache, &model, &[100]).await;
+    assert!(!cache.cache.shared().unwrap().is_open(), "it is tried again");
+    assert!(tier.values.lock().len() == 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_fails_is_as_if_it_were_not_there() {
+    let (tier, model) = (Arc::new(FakeTier::default()), Model::taking(1));
+    tier.is_broken.store(true, Ordering::Relaxed);
+    let cache = replica(&tier, by_rows());
+    for value in 0..10 {
+        assert_eq!(answered(&cache, &model, &[value, 100]).await.status, CacheStatus::Miss);
+    }
+    assert_eq!(answered(&cache, &model, &[1, 2]).await.status, CacheStatus::Hit);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_tier_makes_up_is_not_believed() {
+    let (tier, model) = (Arc::new(FakeTier::default()), Model::taking(1));
+    let policy = ModelPolicy { ttl: Some(Duration::from_secs(3600)), ..by_rows() };
+    let first = replica(&tier, policy);
+    answered(&first, &model, &[1]).await;
+    answered(&first, &model, &[2]).await;
+    let (keys, good): (Vec<Key>, Vec<Bytes>) =
+        tier.values.lock().iter().map(|(key, (value, _))| (*key, value.clone())).unzip();
+    let packing = Packing { compress_from_bytes: None };
+    let now = since_1970();
+    let wrong = answer_to(&rows(&[1, 2]));
+    let mut narrow = answer_to(&rows(&[1]));
+    narrow.outputs.pop();
+    let old = now.saturating_sub(Duration::from_secs(3601));
+    let lies = [
+        Bytes::from_static(b"anything"),
+        // Another key's.
+        good[1].clone(),
+        // Two rows, one output too few, too old.
+        value::encode(&keys[0], &wrong, now, packing),
+        value::encode(&keys[0], &narrow, now, packing),
+        value::encode(&keys[0], &answer_to(&rows(&[1])), old, packing),
+    ];
+    for lie in lies {
+        tier.values.lock().insert(keys[0], (lie, Duration::from_secs(1)));
+        let second = replica(&tier, policy);
+        for value in [1, 2] {
+            answered(&second, &model, &[value]).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_purged_here_is_not_taken_from_there() {
+    let (tier, model) = (Arc::new(FakeTier::default()), Model::taking(1));
+    let cache = replica(&tier, by_rows());
+    answered(&cache, &model, &[1]).await;
+    cache.scope().purge();
+    cache.cache.purge(Some("m"));
+    assert_eq!(answered(&cache, &model, &[1]).await.status, CacheStatus::Miss);
+}
+
+#[test]
+fn holders_are_unlike_each_other() {
+    assert_ne!(Holder::unique(), Holder::unique());
+}
