@@ -108,8 +108,23 @@ fn set_up() -> Result<()> {
     must_succeed(setup::run(&SetupArgs::default()))
 }
 
+/// Servers that tests start themselves. Where one can't be had, the tests that need it fail and say so.
+fn backing_servers() {
+    let servers = [
+        ("redis-server", "redis-server"),
+        ("redis-cli", "redis-tools"),
+        ("memcached", "memcached"),
+    ];
+    for (program, package) in servers {
+        if let Err(why) = debian::ensure(program, package) {
+            eprintln!("{why:#}");
+        }
+    }
+}
+
 /// Through nextest where it is installed: it runs tests of all crates at once.
 fn tests() -> Result<()> {
+    backing_servers();
     if process::succeeds(workspace::cargo().args(["nextest", "--version"])) {
         return cargo(&[
             "nextest",

@@ -7,7 +7,7 @@ use super::Fault;
 use crate::workspace;
 
 /// Every crate of the workspace and its layer. A crate depends on lower layers only.
-const LAYERS: [(&str, Layer); 21] = [
+const LAYERS: [(&str, Layer); 22] = [
     ("adulis-tensor", Layer::At(0)),
     ("adulis-types", Layer::At(0)),
     ("adulis-telemetry", Layer::At(1)),
@@ -16,6 +16,7 @@ const LAYERS: [(&str, Layer); 21] = [
     ("adulis-batcher", Layer::At(1)),
     ("adulis-cache", Layer::At(1)),
     ("adulis-shared-memory", Layer::At(1)),
+    ("adulis-pool", Layer::At(1)),
     ("adulis-onnx", Layer::At(2)),
     ("adulis-tract", Layer::At(2)),
     ("adulis-storage", Layer::At(2)),
@@ -32,15 +33,21 @@ const LAYERS: [(&str, Layer); 21] = [
 ];
 
 /// Arrows inside a layer: from the first to the second, and nothing else.
-const SAME_LAYER: [(&str, &str); 1] = [("adulis-types", "adulis-tensor")];
+const SAME_LAYER: [(&str, &str); 2] = [
+    ("adulis-types", "adulis-tensor"),
+    ("adulis-pool", "adulis-telemetry"),
+];
 
 /// Third-party crates (with their `name-*` companions) that only these crates of ours may name.
-const OWNED: [(&str, &[&str]); 5] = [
+const OWNED: [(&str, &[&str]); 8] = [
     ("axum", &["adulis-http", "adulis-baseline", "embed"]),
     ("tonic", &["adulis-protocol", "adulis-grpc", "adulis-baseline", "xtask"]),
     ("ort", &["adulis-onnx"]),
     ("tract", &["adulis-tract"]),
     ("object_store", &["adulis-storage"]),
+    ("redis", &["adulis-pool"]),
+    ("async-memcached", &["adulis-pool"]),
+    ("deadpool", &["adulis-pool"]),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]

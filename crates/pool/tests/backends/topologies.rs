@@ -1,0 +1,57 @@
+use std::time::Duration;
+
+use adulis_pool::{Health, PoolOptions};
+use adulis_telemetry::MetricRegistry;
+use adulis_testing::{RedisCluster, RedisSentinel};
+
+use crate::redis::{entries, every_operation_works, open, open_with};
+use crate::{becomes, options, until};
+
+#[tokio::test]
+async fn a_cluster() {
+    let cluster = RedisCluster::start();
+    let pool = open(&format!("redis+cluster://{}", cluster.addresses()));
+    every_operation_works(&pool).await;
+    for node in &cluster.nodes {
+        let keys: u64 = node.redis_cli(&["DBSIZE"]).trim().parse().unwrap();
+        assert!(keys > 200, "one of three has {keys} of 1300 keys");
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_that_lost_a_server_gives_what_the_others_have() {
+    let mut cluster = RedisCluster::start();
+    let pool = open(&format!("redis+cluster://{}", cluster.addresses()));
+    becomes(Health::Up, || pool.status()).await;
+    let entries = entries(300);
+    pool.set_many(&entries).await.unwrap();
+    let keys: Vec<_> = entries.iter().map(|entry| &entry.key).collect();
+    let found = async || match pool.get_many(&keys).await {
+        Ok(values) => values.iter().flatten().count(),
+        Err(_) => 0,
+    };
+    assert_eq!(found().await, 300);
+    cluster.nodes[2].kill();
+    until("two thirds are found", async || (150..250).contains(&found().await)).await;
+    cluster.nodes[2].restart();
+    until("all can be set again", async || {
+        let set = pool.set_many(&entries).await;
+        set.is_ok() && found().await == 300
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_sentinel_s_master_and_its_successor() {
+    let mut redis = RedisSentinel::start();
+    let at = redis.sentinel.address();
+    // Of a master that has no replica any more, half would be lost: not here.
+    let options = PoolOptions { connect_timeout: Duration::from_secs(3), ..options() };
+    let pool = open_with(&format!("redis+sentinel://{at}/mymaster"), &options, &MetricRegistry::default());
+    every_operation_works(&pool).await;
+    redis.master.kill();
+    until("the replica is the master", async || pool.set_many(&entries(10)).await.is_ok()).await;
+    let told = redis.replica.redis_cli(&["EXISTS", "key-9"]);
+    assert_eq!(told.trim(), "1");
+    assert_eq!(pool.status().health, Health::Up);
+}
