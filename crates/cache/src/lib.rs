@@ -19,7 +19,8 @@
 //! - The bytes in memory never exceed what was set; each entry has its own allocation, exactly as large as it is.
 //! - What comes from a shared tier is checked as bytes from outside are; whatever is wrong with it is as if it were not there.
 //!
-//! There is no protocol, no engine and no client of a store here: the engine brings [`Compute`], the binary a [`SharedTier`].
+//! There is no protocol and no engine here, and connections are `adulis-pool`'s: the engine brings [`Compute`], the binary the pool of
+//! a [`RedisTier`] or [`MemcachedTier`], or a [`SharedTier`] of its own.
 
 mod breaker;
 mod cache;
@@ -48,4 +49,4 @@ pub use guarded::{GuardedTier, TierCounts};
 pub use key::{Key, ModelDigest, ModelKeys, Question};
 pub use scope::{Counts, Scope};
 pub use settings::{CacheSettings, ModelPolicy};
-pub use shared::{Holder, SharedTier, StoredValue, TierError};
+pub use shared::{Holder, MemcachedTier, RedisTier, SharedTier, StoredValue, TierError};

@@ -1,9 +1,16 @@
+mod memcached;
+mod naming;
+mod redis;
+
 use std::time::Duration;
 
 use adulis_types::BoxFuture;
 use bytes::Bytes;
 
 use crate::Key;
+
+pub use memcached::MemcachedTier;
+pub use redis::RedisTier;
 
 /// A tier that replicas share: a store of bytes by key, with expiry, somewhere on the network.
 ///

@@ -33,8 +33,9 @@ const LAYERS: [(&str, Layer); 22] = [
 ];
 
 /// Arrows inside a layer: from the first to the second, and nothing else.
-const SAME_LAYER: [(&str, &str); 2] = [
+const SAME_LAYER: [(&str, &str); 3] = [
     ("adulis-types", "adulis-tensor"),
+    ("adulis-cache", "adulis-pool"),
     ("adulis-pool", "adulis-telemetry"),
 ];
 
