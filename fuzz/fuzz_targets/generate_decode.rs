@@ -2,6 +2,7 @@
 #![no_main]
 
 use adulis_protocol::model_ref;
+use adulis_protocol::rest::RestRequest;
 use adulis_protocol::rest::generate::{decode_generate, encode_generate};
 use adulis_tensor::{DataType, ShapePattern};
 use adulis_types::{
@@ -23,7 +24,7 @@ fuzz_target!(|input: &[u8]| {
         ("text_input", DataType::Bytes, ShapePattern::new(&[1])),
     ]);
     let model = model_ref("m", None).expect("no version to be wrong");
-    let Ok(request) = decode_generate(model, &metadata, &Bytes::copy_from_slice(body)) else {
+    let Ok(RestRequest { request, format }) = decode_generate(model, &metadata, &Bytes::copy_from_slice(body)) else {
         return;
     };
     for input in &request.inputs {
@@ -42,7 +43,7 @@ fuzz_target!(|input: &[u8]| {
         cache: None,
     };
     // Bytes that came in base64 may have no form.
-    if let Ok(json) = encode_generate(&response) {
+    if let Ok(json) = encode_generate(&response, format.non_finite()) {
         assert!(!json.contains(&b'\n'));
     }
 });

@@ -1,6 +1,6 @@
 //! The forms that the bodies of inferences come and go in, by their media types.
 
-use adulis_protocol::rest::{self, OutputFormat};
+use adulis_protocol::rest::{self, OutputFormat, RestRequest};
 use adulis_protocol::{EncodeError, flatbuffers, grpc};
 use adulis_types::{InferRequest, InferResponse, InferenceService, ModelRef};
 use bytes::Bytes;
@@ -95,18 +95,14 @@ impl Forms {
         body: Bytes,
         header_length: Option<usize>,
     ) -> Result<(InferRequest, AnswerForm), Refusal> {
-        let (request, format) = match self.body {
+        let RestRequest { request, format } = match self.body {
             Form::Json if header_length == Some(0) => {
                 let metadata = service.model_metadata(&model)?;
-                let decoded = rest::decode_raw(model, &metadata, body)?;
-                (decoded.request, decoded.format)
+                rest::decode_raw(model, &metadata, body)?
             }
-            Form::Json => {
-                let decoded = rest::decode_infer(model, body, header_length)?;
-                (decoded.request, decoded.format)
-            }
-            Form::Protobuf => (grpc::decode_body(model, body)?, OutputFormat::default()),
-            Form::FlatBuffers => (flatbuffers::decode_infer(model, &body)?, OutputFormat::default()),
+            Form::Json => rest::decode_infer(model, body, header_length)?,
+            Form::Protobuf => grpc::decode_body(model, body)?,
+            Form::FlatBuffers => flatbuffers::decode_infer(model, &body)?,
         };
         let answer = match self.answer {
             Form::Json => AnswerForm::Json(format),

@@ -5,11 +5,12 @@ mod events;
 
 use std::sync::Arc;
 
-use adulis_protocol::rest::generate;
-use adulis_types::{ErrorKind, InferRequest, RequestId};
+use adulis_protocol::rest::{NonFinite, RestRequest, generate};
+use adulis_types::{ErrorKind, InferRequest, InferResponse, RequestId};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use smallvec::smallvec;
 
@@ -40,9 +41,9 @@ pub(crate) async fn generate_stream(State(rest): State<Arc<Rest>>, request: Requ
 }
 
 async fn run(rest: &Rest, request: Request, id: RequestId) -> Result<Response, Refusal> {
-    let (exchange, request) = read(rest, request, id).await?;
+    let (exchange, request, non_finite) = read(rest, request, id).await?;
     let response = only(rest, request).await?;
-    let body = generate::encode_generate(&response)?.into();
+    let body = generate::encode_generate(&response, non_finite)?.into();
     exchange
         .respond(Answer { content_type: JSON, header_length: None, chunks: smallvec![body] })
         .await
@@ -51,21 +52,20 @@ async fn run(rest: &Rest, request: Request, id: RequestId) -> Result<Response, R
 /// Opens the stream with its first answer, which decides the status. What is refused before the model was run is an ordinary
 /// JSON error; what fails in the model is an event, as Triton has it.
 async fn open(rest: Arc<Rest>, request: Request, id: RequestId) -> Result<Response, Refusal> {
-    let (_, request) = read(&rest, request, id.clone()).await?;
+    let (_, request, non_finite) = read(&rest, request, id.clone()).await?;
     let mut answers = Answers::new(rest, request);
     let first = answers.next().await;
     let mut status = StatusCode::OK;
-    let first = match first.map(|first| first.and_then(|response| Ok(generate::encode_generate(&response)?)))
-    {
+    let first = match first.map(|first| first.and_then(|response| event(&response, non_finite))) {
         None => None,
-        Some(Ok(json)) => Some(generate::event(&json)),
+        Some(Ok(event)) => Some(event),
         Some(Err(refusal)) if refusal.fault.kind() == ErrorKind::Internal => {
             status = refusal.status;
             Some(error_event(&refusal, &id))
         }
         Some(Err(refusal)) => return Err(refusal),
     };
-    let mut response = Response::new(Body::new(Events::new(first, answers, id)));
+    let mut response = Response::new(Body::new(Events::new(first, answers, (id, non_finite))));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, EVENT_STREAM);
     response.headers_mut().insert(header::CACHE_CONTROL, NO_CACHE);
@@ -76,7 +76,7 @@ async fn read<'a>(
     rest: &'a Rest,
     request: Request,
     id: RequestId,
-) -> Result<(Exchange<'a>, InferRequest), Refusal> {
+) -> Result<(Exchange<'a>, InferRequest, NonFinite), Refusal> {
     let (mut parts, body) = request.into_parts();
     let model = model_of(&mut parts).await?;
     let headers = &parts.headers;
@@ -84,6 +84,15 @@ async fn read<'a>(
     check_json(headers).map_err(|error: HttpError| Refusal::from(error))?;
     let body = exchange.read(headers, body, None).await?;
     let metadata = exchange.service().model_metadata(&model)?;
-    let request = exchange.prepared(generate::decode_generate(model, &metadata, &body)?);
-    Ok((exchange, request))
+    let RestRequest { request, format } = generate::decode_generate(model, &metadata, &body)?;
+    let request = exchange.prepared(request);
+    Ok((exchange, request, format.non_finite()))
+}
+
+/// An answer as an event.
+///
+/// # Errors
+/// [`EncodeError`](adulis_protocol::EncodeError) where an output has no form in JSON.
+fn event(response: &InferResponse, non_finite: NonFinite) -> Result<Bytes, Refusal> {
+    Ok(generate::event(&generate::encode_generate(response, non_finite)?))
 }

@@ -5,11 +5,12 @@
 mod support;
 
 use adulis_http::{HttpOptions, ListenerOptions};
+use adulis_protocol::grpc::infer_parameter::ParameterChoice;
 use adulis_protocol::grpc::model_infer_request::InferInputTensor;
-use adulis_protocol::grpc::{ModelInferRequest, ModelInferResponse};
+use adulis_protocol::grpc::{InferParameter, ModelInferRequest, ModelInferResponse};
 use adulis_protocol::{flatbuffers, model_ref};
 use adulis_tensor::{DataType, Shape, Tensor};
-use adulis_types::{InferRequest, InputTensor};
+use adulis_types::{InferRequest, InputTensor, ParameterValue};
 use bytes::Bytes;
 use prost::Message;
 use support::{Server, assert_error, binary_body, gunzip, gzip, json_body, tensor};
@@ -106,6 +107,57 @@ async fn accept_chooses_the_form_of_the_answer() {
     let header = format!("inference-header-content-length: {header}");
     let binary = server.infer("echo", &[&header, "accept: application/json, */*"], &body).await;
     assert_eq!(binary.header("content-type"), Some("application/octet-stream"));
+}
+
+/// A request of two values that JSON has no numbers for, with the parameters: as JSON, Protocol Buffers and FlatBuffers.
+fn not_finite(parameters: &[(&str, &str)]) -> [(&'static str, Vec<u8>); 3] {
+    let data = [f32::NAN, f32::NEG_INFINITY].map(f32::to_le_bytes).concat();
+    let json = serde_json::json!({
+        "parameters": parameters.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
+        "inputs": [{"name": "INPUT0", "datatype": "FP32", "shape": [1, 2], "data": ["NaN", "-Infinity"]}],
+    });
+    let mut message = ModelInferRequest::decode(&protobuf_body(2)[..]).unwrap();
+    message.raw_input_contents = vec![data.clone().into()];
+    let mut request = InferRequest::new(model_ref("", None).unwrap());
+    let tensor = Tensor::new(DataType::Fp32, Shape::from([1, 2]), data.into()).unwrap();
+    request.inputs.push(InputTensor { name: "INPUT0".into(), tensor });
+    for &(name, value) in parameters {
+        let choice = Some(ParameterChoice::StringParam(value.into()));
+        message.parameters.insert(name.into(), InferParameter { parameter_choice: choice });
+        request.parameters.set(name, ParameterValue::String(value.into()));
+    }
+    let buffer = flatbuffers::encode_request(&request).unwrap().concat();
+    [
+        ("content-type: application/json", json.to_string().into_bytes()),
+        (PROTOBUF, message.encode_to_vec()),
+        (FLATBUFFERS, buffer),
+    ]
+}
+
+#[tokio::test]
+async fn nan_and_infinities_are_written_as_wished_whatever_the_request_is_written_in() {
+    let server = Server::default().await;
+    let json = "accept: application/json";
+    for (parameters, data) in [
+        (&[][..], r#""data":["NaN","-Infinity"]"#),
+        (&[("non_finite", "string")], r#""data":["NaN","-Infinity"]"#),
+        (&[("non_finite", "literal")], r#""data":[NaN,-Infinity]"#),
+        (&[("non_finite", "null")], r#""data":[null,null]"#),
+    ] {
+        for (content_type, body) in not_finite(parameters) {
+            let answer = server.infer("echo", &[content_type, json], &body).await;
+            assert_eq!(answer.status, 200, "{content_type} {parameters:?}: {}", answer.text());
+            assert!(answer.text().contains(data), "{content_type} {parameters:?}: {}", answer.text());
+        }
+    }
+    for (content_type, body) in not_finite(&[("non_finite", "nan")]) {
+        let answer = server.infer("echo", &[content_type, json], &body).await;
+        assert_error(
+            &answer,
+            400,
+            "parameter 'non_finite': expected 'string', 'literal' or 'null', got 'nan'",
+        );
+    }
 }
 
 #[tokio::test]

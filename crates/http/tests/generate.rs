@@ -98,6 +98,26 @@ async fn every_answer_is_an_event() {
 }
 
 #[tokio::test]
+async fn nan_and_infinities_are_written_as_the_request_wishes() {
+    let server = Server::default().await;
+    let values = [r#""NaN","Infinity""#, &["0"; 14].join(",")].join(",");
+    for (wish, written) in [
+        ("", r#"["NaN","Infinity",0.0,"#),
+        (r#","non_finite":"literal""#, "[NaN,Infinity,0.0,"),
+        (r#","parameters":{"non_finite":"null"}"#, "[null,null,0.0,"),
+    ] {
+        let body = format!(r#"{{"INPUT0":[{values}]{wish}}}"#);
+        let line = "POST /v2/models/echo/generate";
+        let answer = server.connect().await.request(line, &[], body.as_bytes()).await.unwrap();
+        assert!(answer.text().contains(written), "{wish}: {}", answer.text());
+        for model in ["echo", "each"] {
+            let (_, events) = stream(&server, model, "", &body).await;
+            assert!(events.len() == 1 && events[0].contains(written), "{model} {wish}: {events:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_error_of_the_model_is_the_last_event_and_decides_the_status_where_it_is_the_first() {
     let server = Server::default().await;
     for (model, rows, status) in [("each-fails", 2, 200), ("each-fails", 0, 500), ("panic", 1, 500)] {

@@ -14,7 +14,7 @@ const MAX_NAME_BYTES: usize = 256;
 const MAX_VALUE_BYTES: usize = 8 * 1024;
 
 /// Parameters that belong to the protocol: no header sets them.
-const RESERVED: [&str; 7] = [
+const RESERVED: [&str; 8] = [
     "sequence_id",
     "sequence_start",
     "sequence_end",
@@ -22,6 +22,7 @@ const RESERVED: [&str; 7] = [
     "timeout",
     "headers",
     "binary_data_output",
+    "non_finite",
 ];
 const RESERVED_PREFIX: &str = "triton_";
 
@@ -164,6 +165,8 @@ mod tests {
             "priority",
             "timeout",
             "headers",
+            "binary_data_output",
+            "non_finite",
             "triton_x",
             "TRITON_final",
         ] {

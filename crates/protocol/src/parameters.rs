@@ -3,7 +3,7 @@ use std::time::Duration;
 use adulis_types::{InferRequest, Name, ParameterValue, Parameters, RegionPlace, RequestedOutput};
 
 use crate::error::Parsed;
-use crate::rest::NonFinite;
+use crate::rest::{NonFinite, OutputFormat};
 use crate::{Problem, Side, TensorLabel, TensorProblem, sequence};
 
 /// Parameters of the protocols that the codecs take out.
@@ -35,6 +35,13 @@ pub(crate) struct Wishes {
     pub(crate) binary: bool,
     /// How NaN and infinities are written.
     pub(crate) non_finite: NonFinite,
+}
+
+impl Wishes {
+    /// The form of a JSON answer that has every output in it, whatever is said of binary data.
+    pub(crate) fn in_json(self) -> OutputFormat {
+        OutputFormat::new(false).with_non_finite(self.non_finite)
+    }
 }
 
 /// Moves the parameters that have fields of their own into these; says what those ask for that are about the answer's form.

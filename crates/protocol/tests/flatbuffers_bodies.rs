@@ -53,7 +53,7 @@ fn changed(mut body: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
 fn tensors_are_slices_of_the_body() {
     let data: Vec<u8> = (0..=255).cycle().take(4000).collect();
     let body = Bytes::from(encode(&request(DataType::Fp32, &data)));
-    let decoded = flatbuffers::decode_infer(asked_of(None), &body).unwrap();
+    let decoded = flatbuffers::decode_infer(asked_of(None), &body).unwrap().request;
     let found = decoded.inputs[0].tensor.data();
     assert_eq!(found, &data);
     assert!(body.as_ptr_range().contains(&found.as_ptr()));
@@ -101,7 +101,7 @@ fn the_path_names_the_model() {
         (None, named("m", Some(3)), Some(3)),
         (None, named("", None), None),
     ] {
-        let decoded = flatbuffers::decode_infer(asked_of(path), &body.into()).unwrap();
+        let decoded = flatbuffers::decode_infer(asked_of(path), &body.into()).unwrap().request;
         assert_eq!(decoded.model, asked_of(version));
     }
     assert_eq!(refusal(None, named("other", None)), "the body names another model: 'other'");

@@ -1,6 +1,7 @@
 //! Bodies of the generate extension: what they become, what is refused, and how answers are written.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use adulis_protocol::rest::NonFinite;
 use adulis_protocol::rest::generate::{decode_generate, encode_generate, event};
 use adulis_tensor::{DataType, Shape, ShapePattern, Tensor};
 use adulis_types::{
@@ -34,7 +35,7 @@ fn llm() -> ModelMetadata {
 }
 
 fn decode(body: &str) -> InferRequest {
-    decode_generate(ModelRef::latest("m"), &llm(), &body.to_owned().into()).unwrap()
+    decode_generate(ModelRef::latest("m"), &llm(), &body.to_owned().into()).unwrap().request
 }
 
 fn refusal(body: &str) -> String {
@@ -117,6 +118,10 @@ fn what_does_not_fit_is_refused_by_name() {
         (r#"{"parameters":1}"#, "expected '{'"),
         (r#"{"triton_x":1}"#, "reserved"),
         (r#"{"priority":-1}"#, "parameter 'priority'"),
+        (
+            r#"{"non_finite":"nan"}"#,
+            "parameter 'non_finite': expected 'string', 'literal' or 'null', got 'nan'",
+        ),
         (r#"[]"#, "expected '{'"),
         (r#"{"text_input":"a"} x"#, "expected the end"),
         (r#"{"text_input":"a""#, "expected ',' or '}'"),
@@ -140,7 +145,7 @@ fn an_input_named_parameters_cannot_be_asked_for_here() {
     let decode = |body: &str| decode_generate(ModelRef::latest("m"), &metadata, &body.to_owned().into());
     let refused = decode(r#"{"parameters":1}"#).unwrap_err().client_message().into_owned();
     assert!(refused.contains("keyword 'parameters'"), "{refused}");
-    assert_eq!(decode(r#"{"id":7}"#).unwrap().inputs.len(), 1, "an input may be called id");
+    assert_eq!(decode(r#"{"id":7}"#).unwrap().request.inputs.len(), 1, "an input may be called id");
 }
 
 fn response(outputs: Vec<(&str, Tensor)>) -> InferResponse {
@@ -168,18 +173,33 @@ fn answers_are_flat_objects() {
     ]);
     answer.parameters.set("tokens", ParameterValue::Int64(3));
     answer.parameters.set("IDX", ParameterValue::Int64(3));
-    let json = encode_generate(&answer).unwrap();
+    let json = encode_generate(&answer, NonFinite::default()).unwrap();
     let text = String::from_utf8(json.clone()).unwrap();
     insta::assert_snapshot!(text, @r#"{"model_name":"m","model_version":"3","id":"a\"b","tokens":3,"text_output":"a\nb\"","IDX":[1,2,3,4],"empty":[]}"#);
-    let infinite = response(vec![("o", tensor(DataType::Fp32, &[1], &f32::INFINITY.to_le_bytes()))]);
-    assert!(
-        String::from_utf8(encode_generate(&infinite).unwrap())
-            .unwrap()
-            .ends_with(r#""o":"Infinity"}"#)
-    );
     assert_eq!(event(&json), format!("data: {text}\n\n"));
     let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
     assert_eq!(value["text_output"], "a\nb\"");
+}
+
+#[test]
+fn nan_and_infinities_are_written_as_the_request_wishes() {
+    let values = [f32::NAN, f32::NEG_INFINITY].map(f32::to_le_bytes).concat();
+    let outputs = [
+        ("one", tensor(DataType::Fp32, &[1], &values[4..])),
+        ("two", tensor(DataType::Fp32, &[2], &values)),
+    ];
+    for (wish, expected) in [
+        ("{}", r#""one":"-Infinity","two":["NaN","-Infinity"]"#),
+        (r#"{"non_finite":"string"}"#, r#""one":"-Infinity","two":["NaN","-Infinity"]"#),
+        (r#"{"non_finite":"literal"}"#, r#""one":-Infinity,"two":[NaN,-Infinity]"#),
+        (r#"{"parameters":{"non_finite":"null"}}"#, r#""one":null,"two":[null,null]"#),
+    ] {
+        let decoded = decode_generate(ModelRef::latest("m"), &llm(), &wish.to_owned().into()).unwrap();
+        assert!(decoded.request.parameters.is_empty(), "{wish}: nothing of it goes to the model");
+        let json = encode_generate(&response(outputs.to_vec()), decoded.format.non_finite()).unwrap();
+        let text = String::from_utf8(json).unwrap();
+        assert!(text.ends_with(&format!(",{expected}}}")), "{wish}: {text}");
+    }
 }
 
 #[test]
@@ -189,7 +209,7 @@ fn what_has_no_form_in_json_is_an_error() {
         (DataType::Bytes, b"\x01\0\0\0\xff", "UTF-8"),
     ] {
         let answer = response(vec![("o", tensor(datatype, &[1], data))]);
-        let error = encode_generate(&answer).unwrap_err().to_string();
+        let error = encode_generate(&answer, NonFinite::default()).unwrap_err().to_string();
         assert!(error.contains("output 'o'") && error.contains(message), "{error}");
     }
 }

@@ -89,7 +89,7 @@ proptest! {
             body.truncate(cut.index(body.len()));
         }
         let body = Bytes::from(body);
-        if let Ok(request) = flatbuffers::decode_infer(ModelRef::latest("m"), &body) {
+        if let Ok(rest::RestRequest { request, .. }) = flatbuffers::decode_infer(ModelRef::latest("m"), &body) {
             for input in &request.inputs {
                 let data = input.tensor.data();
                 prop_assert!(data.is_empty() || body.as_ptr_range().contains(&data.as_ptr()));
@@ -129,7 +129,7 @@ proptest! {
     fn generate_bodies(changes in prop::collection::vec(change(), 1..5)) {
         let (metadata, body) = (generating(), changed(GENERATE.as_bytes().to_vec(), &changes));
         let model = ModelRef::latest("m");
-        if let Ok(request) = rest::generate::decode_generate(model, &metadata, &Bytes::from(body.clone())) {
+        if let Ok(rest::RestRequest { request, .. }) = rest::generate::decode_generate(model, &metadata, &Bytes::from(body.clone())) {
             prop_assert!(body.is_empty() || serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok());
             for input in &request.inputs {
                 let wanted = metadata.inputs.iter().find(|wanted| *wanted.name == *input.name).unwrap();

@@ -36,7 +36,7 @@ fn refusal(version: Option<u64>, message: &ModelInferRequest) -> String {
 #[test]
 fn raw_contents_are_slices_of_the_body() {
     let body = Bytes::from(message().encode_to_vec());
-    let request = grpc::decode_body(asked_of(None), body.clone()).unwrap();
+    let request = grpc::decode_body(asked_of(None), body.clone()).unwrap().request;
     let data = request.inputs[0].tensor.data();
     assert!(body.as_ptr_range().contains(&data.as_ptr()));
     assert_eq!(data.len(), 12_000);
@@ -45,7 +45,7 @@ fn raw_contents_are_slices_of_the_body() {
 #[test]
 fn the_path_names_the_model() {
     let decode = |version, message: ModelInferRequest| {
-        let request = grpc::decode_body(asked_of(version), message.encode_to_vec().into()).unwrap();
+        let request = grpc::decode_body(asked_of(version), message.encode_to_vec().into()).unwrap().request;
         (request.model.name.to_string(), request.model.version)
     };
     let named = |name: &str, version: &str| ModelInferRequest {

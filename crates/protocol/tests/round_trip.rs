@@ -250,7 +250,7 @@ proptest! {
     #[test]
     fn requests_as_protobuf_bodies(request in request()) {
         let body = grpc::encode_request(&request).encode_to_vec();
-        let decoded = grpc::decode_body(request.model.clone(), body.into()).unwrap();
+        let decoded = grpc::decode_body(request.model.clone(), body.into()).unwrap().request;
         prop_assert_eq!(of_request(&decoded), of_request(&request));
     }
 
@@ -264,7 +264,7 @@ proptest! {
     #[test]
     fn requests_as_flatbuffers(request in request()) {
         let body = Bytes::from(flatbuffers::encode_request(&request).unwrap().concat());
-        let decoded = flatbuffers::decode_infer(request.model.clone(), &body).unwrap();
+        let decoded = flatbuffers::decode_infer(request.model.clone(), &body).unwrap().request;
         prop_assert_eq!(of_request(&decoded), of_request(&request));
         for input in decoded.inputs.iter().filter(|input| !input.tensor.data().is_empty()) {
             let at = input.tensor.data().as_ptr().addr() - body.as_ptr().addr();

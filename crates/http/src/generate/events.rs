@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use adulis_protocol::rest::{error_body, generate};
+use adulis_protocol::rest::{NonFinite, error_body, generate};
 use adulis_types::RequestId;
 use bytes::Bytes;
 use http_body::{Body, Frame};
@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::boundary::note;
 use crate::error::Refusal;
 use crate::generate::answers::Answers;
+use crate::generate::event;
 
 /// After so long without an event a comment is sent, which clients skip: so that nobody on the way takes the connection for
 /// dead, and a client that is gone is noticed.
@@ -26,12 +27,17 @@ pub(super) struct Events {
     answers: Option<Answers>,
     silence: Pin<Box<Sleep>>,
     id: RequestId,
+    non_finite: NonFinite,
 }
 
 impl Events {
-    /// The events behind `first`.
-    pub(super) fn new(first: Option<Bytes>, answers: Answers, id: RequestId) -> Self {
-        Self { first, answers: Some(answers), silence: Box::pin(sleep(SILENCE)), id }
+    /// The events behind `first`, of the request with this id and this way to write NaN and infinities.
+    pub(super) fn new(
+        first: Option<Bytes>,
+        answers: Answers,
+        (id, non_finite): (RequestId, NonFinite),
+    ) -> Self {
+        Self { first, answers: Some(answers), silence: Box::pin(sleep(SILENCE)), id, non_finite }
     }
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -45,9 +51,8 @@ impl Events {
             Poll::Ready(item) => item,
             Poll::Pending => return self.silence.as_mut().poll(context).map(|()| Some(COMMENT)),
         };
-        let encoded = item.map(|item| item.and_then(|response| Ok(generate::encode_generate(&response)?)));
-        match encoded {
-            Some(Ok(json)) => Poll::Ready(Some(generate::event(&json))),
+        match item.map(|item| item.and_then(|response| event(&response, self.non_finite))) {
+            Some(Ok(event)) => Poll::Ready(Some(event)),
             Some(Err(refusal)) => {
                 self.answers = None;
                 Poll::Ready(Some(error_event(&refusal, &self.id)))

@@ -10,35 +10,36 @@ use crate::error::Parsed;
 use crate::generated::infer::infer_request::{ID, INPUTS, MODEL_NAME, MODEL_VERSION, OUTPUTS, PARAMETERS};
 use crate::generated::infer::tensor::DATA_ALIGNMENT;
 use crate::generated::infer::{FILE_IDENTIFIER, requested_output};
-use crate::parameters::{self, PRIORITY, TIMEOUT, take_fields};
+use crate::parameters::{self, PRIORITY, TIMEOUT, Wishes, take_fields};
+use crate::rest::RestRequest;
 use crate::tensors::{check_names, input_names};
 use crate::version::agree;
 use crate::{DecodeError, EncodeError, MAX_TENSORS, Side, TensorLabel, TensorProblem, sequence};
 
 /// Decodes a body that is an `InferRequest`, asked of `model`. Where the buffer names a model too, it is the same one.
+/// The format is that of an answer in JSON, which is one with every output in it.
 ///
 /// Cost: independent of the tensors' lengths, but for BOOL and BYTES, which are looked through; tensors are slices of `body`,
 /// not copied.
 ///
 /// # Errors
 /// [`DecodeError`] naming the model, the input, what was expected and what came.
-pub fn decode_infer(model: ModelRef, body: &Bytes) -> Result<InferRequest, DecodeError> {
+pub fn decode_infer(model: ModelRef, body: &Bytes) -> Result<RestRequest, DecodeError> {
     let mut request = InferRequest::new(model);
     match fill(&mut request, body) {
-        Ok(()) => Ok(request),
+        Ok(wishes) => Ok(RestRequest { request, format: wishes.in_json() }),
         Err(problem) => Err(DecodeError::new(request.model.name, problem)),
     }
 }
 
-fn fill(request: &mut InferRequest, body: &Bytes) -> Parsed<()> {
+fn fill(request: &mut InferRequest, body: &Bytes) -> Parsed<Wishes> {
     let reader = Reader::new(body);
     let root = reader.root(FILE_IDENTIFIER)?;
     read_model(&mut request.model, &root)?;
     request.id = root.text(ID)?.into();
     let (what, limit) = parameter::LIST;
     request.parameters = parameter::read_all(root.tables(PARAMETERS, what, limit)?)?;
-    // A flag of JSON: here every output is in its binary form.
-    take_fields(request)?;
+    let wishes = take_fields(request)?;
 
     let inputs = root.tables(INPUTS, Side::Input.plural(), MAX_TENSORS)?;
     request.inputs.reserve_exact(inputs.len());
@@ -57,7 +58,8 @@ fn fill(request: &mut InferRequest, body: &Bytes) -> Parsed<()> {
     for (index, table) in outputs.iter().enumerate() {
         request.outputs.push(read_output(&table?, index)?);
     }
-    check_names(Side::Output, request.outputs.iter().map(|output| &output.name))
+    check_names(Side::Output, request.outputs.iter().map(|output| &output.name))?;
+    Ok(wishes)
 }
 
 /// Checks the model that the buffer names against the one that the path does.

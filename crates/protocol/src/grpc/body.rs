@@ -1,6 +1,6 @@
 //! Messages as the bodies of plain HTTP requests.
 
-use adulis_types::{InferRequest, InferResponse, ModelRef};
+use adulis_types::{InferResponse, ModelRef};
 use bytes::Bytes;
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint};
@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use crate::body::Pieces;
 use crate::error::Parsed;
 use crate::grpc::{ModelInferRequest, encode_infer, request, wire};
+use crate::rest::RestRequest;
 use crate::version::agree;
 use crate::{DecodeError, Problem};
 
@@ -16,21 +17,22 @@ use crate::{DecodeError, Problem};
 const RAW_OUTPUT_CONTENTS: u32 = 6;
 
 /// Decodes a body that is a `ModelInferRequest`, asked of `model`. Where the message names a model too, it is the same one.
+/// The format is that of an answer in JSON, which is one with every output in it.
 ///
 /// Cost: raw contents are slices of `body`, not copied.
 ///
 /// # Errors
 /// [`DecodeError`] naming the model, the input, what was expected and what came.
-pub fn decode_body(model: ModelRef, body: Bytes) -> Result<InferRequest, DecodeError> {
+pub fn decode_body(model: ModelRef, body: Bytes) -> Result<RestRequest, DecodeError> {
     let message = match read(&model, body) {
         Ok(message) => message,
         Err(problem) => return Err(DecodeError::new(model.name, problem)),
     };
-    let mut request = request::decode_infer(message)?;
+    let (mut request, wishes) = request::decode(message)?;
     match agree(&model, &request.model.name, request.model.version) {
         Ok(()) => {
             request.model.version = request.model.version.or(model.version);
-            Ok(request)
+            Ok(RestRequest { request, format: wishes.in_json() })
         }
         Err(problem) => Err(DecodeError::new(model.name, problem)),
     }

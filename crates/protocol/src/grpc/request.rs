@@ -9,8 +9,8 @@ use crate::grpc::contents::{self, Parts};
 use crate::grpc::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use crate::grpc::{InferParameter, ModelInferRequest, parameter};
 use crate::parameters::{
-    self, EMPTY_FINAL_RESPONSE, PRIORITY, SHARED_MEMORY_REGION, TIMEOUT, is_of_place, of_output, of_place,
-    requested_output,
+    self, EMPTY_FINAL_RESPONSE, PRIORITY, SHARED_MEMORY_REGION, TIMEOUT, Wishes, is_of_place, of_output,
+    of_place, requested_output,
 };
 use crate::tensors::{self, check_count, check_names, input_names};
 use crate::{DecodeError, Problem, Side, TensorLabel, TensorProblem, model_ref, sequence};
@@ -20,21 +20,26 @@ use crate::{DecodeError, Problem, Side, TensorLabel, TensorProblem, model_ref, s
 /// # Errors
 /// [`DecodeError`] naming the model, the input, what was expected and what came.
 pub fn decode_infer(message: ModelInferRequest) -> Result<InferRequest, DecodeError> {
+    let (request, _) = decode(message)?;
+    Ok(request)
+}
+
+/// The request, and in which form its answer is wanted, should that be JSON.
+pub(super) fn decode(message: ModelInferRequest) -> Result<(InferRequest, Wishes), DecodeError> {
     let model = model_ref(message.model_name.as_str(), Some(&message.model_version))?;
     let mut request = InferRequest::new(model);
     match fill(&mut request, message) {
-        Ok(()) => Ok(request),
+        Ok(wishes) => Ok((request, wishes)),
         Err(problem) => Err(DecodeError::new(request.model.name, problem)),
     }
 }
 
-fn fill(request: &mut InferRequest, message: ModelInferRequest) -> Parsed<()> {
+fn fill(request: &mut InferRequest, message: ModelInferRequest) -> Parsed<Wishes> {
     check_count(Side::Input, message.inputs.len())?;
     check_count(Side::Output, message.outputs.len())?;
     request.id = message.id.into();
     request.parameters = parameter::decode(message.parameters)?;
-    // A flag of the REST form: over gRPC every output is raw bytes.
-    parameters::take_fields(request)?;
+    let wishes = parameters::take_fields(request)?;
 
     // Those in shared memory have no raw contents, not even empty ones.
     let here = message.inputs.iter().filter(|input| !is_shared(&input.parameters)).count();
@@ -53,7 +58,8 @@ fn fill(request: &mut InferRequest, message: ModelInferRequest) -> Parsed<()> {
     for (index, output) in message.outputs.into_iter().enumerate() {
         request.outputs.push(decode_output(output, index)?);
     }
-    check_names(Side::Output, request.outputs.iter().map(|output| &output.name))
+    check_names(Side::Output, request.outputs.iter().map(|output| &output.name))?;
+    Ok(wishes)
 }
 
 /// Whether a tensor with these parameters is said to be in shared memory.

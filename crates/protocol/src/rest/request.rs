@@ -10,7 +10,7 @@ use crate::rest::tensor::{self, Found};
 use crate::tensors::{check_count, check_names, input_names};
 use crate::{DecodeError, Problem, Side, TensorLabel, TensorProblem};
 
-/// A decoded request, and the form in which its answer is wanted.
+/// A decoded request, and the form in which its answer is wanted, as far as that is JSON.
 #[derive(Debug, Clone)]
 pub struct RestRequest {
     /// The request.

@@ -5,7 +5,8 @@ use smallvec::SmallVec;
 
 use super::GenerateProblem;
 use crate::error::Parsed;
-use crate::parameters::take_fields;
+use crate::parameters::{Wishes, take_fields};
+use crate::rest::RestRequest;
 use crate::rest::parameter::{self, duplicate};
 use crate::rest::scanner::Scanner;
 use crate::rest::v1::Column;
@@ -29,18 +30,19 @@ pub fn decode_generate(
     model: ModelRef,
     metadata: &ModelMetadata,
     body: &Bytes,
-) -> Result<InferRequest, DecodeError> {
+) -> Result<RestRequest, DecodeError> {
     let mut request = InferRequest::new(model);
     match fill(&mut request, metadata, body) {
-        Ok(()) => Ok(request),
+        // Here every output is in the JSON.
+        Ok(wishes) => Ok(RestRequest { request, format: wishes.in_json() }),
         Err(problem) => Err(DecodeError::new(request.model.name, problem)),
     }
 }
 
-fn fill(request: &mut InferRequest, metadata: &ModelMetadata, body: &[u8]) -> Parsed<()> {
+fn fill(request: &mut InferRequest, metadata: &ModelMetadata, body: &[u8]) -> Parsed<Wishes> {
     let mut scanner = Scanner::new(body);
     if scanner.peek().is_none() {
-        return Ok(());
+        return Ok(Wishes::default());
     }
     let mut object =
         Object { inputs: &metadata.inputs, found: Vec::new(), parameters: Parameters::default() };
@@ -62,9 +64,7 @@ fn fill(request: &mut InferRequest, metadata: &ModelMetadata, body: &[u8]) -> Pa
     request.id = id.unwrap_or_default();
     request.inputs = object.found;
     request.parameters = object.parameters;
-    // A flag of the Open Inference Protocol: here every output is in the JSON.
-    take_fields(request)?;
-    Ok(())
+    take_fields(request)
 }
 
 /// What was read of the request's object so far.

@@ -14,11 +14,11 @@ const MODEL_NAME: &str = "model_name";
 const MODEL_VERSION: &str = "model_version";
 
 /// Encodes an answer: an object with the request's id, the model's name and version, the answer's parameters, and each output
-/// by its name: as a scalar where it has one element, else as a flat list. NaN and infinities are strings.
+/// by its name: as a scalar where it has one element, else as a flat list. NaN and infinities are as `non_finite` says.
 ///
 /// # Errors
 /// [`EncodeError`] where an output has no form in JSON: FP16 and BF16, byte strings that are not UTF-8.
-pub fn encode_generate(response: &InferResponse) -> Result<Vec<u8>, EncodeError> {
+pub fn encode_generate(response: &InferResponse, non_finite: NonFinite) -> Result<Vec<u8>, EncodeError> {
     let tensors = response.outputs.iter().map(|output| (&output.tensor, false));
     let mut out = Vec::with_capacity(capacity(tensors));
     writer::key(&mut out, "{", MODEL_NAME);
@@ -42,15 +42,15 @@ pub fn encode_generate(response: &InferResponse) -> Result<Vec<u8>, EncodeError>
         out.push(b',');
         writer::string(&mut out, &output.name);
         out.push(b':');
-        value(&mut out, output).map_err(|why| refusal(&response.model_name, output, &why))?;
+        value(&mut out, output, non_finite).map_err(|why| refusal(&response.model_name, output, &why))?;
     }
     out.push(b'}');
     Ok(out)
 }
 
-fn value(out: &mut Vec<u8>, output: &OutputTensor) -> Result<(), NotInJson> {
+fn value(out: &mut Vec<u8>, output: &OutputTensor, non_finite: NonFinite) -> Result<(), NotInJson> {
     let start = out.len();
-    writer::data(out, &output.tensor, NonFinite::Text)?;
+    writer::data(out, &output.tensor, non_finite)?;
     if output.tensor.elements() == 1 {
         // The brackets around the only element.
         out.remove(start);
