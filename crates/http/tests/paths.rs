@@ -15,7 +15,7 @@ use support::{Server, assert_error, json_body};
 const ODD: &str = "a%20name%2Fwith%20%C3%A9";
 
 /// The methods and paths of all routes; `{m}` stands for a model, `{r}` for a repository or region.
-const ROUTES: [(&str, &str); 31] = [
+const ROUTES: [(&str, &str); 36] = [
     ("GET", "/v2"),
     ("GET", "/v2/health/live"),
     ("GET", "/v2/health/ready"),
@@ -31,12 +31,17 @@ const ROUTES: [(&str, &str); 31] = [
     ("GET", "/v2/models/{m}/trace/setting"),
     ("POST", "/v2/models/{m}/trace/setting"),
     ("POST", "/v2/models/{m}/infer"),
+    ("POST", "/v2/models/{m}/generate"),
+    ("POST", "/v2/models/{m}/generate_stream"),
     ("GET", "/v2/models/{m}/versions/1"),
     ("GET", "/v2/models/{m}/versions/1/ready"),
     ("GET", "/v2/models/{m}/versions/1/config"),
     ("GET", "/v2/models/{m}/versions/1/stats"),
     ("GET", "/v2/models/{m}/versions/1/trace/setting"),
+    ("POST", "/v2/models/{m}/versions/1/trace/setting"),
     ("POST", "/v2/models/{m}/versions/1/infer"),
+    ("POST", "/v2/models/{m}/versions/1/generate"),
+    ("POST", "/v2/models/{m}/versions/1/generate_stream"),
     ("POST", "/v2/repository/index"),
     ("POST", "/v2/repository/{r}/index"),
     ("POST", "/v2/repository/models/{m}/load"),
@@ -65,7 +70,11 @@ fn path(route: &str, name: &str) -> String {
 }
 
 async fn ask(server: &Server, method: &str, path: &str) -> RawResponse {
-    let body = if path.contains("/infer") { json_body(1) } else { Vec::new() };
+    let body = match path {
+        _ if path.contains("/infer") => json_body(1),
+        _ if path.contains("/generate") => format!(r#"{{"INPUT0":{:?}}}"#, [0; 16]).into_bytes(),
+        _ => Vec::new(),
+    };
     server.connect().await.request(&format!("{method} {path}"), &[], &body).await.unwrap()
 }
 
