@@ -12,6 +12,7 @@ mod cases;
 mod control;
 mod cut;
 mod frames;
+mod generate;
 mod parameters;
 mod predict;
 mod repository;
