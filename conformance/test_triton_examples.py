@@ -163,6 +163,14 @@ def test_metadata_and_configuration(client: object, module: ModuleType):
         client.infer("wrong_model_name", add_sub(module, VALUES, "INT32"))
 
 
+def test_a_server_may_be_called_triton(module: ModuleType):
+    """What simple_http_health_metadata.py and simple_grpc_health_metadata.py look at."""
+    with Server(CONFORMANCE, flags=("--id", "triton")) as named:
+        with module.InferenceServerClient(address(named, module)) as client:
+            metadata = client.get_server_metadata()
+            assert (metadata["name"] if module is triton_http else metadata.name) == "triton"
+
+
 def test_the_committed_models_are_what_the_scripts_write(tmp_path: Path):
     for script in ("make_models.py", "make_sequences.py"):
         subprocess.run([sys.executable, CONFORMANCE / script, "--out", tmp_path], check=True)

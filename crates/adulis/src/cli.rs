@@ -67,6 +67,9 @@ pub struct ServeArgs {
     /// Configuration file [default: adulis.toml, if it is there]
     #[arg(long, value_name = "FILE", env = "ADULIS_CONFIG", hide_env_values = true)]
     pub config: Option<PathBuf>,
+    /// What the server calls itself in its metadata [default: adulis]
+    #[arg(long, value_name = "NAME")]
+    pub id: Option<String>,
     /// Address of REST, or off [default: 0.0.0.0:8000]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub http: Option<String>,
@@ -206,6 +209,7 @@ impl ServeArgs {
             add(key, Some(parse_value(value)), "--set");
         }
         let text = |value: &Option<String>| value.clone().map(Value::String);
+        add("server.name", text(&self.id), "--id");
         add("server.http", text(&self.http), "--http");
         add("server.grpc", text(&self.grpc), "--grpc");
         add("server.metrics", text(&self.metrics), "--metrics");

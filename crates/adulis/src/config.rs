@@ -69,6 +69,8 @@ pub struct Config {
 /// Addresses and limits of connections and requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerConfig {
+    /// What the server calls itself in its metadata.
+    pub name: String,
     /// REST; `None` where it is off.
     pub http: Option<SocketAddr>,
     /// gRPC; `None` where it is off. The same address as `http` is one port for both.
@@ -191,6 +193,7 @@ impl Default for ServerConfig {
     fn default() -> Self {
         let at = |port| Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
         Self {
+            name: Settings::default().server_name,
             http: at(8000),
             grpc: at(8001),
             metrics: at(8002),
@@ -251,6 +254,7 @@ impl Config {
     pub fn settings(&self) -> Settings {
         let engine = self.engine.clone();
         Settings {
+            server_name: self.server.name.clone(),
             repositories: Repositories::default(),
             control: self.control.clone(),
             execution_threads: engine.execution_threads,

@@ -177,7 +177,7 @@ impl InferenceService for Engine {
 
     fn server_metadata(&self) -> ServerMetadata {
         ServerMetadata {
-            name: "adulis".into(),
+            name: self.lifecycle.settings.server_name.as_str().into(),
             version: env!("CARGO_PKG_VERSION").into(),
             extensions: EXTENSIONS.iter().map(|&name| name.into()).collect(),
         }

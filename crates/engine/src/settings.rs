@@ -9,6 +9,8 @@ use crate::{ControlMode, RateLimit, StartModels};
 /// What the engine can be told. Most fields are keys of `[engine]` in `adulis.toml`.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// What the server calls itself in its metadata.
+    pub server_name: String,
     /// Where models come from.
     pub repositories: Repositories,
     /// Who says which of them are loaded.
@@ -43,6 +45,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            server_name: "adulis".to_owned(),
             repositories: Repositories::default(),
             control: ControlMode::default(),
             execution_threads: 0,

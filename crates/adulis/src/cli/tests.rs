@@ -72,6 +72,8 @@ fn flags_are_settings() {
     let config = load(&[
         "a",
         "b.onnx",
+        "--id",
+        "triton",
         "--http",
         ":1",
         "--grpc",
@@ -108,6 +110,7 @@ fn flags_are_settings() {
     ])
     .unwrap();
     assert_eq!(config.repositories, ["a", "b.onnx"].map(PathBuf::from));
+    assert_eq!(config.server.name, "triton");
     assert_eq!(config.server.http.unwrap().to_string(), "0.0.0.0:1");
     assert_eq!(config.server.grpc, None);
     assert_eq!(config.server.metrics.unwrap().to_string(), "127.0.0.1:2");

@@ -16,6 +16,8 @@ use super::{Config, EngineConfig, LogConfig, MetricsConfig, OnnxRuntimeConfig, S
 const MAX_THREADS: i64 = 4096;
 /// A day: beyond it a limit is none, or a slip of the unit.
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longest name of a server.
+const MAX_NAME_BYTES: usize = 128;
 /// Less would refuse ordinary requests.
 const HEADER_BYTES: RangeInclusive<usize> = 1024..=16 << 20;
 /// gRPC writes the length of a message in 32 bits.
@@ -53,6 +55,7 @@ impl Check<'_> {
         let at_least_a_moment = Duration::from_millis(1)..=MAX_TIMEOUT;
         let from_zero = Duration::ZERO..=MAX_TIMEOUT;
         let server = ServerConfig {
+            name: self.name(raw.name.as_deref()).unwrap_or_else(|| default.name.clone()),
             http: self.address("server.http", raw.http.as_deref(), default.http),
             grpc: self.address("server.grpc", raw.grpc.as_deref(), default.grpc),
             metrics: self.address("server.metrics", raw.metrics.as_deref(), default.metrics),
@@ -112,6 +115,18 @@ impl Check<'_> {
         };
         self.addresses(&server);
         server
+    }
+
+    /// The server's name, as clients show it.
+    fn name(&mut self, name: Option<&str>) -> Option<String> {
+        let name = name?;
+        if (1..=MAX_NAME_BYTES).contains(&name.len()) && !name.contains(char::is_control) {
+            return Some(name.to_owned());
+        }
+        let message =
+            format!("expected 1 to {MAX_NAME_BYTES} bytes without control characters, got {name:?}");
+        self.faults.push_with_remedy("server.name", message, "for example \"adulis\"");
+        None
     }
 
     fn header_pattern(&mut self, key: &str, pattern: Option<&str>) -> Option<HeaderPattern> {

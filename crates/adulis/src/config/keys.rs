@@ -37,6 +37,7 @@ pub(super) const KEYS: &[Key] = &[
     key("model_control_mode", "ADULIS_MODEL_CONTROL_MODE", Kind::Text),
     key("load_model", "ADULIS_LOAD_MODEL", Kind::List),
     key("repository_poll_seconds", "ADULIS_REPOSITORY_POLL_SECONDS", Kind::Number),
+    key("server.name", "ADULIS_NAME", Kind::Text),
     key("server.http", "ADULIS_HTTP", Kind::Text),
     key("server.grpc", "ADULIS_GRPC", Kind::Text),
     key("server.metrics", "ADULIS_METRICS", Kind::Text),

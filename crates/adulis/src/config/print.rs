@@ -61,6 +61,7 @@ fn server(server: &ServerConfig) -> RawServer {
     let pattern =
         |pattern: Option<&HeaderPattern>| Some(pattern.map_or("", HeaderPattern::as_str).to_owned());
     RawServer {
+        name: Some(server.name.clone()),
         http: Some(format_address(server.http)),
         grpc: Some(format_address(server.grpc)),
         metrics: Some(format_address(server.metrics)),

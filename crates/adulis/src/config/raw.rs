@@ -33,6 +33,7 @@ pub(super) struct RawConfig {
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawServer {
+    pub(super) name: Option<String>,
     pub(super) http: Option<String>,
     pub(super) grpc: Option<String>,
     pub(super) metrics: Option<String>,

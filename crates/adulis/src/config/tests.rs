@@ -98,6 +98,7 @@ fn what_is_printed_reads_back_the_same() {
         repositories = ["a", "b c"]
         strict_readiness = false
         [server]
+        name = "triton"
         http = "[::1]:80"
         grpc = "[::1]:80"
         metrics = "off"
@@ -245,6 +246,23 @@ filter = ""
         ("ADULIS_LOG_ACCESS", "2"),
     ];
     insta::assert_snapshot!(told(file, &environment));
+}
+
+#[test]
+fn a_name_is_a_short_line() {
+    assert_eq!(
+        load("", &[("ADULIS_NAME", "the fleet's 7th")]).config.settings().server_name,
+        "the fleet's 7th"
+    );
+    for name in ["".to_owned(), "a\\nb".to_owned(), "n".repeat(129)] {
+        assert_eq!(
+            told(&format!("[server]\nname = \"{name}\""), &[]),
+            format!(
+                "adulis.toml: line 2: server.name: expected 1 to 128 bytes without control characters, got \"{name}\"; \
+                 for example \"adulis\""
+            )
+        );
+    }
 }
 
 #[test]
