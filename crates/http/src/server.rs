@@ -17,7 +17,13 @@ pub(crate) async fn metadata(State(rest): State<Arc<Rest>>, request: Request) ->
 /// `GET /v2/health/live`
 pub(crate) async fn live(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
-    answer(call, async move { health(rest.services.inference.live(), "live", r#"{"live":true}"#) }).await
+    answer(call, async move {
+        match rest.services.inference.live() {
+            true => Ok(json(r#"{"live":true}"#)),
+            false => Err(HttpError::ServerNot { state: "live" }.into()),
+        }
+    })
+    .await
 }
 
 /// `GET /v2/health/ready`
@@ -26,15 +32,17 @@ pub(crate) async fn ready(State(rest): State<Arc<Rest>>, request: Request) -> Re
     answer(call, async move { is_ready(&rest) }).await
 }
 
-/// 200 where the server is ready.
+/// 200 where the server is ready, with what is the matter with the things that it talks to. The KServe client parses the body
+/// as JSON; Triton's clients look at the status alone.
 ///
 /// # Errors
 /// [`HttpError::ServerNot`] where it is not.
 pub(crate) fn is_ready(rest: &Rest) -> Result<Response, Refusal> {
-    health(rest.services.inference.ready(), "ready", r#"{"ready":true}"#)
-}
-
-/// The KServe client parses the body as JSON; Triton's clients look at the status alone.
-fn health(good: bool, state: &'static str, body: &'static str) -> Result<Response, Refusal> {
-    if good { Ok(json(body)) } else { Err(HttpError::ServerNot { state }.into()) }
+    if !rest.services.inference.ready() {
+        return Err(HttpError::ServerNot { state: "ready" }.into());
+    }
+    let dependencies = rest.services.dependencies.iter();
+    Ok(json(rest::readiness(
+        dependencies.map(|dependency| (dependency.name(), dependency.problem())),
+    )))
 }

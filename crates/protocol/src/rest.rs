@@ -28,7 +28,7 @@ mod writer;
 pub use body::RestBody;
 pub use encode::{encode_infer, encode_request};
 pub use format::{NonFinite, OutputFormat};
-pub use metadata::{error_body, model_metadata, server_metadata};
+pub use metadata::{error_body, model_metadata, readiness, server_metadata};
 pub use raw::decode_raw;
 pub use regions::{decode_region, region_statuses};
 pub use repository::{RepositoryModel, decode_index_query, decode_load, decode_unload, repository_index};

@@ -4,6 +4,7 @@
 
 mod cache;
 mod control;
+mod dependency;
 mod error;
 mod metadata;
 mod parameters;
@@ -23,6 +24,7 @@ pub use cache::{
 };
 pub use compact_str::CompactString as Name;
 pub use control::{IndexEntry, IndexQuery, LoadModel, ModelConfigDocument, ModelState, UnloadModel};
+pub use dependency::Dependency;
 pub use error::{ErrorKind, Failure, Fault, Retry, ServiceError};
 pub use metadata::{ModelMetadata, ServerMetadata, TensorMetadata};
 pub use parameters::{ParameterValue, Parameters};

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use crate::{CacheControl, InferenceService, LogControl, ServerMetadata, SharedMemory, TraceControl};
+use crate::{
+    CacheControl, Dependency, InferenceService, LogControl, ServerMetadata, SharedMemory, TraceControl,
+};
 
 /// All that a frontend serves: inference, and what the server as a whole offers beside it. A part that is not there is
 /// answered as not supported.
@@ -16,6 +18,8 @@ pub struct Services {
     pub cache: Option<Arc<dyn CacheControl>>,
     /// Shared memory that clients register.
     pub shared_memory: Option<Arc<dyn SharedMemory>>,
+    /// What else the server talks to. Told with its readiness, which does not depend on it.
+    pub dependencies: Vec<Arc<dyn Dependency>>,
 }
 
 impl Services {
@@ -36,7 +40,14 @@ impl Services {
 
 impl From<Arc<dyn InferenceService>> for Services {
     fn from(inference: Arc<dyn InferenceService>) -> Self {
-        Self { inference, log: None, trace: None, cache: None, shared_memory: None }
+        Self {
+            inference,
+            log: None,
+            trace: None,
+            cache: None,
+            shared_memory: None,
+            dependencies: Vec::new(),
+        }
     }
 }
 

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use adulis_types::{ModelMetadata, ServerMetadata, TensorMetadata};
 use bytes::Bytes;
 
@@ -10,6 +12,28 @@ pub fn error_body(message: &str) -> Bytes {
     writer::key(&mut out, "{", "error");
     writer::string(&mut out, message);
     out.push(b'}');
+    out.into()
+}
+
+/// The body of `GET /v2/health/ready` where the server is ready: `{"ready":true}`, and what the server talks to, each with why
+/// it is of no use at the moment, if it is not.
+#[must_use]
+pub fn readiness<'a>(dependencies: impl IntoIterator<Item = (&'a str, Option<Cow<'a, str>>)>) -> Bytes {
+    let mut out = Vec::new();
+    out.extend_from_slice(br#"{"ready":true"#);
+    let mut before = r#","dependencies":{"#;
+    for (name, problem) in dependencies {
+        writer::key(&mut out, before, name);
+        writer::key(&mut out, "{", "up");
+        out.extend_from_slice(if problem.is_some() { b"false" } else { b"true" });
+        if let Some(problem) = problem {
+            writer::key(&mut out, ",", "reason");
+            writer::string(&mut out, &problem);
+        }
+        out.push(b'}');
+        before = ",";
+    }
+    out.extend_from_slice(if before == "," { b"}}" } else { b"}" });
     out.into()
 }
 
@@ -60,4 +84,17 @@ fn tensors(out: &mut Vec<u8>, key: &str, tensors: &[TensorMetadata]) {
         });
         out.push(b'}');
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readiness_tells_what_the_server_talks_to() {
+        assert_eq!(readiness([]), r#"{"ready":true}"#);
+        let told = readiness([("store", Some("\"db\" is down".into())), ("redis", None)]);
+        let expected = r#"{"ready":true,"dependencies":{"store":{"up":false,"reason":"\"db\" is down"},"redis":{"up":true}}}"#;
+        assert_eq!(told, expected);
+    }
 }
