@@ -3,9 +3,10 @@
 //! [`ScriptedService`] stands in for the engine where a frontend is tested by itself, [`ScriptedLog`] for the log; [`TestServer`] is the real binary in a
 //! process of its own, over the models of a [`TestRepository`]; [`RawConnection`] says to a server exactly the bytes that a
 //! test wants said, slowly or cut short, as no well-behaved client would; [`SharedObject`] is shared memory of a client on the
-//! same machine; [`BackingServer`] is a real Redis or Memcached, to be frozen and killed.
+//! same machine; [`BackingServer`] is a real Redis or Memcached, to be frozen and killed, and [`PostgresServer`] a database.
 
 mod backing;
+mod postgres;
 mod raw;
 mod repository;
 mod scripted;
@@ -14,6 +15,7 @@ mod server;
 mod shared_object;
 
 pub use backing::{BackingServer, RedisCluster, RedisSentinel};
+pub use postgres::PostgresServer;
 pub use raw::{RawConnection, RawResponse};
 pub use repository::{IdentityModel, TestRepository};
 pub use scripted::{Calls, ScriptedService};

@@ -120,6 +120,9 @@ fn backing_servers() {
             eprintln!("{why:#}");
         }
     }
+    if let Err(why) = debian::ensure_postgres() {
+        eprintln!("{why:#}");
+    }
 }
 
 /// Through nextest where it is installed: it runs tests of all crates at once.
