@@ -12,6 +12,7 @@ mod pools;
 mod process;
 mod registry;
 mod serving;
+mod store;
 mod trace;
 mod triton;
 
@@ -24,5 +25,6 @@ pub use pools::{PoolGauges, PoolHandles, PoolMetrics, PoolOperation};
 pub use process::ProcessMetrics;
 pub use registry::{MetricRegistry, MetricsFormat};
 pub use serving::{ModelLabels, ModelMetrics, Outcome, QueuedRequest, ServingMetrics, Stage};
+pub use store::{InferenceLogMetrics, StoreMetrics};
 pub use trace::{TraceOptions, Tracer};
 pub use triton::{FailureReason, TritonReport};

@@ -7,7 +7,7 @@ use super::Fault;
 use crate::workspace;
 
 /// Every crate of the workspace and its layer. A crate depends on lower layers only.
-const LAYERS: [(&str, Layer); 22] = [
+const LAYERS: [(&str, Layer); 23] = [
     ("adulis-tensor", Layer::At(0)),
     ("adulis-types", Layer::At(0)),
     ("adulis-telemetry", Layer::At(1)),
@@ -17,6 +17,7 @@ const LAYERS: [(&str, Layer); 22] = [
     ("adulis-cache", Layer::At(1)),
     ("adulis-shared-memory", Layer::At(1)),
     ("adulis-pool", Layer::At(1)),
+    ("adulis-store", Layer::At(1)),
     ("adulis-onnx", Layer::At(2)),
     ("adulis-tract", Layer::At(2)),
     ("adulis-storage", Layer::At(2)),
@@ -33,14 +34,15 @@ const LAYERS: [(&str, Layer); 22] = [
 ];
 
 /// Arrows inside a layer: from the first to the second, and nothing else.
-const SAME_LAYER: [(&str, &str); 3] = [
+const SAME_LAYER: [(&str, &str); 4] = [
     ("adulis-types", "adulis-tensor"),
     ("adulis-cache", "adulis-pool"),
     ("adulis-pool", "adulis-telemetry"),
+    ("adulis-store", "adulis-telemetry"),
 ];
 
 /// Third-party crates (with their `name-*` companions) that only these crates of ours may name.
-const OWNED: [(&str, &[&str]); 8] = [
+const OWNED: [(&str, &[&str]); 10] = [
     ("axum", &["adulis-http", "adulis-baseline", "embed"]),
     ("tonic", &["adulis-protocol", "adulis-grpc", "adulis-baseline", "xtask"]),
     ("ort", &["adulis-onnx"]),
@@ -49,6 +51,8 @@ const OWNED: [(&str, &[&str]); 8] = [
     ("redis", &["adulis-pool"]),
     ("async-memcached", &["adulis-pool"]),
     ("deadpool", &["adulis-pool"]),
+    ("sqlx", &["adulis-store"]),
+    ("parquet", &["adulis-store"]),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]

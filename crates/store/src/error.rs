@@ -1,0 +1,92 @@
+use std::time::Duration;
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The URL names no database that is known.
+    #[error(transparent)]
+    Url(#[from] crate::StoreUrlFault),
+    /// No connection in time: the database is down, or all connections are in use.
+    #[error("no connection to the store's database within {waited:?}")]
+    NoConnection {
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The database did not answer in time.
+    #[error("the store's database did not answer within {waited:?}")]
+    TimedOut {
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The database has tables of a later build.
+    #[error(
+        "the store's database has migration {found}, and this build knows {known}: it was used by a later one"
+    )]
+    TooNew {
+        /// The latest migration that is there.
+        found: i64,
+        /// The latest that this build knows.
+        known: i64,
+    },
+    /// A migration is not what it was when it was applied.
+    #[error("migration {version} of the store's database is not the one that this build has")]
+    OtherMigration {
+        /// Which.
+        version: i64,
+    },
+    /// There are no tables yet, and none were to be made.
+    #[error("there is no store yet: nothing has been written there")]
+    Empty,
+    /// What lies in the database is not what was written there.
+    #[error("the store holds what this build cannot read: {what}")]
+    Corrupt {
+        /// What.
+        what: String,
+    },
+    /// The thread that the store works on could not be started.
+    #[error("cannot start the store's thread")]
+    Thread(#[source] std::io::Error),
+    /// What the database or the way to it says.
+    #[error("the store's database failed")]
+    Database(#[from] sqlx::Error),
+}
+
+impl StoreError {
+    /// Whether the database refused what it was given, and will again: a value that it cannot hold, a row that is there
+    /// already. Everything else may work later: the database is down, full, locked, or set up wrongly.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| refuses(&code)),
+            Self::Database(sqlx::Error::Encode(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Sources: PostgreSQL documentation, appendix A; SQLite documentation, "Result and Error Codes".
+fn refuses(code: &str) -> bool {
+    // PostgreSQL's codes have five characters: data exceptions, constraints, limits of a program.
+    if code.len() == 5 {
+        return ["22", "23", "54"].iter().any(|class| code.starts_with(class));
+    }
+    // SQLite's primary code is the low byte: TOOBIG, CONSTRAINT, MISMATCH, RANGE.
+    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 18 | 19 | 20 | 25))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_data_is_at_fault_for_is_a_refusal() {
+        for code in ["22021", "23505", "54000", "18", "19", "2067"] {
+            assert!(refuses(code), "{code}");
+        }
+        for code in [
+            "57P01", "08006", "53300", "40001", "25006", "28P01", "42P01", "5", "517", "13", "14",
+        ] {
+            assert!(!refuses(code), "{code}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The store over real databases: one table of cases, run on SQLite and on PostgreSQL, and what happens when they are down.
+#![allow(clippy::unwrap_used, reason = "test code outside test functions")]
+
+mod export;
+mod keys;
+mod log;
+mod migrations;
+mod outage;
+mod support;
+mod usage;
+
+use support::Place;
+
+/// Every case, each with a database of its own.
+macro_rules! cases {
+    ($($module:ident::$case:ident,)*) => {
+        async fn run(place: &Place) {
+            $(
+                println!("{}", stringify!($module::$case));
+                $module::$case(&place.database(stringify!($case)).await).await;
+            )*
+        }
+    };
+}
+
+cases! {
+    migrations::many_at_once_make_the_tables_once,
+    migrations::tables_of_another_build_are_refused,
+    migrations::nothing_is_made_where_tables_are_expected,
+    keys::a_key_is_made_found_and_revoked,
+    keys::the_secret_is_not_kept,
+    usage::sums_equal_what_was_counted,
+    usage::replicas_add_to_the_same_sums,
+    log::answers_are_written_as_they_were,
+    log::what_is_redacted_is_not_in_the_database,
+    log::what_a_database_cannot_hold_takes_nothing_with_it,
+    log::retention_deletes_the_old_and_the_many,
+    export::json_lines_read_back,
+    export::parquet_reads_back,
+    export::model_and_time_choose,
+}
+
+#[tokio::test]
+async fn sqlite() {
+    run(&Place::sqlite()).await;
+}
+
+#[tokio::test]
+async fn postgres() {
+    run(&Place::postgres()).await;
+}
