@@ -4,7 +4,8 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, ValueHint};
 use http::{HeaderName, HeaderValue};
 
-use crate::data::{DataSource, InputSpec, ShapeOverride};
+use crate::data::{DataSource, Distinct, InputSpec, ShapeOverride};
+use crate::deck::Law;
 use crate::load::Sweep;
 use crate::schedule::Distribution;
 use crate::target::Protocol;
@@ -17,6 +18,7 @@ Examples:
   adulis bench -m digits --rate 500,1000 --distribution poisson
   adulis bench -m resnet50 --shape input:3,224,224 -b 4 --protocol rest-json
   adulis bench -m text --input-data requests.json --verify
+  adulis bench -m mlp --zipf 1.1 --distinct 10000 -c 32     some requests far more often than others
   adulis bench -m mlp --concurrency 64 --compare http://127.0.0.1:9000 --raw /echo
                                                             the ratio to a bare echo of the same bytes
   adulis bench -m mlp --compare-model mlp_unbatched --concurrency 1:256:x2
@@ -143,9 +145,18 @@ pub(crate) struct DataArgs {
     #[arg(long, default_value_t = 128)]
     pub(crate) string_length: usize,
 
-    /// Different requests to generate and send in turn: more than one keeps a response cache from answering all
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(crate) distinct: u32,
+    /// Different requests to generate, and send in turn if nothing else is said: more than one keeps a response cache from
+    /// answering all. One if left out; with --repeat-ratio as many as 256 MiB hold, up to 100,000
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) distinct: Option<u32>,
+
+    /// Send with this probability (0 to 1) a request that was sent before, and else a new one
+    #[arg(long, value_name = "R", value_parser = parse_share, conflicts_with = "zipf")]
+    pub(crate) repeat_ratio: Option<f64>,
+
+    /// Draw requests by a Zipf law: the one of rank k as often as k to the power of -S
+    #[arg(long, value_name = "S", value_parser = parse_exponent, requires = "distinct")]
+    pub(crate) zipf: Option<f64>,
 
     /// Decode every answer, and count those that do not decode as failed
     #[arg(long)]
@@ -212,6 +223,26 @@ pub(crate) struct OutputArgs {
     pub(crate) max_error_rate: Option<f64>,
 }
 
+impl DataArgs {
+    /// How the next request is drawn.
+    pub(crate) fn law(&self) -> Law {
+        match (self.repeat_ratio, self.zipf) {
+            (Some(ratio), _) => Law::Repeat(ratio),
+            (None, Some(exponent)) => Law::Zipf(exponent),
+            (None, None) => Law::InTurn,
+        }
+    }
+
+    /// How many different requests there are to be.
+    pub(crate) fn count(&self) -> Distinct {
+        match (self.distinct, self.repeat_ratio) {
+            (None, None) => Distinct::Exactly(1),
+            (None, Some(_)) => Distinct::AsManyAs { requests: 100_000, bytes: 256 << 20 },
+            (Some(distinct), _) => Distinct::Exactly(distinct as usize),
+        }
+    }
+}
+
 impl LoadArgs {
     /// Threads that send.
     pub(crate) fn thread_count(&self) -> usize {
@@ -242,6 +273,10 @@ fn parse_percentage(text: &str) -> Result<f64, String> {
 
 fn parse_share(text: &str) -> Result<f64, String> {
     number_within(text, 1.0)
+}
+
+fn parse_exponent(text: &str) -> Result<f64, String> {
+    number_within(text, 10.0)
 }
 
 fn number_within(text: &str, most: f64) -> Result<f64, String> {

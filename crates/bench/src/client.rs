@@ -1,5 +1,6 @@
 use bytes::Bytes;
 
+use crate::cached::CacheOutcome;
 use crate::failure::Failure;
 use crate::grpc::GrpcClient;
 use crate::http1::Http1Client;
@@ -14,6 +15,8 @@ pub(crate) struct Answer {
     pub(crate) received_bytes: usize,
     /// Length of its JSON part, where the answer said so.
     pub(crate) header_length: Option<usize>,
+    /// What the server's response cache did, where the answer said so.
+    pub(crate) cache: Option<CacheOutcome>,
     /// The body, or the gRPC message; empty unless it was asked for.
     pub(crate) body: Bytes,
 }

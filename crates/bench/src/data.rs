@@ -5,7 +5,7 @@ mod file;
 mod generate;
 mod layout;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -66,39 +66,67 @@ pub(crate) struct DataPlan {
     pub(crate) seed: u64,
     /// Bytes of each generated string.
     pub(crate) string_length: usize,
-    /// Different requests to generate.
-    pub(crate) distinct: usize,
+    pub(crate) distinct: Distinct,
+    /// Whether it is an error if two of the requests are the same.
+    pub(crate) all_differ: bool,
 }
 
+/// How many different requests are generated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Distinct {
+    /// So many.
+    Exactly(usize),
+    /// So many, or as many as have no more tensor data than this together; at least one.
+    AsManyAs {
+        /// Most requests.
+        requests: usize,
+        /// Most bytes.
+        bytes: usize,
+    },
+}
+
+/// How often a generated request is made anew that was there already.
+const TRIES: usize = 100;
+
 impl DataPlan {
-    /// Makes the requests that will be sent in turn.
+    /// Makes the requests that will be sent.
     ///
-    /// As many as the JSON file has groups of `batch` rows, else `distinct`.
+    /// As many as the JSON file has groups of `batch` rows, else as `distinct` says.
     ///
     /// # Errors
-    /// For dimensions that nothing decides, names that the model lacks, and values that do not fit.
+    /// For dimensions that nothing decides, names that the model lacks, and values that do not fit; and where requests must
+    /// differ, for inputs that do not have so many values.
     pub(crate) fn requests(&self) -> anyhow::Result<Vec<InferRequest>> {
         ensure!(self.batch > 0, "a request has at least one row");
         let layouts = lay_out(&self.inputs, &self.shapes, self.batch)?;
         let (json, raw) = self.files(&layouts)?;
-        let count = match &json {
-            Some(entries) => entries.len().div_ceil(self.batch),
-            None => self.distinct.max(1),
+        let (count, limit) = match (&json, self.distinct) {
+            (Some(entries), _) => (entries.len().div_ceil(self.batch), usize::MAX),
+            (None, Distinct::Exactly(count)) => (count.max(1), usize::MAX),
+            (None, Distinct::AsManyAs { requests, bytes }) => (requests.max(1), bytes),
         };
-        let mut random = SmallRng::seed_from_u64(self.seed);
-        let mut requests = Vec::with_capacity(count);
-        for index in 0..count {
-            let mut request = InferRequest::new(self.model.clone());
-            for layout in &layouts {
-                let tensor = match (raw.get(&layout.name), &json) {
-                    (Some(bytes), _) => raw_tensor(layout, bytes)?,
-                    (None, Some(entries)) if entries.has(&layout.name) => {
-                        entries.tensor(layout, index * self.batch, self.batch)?
-                    }
-                    (None, Some(_)) if layout.optional => continue,
-                    _ => self.generated(layout, &mut random)?,
-                };
-                request.inputs.push(InputTensor { name: layout.name.as_str().into(), tensor });
+        let mut filling = Filling {
+            plan: self,
+            layouts,
+            raw,
+            random: SmallRng::seed_from_u64(self.seed),
+            seen: (self.all_differ && json.is_none()).then(HashSet::new),
+            json,
+        };
+        let (mut requests, mut bytes) = (Vec::new(), 0_usize);
+        while requests.len() < count {
+            let Some(request) = filling.another(requests.len())? else {
+                let (made, is_limit) = (requests.len(), matches!(self.distinct, Distinct::AsManyAs { .. }));
+                ensure!(
+                    is_limit && made > 1,
+                    "{made} of {count} requests differ: the inputs have no more values"
+                );
+                break;
+            };
+            let size = request.inputs.iter().map(|input| input.tensor.data().len());
+            bytes = bytes.saturating_add(size.sum());
+            if bytes > limit && !requests.is_empty() {
+                break;
             }
             requests.push(request);
         }
@@ -135,6 +163,51 @@ impl DataPlan {
         };
         let bytes = fill(layout, how, random)?;
         tensor(layout, bytes)
+    }
+}
+
+/// Requests being filled with values.
+struct Filling<'p> {
+    plan: &'p DataPlan,
+    layouts: Vec<Layout>,
+    json: Option<Entries>,
+    raw: BTreeMap<String, Bytes>,
+    random: SmallRng,
+    /// The data of all before, where none may come again.
+    seen: Option<HashSet<Vec<Bytes>>>,
+}
+
+impl Filling<'_> {
+    /// The next request; `None` where there is no other that was not there before.
+    fn another(&mut self, index: usize) -> anyhow::Result<Option<InferRequest>> {
+        for _ in 0..TRIES {
+            let request = self.request(index)?;
+            let Some(seen) = &mut self.seen else {
+                return Ok(Some(request));
+            };
+            let data = request.inputs.iter().map(|input| input.tensor.data().clone());
+            if seen.insert(data.collect()) {
+                return Ok(Some(request));
+            }
+        }
+        Ok(None)
+    }
+
+    fn request(&mut self, index: usize) -> anyhow::Result<InferRequest> {
+        let batch = self.plan.batch;
+        let mut request = InferRequest::new(self.plan.model.clone());
+        for layout in &self.layouts {
+            let tensor = match (self.raw.get(&layout.name), &self.json) {
+                (Some(bytes), _) => raw_tensor(layout, bytes)?,
+                (None, Some(entries)) if entries.has(&layout.name) => {
+                    entries.tensor(layout, index * batch, batch)?
+                }
+                (None, Some(_)) if layout.optional => continue,
+                _ => self.plan.generated(layout, &mut self.random)?,
+            };
+            request.inputs.push(InputTensor { name: layout.name.as_str().into(), tensor });
+        }
+        Ok(request)
     }
 }
 

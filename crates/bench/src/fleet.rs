@@ -2,10 +2,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::client::Client;
+use crate::deck::{Dealer, Deck};
 use crate::gate::Gate;
 use crate::grpc::{GrpcClient, GrpcConnection};
 use crate::http1::Http1Client;
@@ -38,8 +38,7 @@ pub(crate) struct Mission {
     /// `host:port`.
     pub(crate) address: String,
     pub(crate) wire: Wire,
-    /// Requests in wire form, sent in turn.
-    pub(crate) requests: Arc<[Bytes]>,
+    pub(crate) deck: Arc<Deck>,
     pub(crate) timeout: Duration,
     pub(crate) verify: Verify,
 }
@@ -186,10 +185,10 @@ impl LanePlan {
 
     async fn send(self) -> anyhow::Result<()> {
         let mut tasks = tokio::task::JoinSet::new();
+        let Tactics { distribution, seed, .. } = self.tactics;
         let pacer = match self.tactics.load {
             Load::Concurrency(_) => None,
             Load::Rate(rate) => {
-                let Tactics { distribution, seed, .. } = self.tactics;
                 let arrivals = Arrivals::new(rate, distribution, seed, self.place);
                 Some(Arc::new(tokio::sync::Mutex::new(Pacer::new(arrivals)?)))
             }
@@ -197,8 +196,8 @@ impl LanePlan {
         for (index, client) in self.clients()?.into_iter().enumerate() {
             let slot = Slot {
                 client,
-                requests: Arc::clone(&self.mission.requests),
-                next: index,
+                deck: Arc::clone(&self.mission.deck),
+                dealer: Dealer::new(seed, self.place.0 as usize + index * self.place.1 as usize),
                 lane: Arc::clone(&self.lane),
                 gate: Arc::clone(&self.gate),
                 verify: self.mission.verify,

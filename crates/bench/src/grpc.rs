@@ -8,6 +8,7 @@ use h2::client::SendRequest;
 use http::{HeaderMap, Request};
 use tokio::sync::Mutex;
 
+use crate::cached::{CACHE_FIELD, CacheOutcome};
 use crate::client::{Answer, Keep, USER_AGENT};
 use crate::failure::{Failure, FailureKind};
 use crate::http1::connect;
@@ -184,6 +185,7 @@ async fn exchange(
     if let Some(failed) = grpc_failure(response.headers()) {
         return Err(Ended::Stream(failed));
     }
+    let cache = cache_outcome(response.headers());
     let mut body = response.into_body();
     let mut kept = BytesMut::new();
     let mut received_bytes = 0;
@@ -205,8 +207,14 @@ async fn exchange(
     Ok(Answer {
         received_bytes,
         header_length: None,
+        cache: cache_outcome(&trailers).or(cache),
         body: unframe(&kept.freeze(), keep).map_err(Ended::Stream)?,
     })
+}
+
+/// What the server's response cache did, where headers or trailers say so.
+fn cache_outcome(fields: &HeaderMap) -> Option<CacheOutcome> {
+    CacheOutcome::read(fields.get(CACHE_FIELD)?.as_bytes())
 }
 
 /// The failure that `grpc-status` tells, if it is there and not OK.

@@ -95,6 +95,7 @@ impl Connection {
         Ok(Answer {
             received_bytes: head.bytes + body_bytes,
             header_length: head.inference_header_length,
+            cache: head.cache,
             body: Bytes::from(body),
         })
     }

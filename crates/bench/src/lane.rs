@@ -2,14 +2,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::client::{Client, Keep};
+use crate::deck::{Dealer, Deck, Drawn};
 use crate::failure::{Failure, FailureKind};
 use crate::gate::Gate;
 use crate::pacer::Pacer;
-use crate::tally::{Tally, Timing};
+use crate::tally::{Answered, Tally, Timing};
 use crate::verify::Verify;
 
 /// How long a closed loop rests after a request that found no server, so that it does not spin.
@@ -63,9 +63,8 @@ impl Lane {
 /// One request at a time, again and again.
 pub(crate) struct Slot {
     pub(crate) client: Client,
-    pub(crate) requests: Arc<[Bytes]>,
-    /// Index of the next request; slots begin at different ones.
-    pub(crate) next: usize,
+    pub(crate) deck: Arc<Deck>,
+    pub(crate) dealer: Dealer,
     pub(crate) lane: Arc<Lane>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) verify: Verify,
@@ -94,9 +93,7 @@ impl Slot {
     }
 
     async fn once(&mut self, intended: Option<Instant>) -> Option<FailureKind> {
-        let index = self.next % self.requests.len();
-        self.next = index + 1;
-        let request = &self.requests[index];
+        let Drawn { request, is_repeat } = self.dealer.next(&self.deck);
         let keep = match self.verify {
             Verify::Nothing => Keep::Nothing,
             _ => Keep::Body,
@@ -110,13 +107,14 @@ impl Slot {
         };
         self.lane.busy.fetch_sub(1, Ordering::Relaxed);
         let checked = answer.and_then(|answer| match self.verify.check(&answer) {
-            Ok(()) => Ok(answer.received_bytes),
+            Ok(()) => Ok((answer.received_bytes, answer.cache)),
             Err(message) => Err(Failure::new(FailureKind::Undecodable, message)),
         });
         let mut tally = self.lane.tally.lock();
         match checked {
-            Ok(received_bytes) => {
-                tally.succeeded(timing, request.len(), received_bytes);
+            Ok((received_bytes, cache)) => {
+                let sent_bytes = request.len();
+                tally.succeeded(Answered { timing, sent_bytes, received_bytes, is_repeat, cache });
                 None
             }
             Err(failure) => {

@@ -13,10 +13,12 @@
 //! - Failed requests are counted by kind and have no part in latencies or throughput.
 
 mod args;
+mod cached;
 mod client;
 mod codec;
 mod cpu;
 mod data;
+mod deck;
 mod failure;
 mod fleet;
 mod gate;
@@ -40,6 +42,7 @@ mod timer;
 mod verify;
 
 pub use args::BenchArgs;
+pub use cached::CacheReport;
 pub use data::{DataSource, InputSpec, ShapeOverride};
 pub use load::{Load, Sweep, SweepError};
 pub use probe::{ProbeArgs, probe};

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::cached::CacheReport;
 use crate::load::Load;
 use crate::measure::Window;
 use crate::tally::{Latencies, Tally};
@@ -79,6 +80,15 @@ pub struct LevelReport {
     pub sent_bytes_per_second: f64,
     /// Bytes received per second.
     pub received_bytes_per_second: f64,
+    /// Share of the answered requests whose like had been sent before in this run, 0 to 1, where requests are drawn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeat_share: Option<f64>,
+    /// What the server's response cache did with them, where it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheReport>,
+    /// The same for each window.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cache_by_window: Vec<CacheReport>,
     /// Failed requests.
     pub failed: u64,
     /// Failed requests by kind.
@@ -163,6 +173,8 @@ pub(crate) struct Subject {
     pub(crate) model: Option<String>,
     pub(crate) protocol: String,
     pub(crate) rows_per_request: u32,
+    /// Whether requests are drawn by chance.
+    pub(crate) is_drawn: bool,
 }
 
 impl LevelReport {
@@ -200,6 +212,13 @@ impl LevelReport {
             behind_seconds: rate.map(|_| total.behind.as_secs_f64()),
             sent_bytes_per_second: per_second(as_f64(tally.sent_bytes)),
             received_bytes_per_second: per_second(as_f64(tally.received_bytes)),
+            repeat_share: (subject.is_drawn && tally.answered() > 0)
+                .then(|| as_f64(tally.repeats) / as_f64(tally.answered())),
+            cache: (tally.cache.total() > 0).then_some(tally.cache),
+            cache_by_window: match tally.cache.total() {
+                0 => Vec::new(),
+                _ => used.iter().map(|window| window.tally.cache).collect(),
+            },
             failed: tally.failed_count(),
             failures: failures(tally),
             in_flight_at_end: total.in_flight,

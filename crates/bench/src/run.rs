@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use crate::args::BenchArgs;
 use crate::codec::{MODEL_INFER, metadata_headers, serialise};
 use crate::data::DataPlan;
+use crate::deck::{Deck, Law};
 use crate::fleet::{Mission, Tactics, Wire};
 use crate::load::Load;
 use crate::measure::{Protocol as Windows, Site, compare, measure};
@@ -175,7 +176,8 @@ async fn requests(args: &BenchArgs, target: &Target) -> anyhow::Result<Vec<Infer
         batch: args.data.batch as usize,
         seed: args.load.seed,
         string_length: args.data.string_length,
-        distinct: args.data.distinct as usize,
+        distinct: args.data.count(),
+        all_differ: args.data.law() != Law::InTurn,
     };
     plan.requests()
 }
@@ -208,7 +210,7 @@ async fn site(
         mission: Mission {
             address: target.address.clone(),
             wire,
-            requests: serialise(&target, requests, headers, raw)?.into(),
+            deck: Deck::new(serialise(&target, requests, headers, raw)?, args.data.law()).into(),
             timeout: args.target.timeout,
             verify,
         },
@@ -220,6 +222,7 @@ async fn site(
             model: args.target.model.clone().filter(|_| raw.is_none()),
             protocol,
             rows_per_request: args.data.batch,
+            is_drawn: args.data.law() != Law::InTurn,
         },
     })
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::cached::{CacheOutcome, CacheReport};
 use crate::failure::{Failure, FailureKind};
 
 /// Longest latency that is told apart, in nanoseconds: ten minutes.
@@ -92,6 +93,18 @@ pub(crate) struct Timing {
     pub(crate) late: Option<Duration>,
 }
 
+/// One answered request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answered {
+    pub(crate) timing: Timing,
+    pub(crate) sent_bytes: usize,
+    pub(crate) received_bytes: usize,
+    /// Whether the same had been sent before.
+    pub(crate) is_repeat: bool,
+    /// What the server's response cache did, where it said so.
+    pub(crate) cache: Option<CacheOutcome>,
+}
+
 /// What a window counts. Failed requests are counted by kind and have no part in the latencies.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tally {
@@ -103,13 +116,17 @@ pub(crate) struct Tally {
     pub(crate) sent_bytes: u64,
     /// Bytes received in good answers.
     pub(crate) received_bytes: u64,
+    /// Answered requests whose like had been sent before.
+    pub(crate) repeats: u64,
+    pub(crate) cache: CacheReport,
     /// Failures by kind.
     pub(crate) failures: BTreeMap<FailureKind, FailureCount>,
 }
 
 impl Tally {
     /// Takes one answered request.
-    pub(crate) fn succeeded(&mut self, timing: Timing, sent_bytes: usize, received_bytes: usize) {
+    pub(crate) fn succeeded(&mut self, request: Answered) {
+        let Answered { timing, sent_bytes, received_bytes, is_repeat, cache } = request;
         self.service.record(timing.service);
         if let Some(late) = timing.late {
             let open = self.open.get_or_insert_default();
@@ -118,6 +135,10 @@ impl Tally {
         }
         self.sent_bytes += sent_bytes as u64;
         self.received_bytes += received_bytes as u64;
+        self.repeats += u64::from(is_repeat);
+        if let Some(outcome) = cache {
+            self.cache.count(outcome);
+        }
     }
 
     /// Takes one failed request.
@@ -138,6 +159,8 @@ impl Tally {
         }
         self.sent_bytes += other.sent_bytes;
         self.received_bytes += other.received_bytes;
+        self.repeats += other.repeats;
+        self.cache.add(&other.cache);
         for (kind, failures) in other.failures {
             self.failures
                 .entry(kind)
@@ -169,8 +192,13 @@ impl Tally {
 mod tests {
     use super::*;
 
-    fn closed(milliseconds: u64) -> Timing {
-        Timing { service: Duration::from_millis(milliseconds), late: None }
+    fn closed(milliseconds: u64) -> Answered {
+        answered(Timing { service: Duration::from_millis(milliseconds), late: None })
+    }
+
+    fn answered(timing: Timing) -> Answered {
+        let cache = Some(CacheOutcome::Hit);
+        Answered { timing, sent_bytes: 10, received_bytes: 20, is_repeat: true, cache }
     }
 
     fn close_to(actual: Duration, expected_milliseconds: f64) -> bool {
@@ -196,13 +224,14 @@ mod tests {
     fn merging_adds_requests_and_failures_by_kind() {
         let failure = |message: &'static str| Failure::new(FailureKind::Http(503), message);
         let (mut first, mut second) = (Tally::default(), Tally::default());
-        first.succeeded(closed(1), 10, 20);
+        first.succeeded(closed(1));
         first.failed(failure("busy"));
-        second.succeeded(closed(3), 10, 20);
+        second.succeeded(Answered { is_repeat: false, cache: None, ..closed(3) });
         second.failed(failure("later"));
         second.failed(Failure::new(FailureKind::Timeout, ""));
         first.merge(second);
         assert_eq!((first.answered(), first.failed_count(), first.received_bytes), (2, 3, 40));
+        assert_eq!((first.repeats, first.cache.hit, first.cache.total()), (1, 1, 1));
         let busy = &first.failures[&FailureKind::Http(503)];
         assert_eq!((busy.count, busy.example.as_str()), (2, "busy"));
     }
@@ -210,11 +239,8 @@ mod tests {
     #[test]
     fn an_open_loop_counts_from_the_intended_time() {
         let mut tally = Tally::default();
-        tally.succeeded(
-            Timing { service: Duration::from_millis(1), late: Some(Duration::from_millis(9)) },
-            0,
-            0,
-        );
+        let late = Some(Duration::from_millis(9));
+        tally.succeeded(answered(Timing { service: Duration::from_millis(1), late }));
         assert!(close_to(tally.latency().max(), 10.0));
         assert!(close_to(tally.service.max(), 1.0));
     }

@@ -17,6 +17,9 @@ async fn bench(words: &str) -> Outcome {
 const SHORT: &str =
     "--warmup 50ms --measurement-interval 150ms --windows 2 --max-windows 2 --threads 1 --quiet";
 
+/// The same from the first request on.
+const COLD: &str = "--warmup 0 --measurement-interval 150ms --windows 2 --max-windows 2 --threads 1 --quiet";
+
 #[tokio::test]
 async fn rest_in_json_and_binary_verified() {
     let server = echo(Behaviour::Prompt).await;
@@ -177,4 +180,28 @@ async fn files_hold_what_was_measured() {
     assert!(json["results"][0]["response_latency"]["p99_microseconds"].is_number());
     let csv = std::fs::read_to_string(path("out.csv")).unwrap();
     assert_eq!(csv.lines().count(), 2, "{csv}");
+}
+
+#[tokio::test]
+async fn requests_are_drawn_and_what_a_response_cache_did_is_counted() {
+    for (law, least, most) in [
+        ("--zipf 1.2 --distinct 40", 1, 40),
+        ("--repeat-ratio 0.9", 1, u64::MAX),
+    ] {
+        let server = echo(Behaviour::Prompt).await;
+        let outcome = bench(&format!("-m identity -u {} -c 3 --seed 7 {law} {COLD}", server.url)).await;
+        assert_eq!(outcome.failure, None);
+        let result = &outcome.report.results[0];
+        let cache = result.cache.unwrap();
+        assert_eq!(cache.total(), result.requests, "each answer says so: {cache:?}");
+        assert!((least..=most).contains(&cache.miss), "{cache:?}");
+        assert_eq!(result.cache_by_window.iter().map(|window| window.hit).sum::<u64>(), cache.hit);
+        // One that finds its like in flight is a repeat and a hit, too: the server notes a request as it comes.
+        let hits = cache.hit as f64 / result.requests as f64;
+        let share = result.repeat_share.unwrap();
+        assert!((share - hits).abs() < 0.05, "{share} repeats, {hits} hits of {}", result.requests);
+        if law.contains("ratio") {
+            assert!(share > 0.5, "{share}: new ones are one in ten");
+        }
+    }
 }

@@ -47,6 +47,10 @@ fn what_contradicts_itself_is_refused() {
         "-m m --header broken",
         "-m m --header host:x",
         "-m m --input A:FP99:1",
+        "-m m --zipf -1 --distinct 9",
+        "-m m --zipf 1",
+        "-m m --zipf 1 --distinct 9 --repeat-ratio 0.5",
+        "-m m --repeat-ratio 1.5",
     ] {
         assert!(parse(arguments).is_err(), "{arguments}");
     }
@@ -54,7 +58,20 @@ fn what_contradicts_itself_is_refused() {
         "--raw /echo --input X:FP32:1,16",
         "-m m --compare-model n --compare-server-pid 4",
         "-m m --compare http://a --compare-model n",
+        "-m m --zipf 0.9 --distinct 9",
+        "-m m --repeat-ratio 1",
     ] {
         assert!(parse(arguments).is_ok(), "{arguments}");
     }
+}
+
+#[test]
+fn how_requests_are_drawn() {
+    let data = |arguments: &str| parse(arguments).unwrap().data;
+    assert_eq!((data("-m m").law(), data("-m m").count()), (Law::InTurn, Distinct::Exactly(1)));
+    let zipf = data("-m m --zipf 1.5 --distinct 9");
+    assert_eq!((zipf.law(), zipf.count()), (Law::Zipf(1.5), Distinct::Exactly(9)));
+    let repeat = data("-m m --repeat-ratio 0.25");
+    assert_eq!(repeat.law(), Law::Repeat(0.25));
+    assert!(matches!(repeat.count(), Distinct::AsManyAs { .. }));
 }

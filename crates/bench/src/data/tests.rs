@@ -11,7 +11,8 @@ fn plan(inputs: &[&str]) -> DataPlan {
         batch: 1,
         seed: 1,
         string_length: 8,
-        distinct: 1,
+        distinct: Distinct::Exactly(1),
+        all_differ: false,
     }
 }
 
@@ -44,7 +45,7 @@ fn rows_and_overrides_decide_the_shape() {
 fn every_datatype_is_generated_by_seed() {
     for datatype in adulis_tensor::DataType::ALL {
         let mut plan = plan(&[&format!("A:{datatype}:-1,64")]);
-        plan.distinct = 2;
+        plan.distinct = Distinct::Exactly(2);
         let first = plan.requests().unwrap();
         let data = |requests: &[InferRequest], index: usize| requests[index].inputs[0].tensor.data().clone();
         assert_eq!(data(&first, 0), data(&plan.requests().unwrap(), 0), "{datatype}");
@@ -108,4 +109,34 @@ fn raw_bytes_are_a_tensor_or_a_row() {
     plan.shapes.clear();
     plan.sources = vec!["B=/nowhere".parse().unwrap()];
     assert!(error(&plan).contains("`B`"));
+}
+
+fn distinct_data(requests: &[InferRequest]) -> usize {
+    let data: std::collections::BTreeSet<&[u8]> =
+        requests.iter().map(|request| &request.inputs[0].tensor.data()[..]).collect();
+    data.len()
+}
+
+#[test]
+fn requests_that_are_to_differ_do() {
+    let mut plan = plan(&["A:UINT8:1"]);
+    plan.all_differ = true;
+    plan.distinct = Distinct::Exactly(200);
+    assert_eq!(distinct_data(&plan.requests().unwrap()), 200, "of 256 values");
+    plan.distinct = Distinct::Exactly(257);
+    assert!(error(&plan).contains("of 257 requests differ"), "{}", error(&plan));
+    plan.distinct = Distinct::AsManyAs { requests: 1000, bytes: 1000 };
+    let made = plan.requests().unwrap().len();
+    assert!((200..=256).contains(&made), "{made}: about as many as there are");
+    plan.sources = vec![DataSource::Zeros];
+    assert!(error(&plan).contains("1 of 1000 requests differ"), "{}", error(&plan));
+}
+
+#[test]
+fn as_many_requests_as_memory_allows() {
+    let mut plan = plan(&["A:UINT8:100", "B:UINT8:150"]);
+    for (bytes, count) in [(0, 1), (499, 1), (500, 2), (10_000, 40), (usize::MAX, 50)] {
+        plan.distinct = Distinct::AsManyAs { requests: 50, bytes };
+        assert_eq!(plan.requests().unwrap().len(), count, "{bytes}");
+    }
 }

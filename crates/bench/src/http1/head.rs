@@ -1,3 +1,4 @@
+use crate::cached::{CACHE_FIELD, CacheOutcome};
 use crate::failure::Failure;
 
 /// Most header fields that an answer may have.
@@ -26,6 +27,8 @@ pub(super) struct Head {
     pub(super) keep_alive: bool,
     /// `Inference-Header-Content-Length`.
     pub(super) inference_header_length: Option<usize>,
+    /// What the server's response cache did, where it says so.
+    pub(super) cache: Option<CacheOutcome>,
 }
 
 impl Head {
@@ -55,6 +58,7 @@ pub(super) fn parse_head(data: &[u8]) -> Result<Option<Head>, Failure> {
         length: BodyLength::UntilClose,
         keep_alive: response.version == Some(1),
         inference_header_length: None,
+        cache: None,
     };
     for field in response.headers.iter() {
         take_field(&mut head, field.name, field.value)?;
@@ -78,6 +82,7 @@ fn take_field(head: &mut Head, name: &str, value: &[u8]) -> Result<(), Failure> 
                 head.keep_alive = true;
             }
         }
+        12 if name.eq_ignore_ascii_case(CACHE_FIELD) => head.cache = CacheOutcome::read(value.trim_ascii()),
         14 if name.eq_ignore_ascii_case("content-length") => {
             let length = number(value).ok_or_else(|| Failure::malformed("content-length is no number"))?;
             // RFC 9112, 6.3: chunked wins over a length.
@@ -120,7 +125,7 @@ mod tests {
         let head = parse_head(text).unwrap().unwrap();
         assert_eq!((head.status, head.bytes, head.length), (200, text.len() - 4, BodyLength::Known(20)));
         assert!(head.keep_alive && head.is_success());
-        assert_eq!(head.inference_header_length, Some(12));
+        assert_eq!((head.inference_header_length, head.cache), (Some(12), None));
         for end in 0..text.len() - 4 {
             assert_eq!(parse_head(&text[..end]).unwrap(), None, "{end}");
         }
@@ -132,6 +137,7 @@ mod tests {
         let good = |fields: &str| head(fields).unwrap().unwrap();
         let chunked = good("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n");
         assert_eq!((chunked.length, chunked.keep_alive), (BodyLength::Chunked, true));
+        assert_eq!(good("Adulis-Cache: hit; age=2\r\n").cache, Some(CacheOutcome::Hit));
         let open = good("Connection: keep-alive\r\n");
         assert_eq!((open.length, open.keep_alive), (BodyLength::UntilClose, false));
         assert!(!good("Connection: foo, Close\r\nContent-Length: 0\r\n").keep_alive);

@@ -1,8 +1,9 @@
 use std::io::Write;
 
 use super::{LevelReport, Report};
+use crate::cached::CacheReport;
 
-const COLUMNS: [&str; 25] = [
+const COLUMNS: [&str; 31] = [
     "url",
     "model",
     "protocol",
@@ -28,6 +29,12 @@ const COLUMNS: [&str; 25] = [
     "sent_bytes_per_second",
     "server_cpu_microseconds_per_request",
     "generator_cores",
+    "repeat_share",
+    "cache_hit",
+    "cache_stale",
+    "cache_coalesced",
+    "cache_miss",
+    "cache_bypass",
 ];
 
 /// Writes one line per level and server. Latencies count from the intended send time where there is one.
@@ -45,6 +52,9 @@ fn line(result: &LevelReport) -> [String; COLUMNS.len()] {
     let number = |value: f64| format!("{value:.3}");
     let maybe = |value: Option<f64>| value.map(number).unwrap_or_default();
     let latency = result.latency();
+    let cached = |count: fn(&CacheReport) -> u64| {
+        result.cache.as_ref().map(|cache| count(cache).to_string()).unwrap_or_default()
+    };
     [
         result.url.clone(),
         result.model.clone().unwrap_or_default(),
@@ -71,5 +81,11 @@ fn line(result: &LevelReport) -> [String; COLUMNS.len()] {
         number(result.sent_bytes_per_second),
         maybe(result.server_cpu_microseconds_per_request),
         number(result.generator_cores),
+        maybe(result.repeat_share),
+        cached(|cache| cache.hit),
+        cached(|cache| cache.stale),
+        cached(|cache| cache.coalesced),
+        cached(|cache| cache.miss),
+        cached(|cache| cache.bypass),
     ]
 }

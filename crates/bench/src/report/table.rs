@@ -1,6 +1,6 @@
 use std::io::{self, Write};
 
-use super::{Comparison, LatencyReport, LevelReport, Ratio, Report};
+use super::{Comparison, LatencyReport, LevelReport, Ratio, Report, as_f64};
 
 /// Whether the table may use a terminal's attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,6 +160,7 @@ fn write_remarks(result: &LevelReport, load: &str, threads: usize, out: &mut imp
             .collect();
         writeln!(out, "load {load}: server, mean: {}", stages.join(", "))?;
     }
+    write_draws(result, load, out)?;
     for failure in &result.failures {
         writeln!(out, "load {load}: {} × {}: {}", failure.count, failure.kind, failure.example)?;
     }
@@ -169,6 +170,27 @@ fn write_remarks(result: &LevelReport, load: &str, threads: usize, out: &mut imp
             "load {load}: no request was answered, {} were in flight at the end",
             result.in_flight_at_end
         )?;
+    }
+    Ok(())
+}
+
+/// What share of the requests were repeats, and what the server's response cache did with them: together, and by window.
+fn write_draws(result: &LevelReport, load: &str, out: &mut impl Write) -> io::Result<()> {
+    if let Some(share) = result.repeat_share {
+        writeln!(out, "load {load}: {:.1} % of the requests had been sent before", share * 100.0)?;
+    }
+    let Some(cache) = &result.cache else {
+        return Ok(());
+    };
+    let share = |count: u64| as_f64(count) * 100.0 / as_f64(cache.total().max(1));
+    let told = cache.counts().into_iter().filter(|(_, count)| *count > 0);
+    let told: Vec<String> = told
+        .map(|(outcome, count)| format!("{outcome} {count} ({:.1} %)", share(count)))
+        .collect();
+    writeln!(out, "load {load}: response cache: {}", told.join(", "))?;
+    for (window, cache) in (1..).zip(&result.cache_by_window) {
+        let told = cache.counts().map(|(outcome, count)| format!("{outcome} {count}"));
+        writeln!(out, "load {load}: response cache, window {window}: {}", told.join(", "))?;
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 use super::*;
+use crate::cached::CacheOutcome;
 use crate::failure::{Failure, FailureKind};
 use crate::server_metrics::ServerDelta;
-use crate::tally::Timing;
+use crate::tally::{Answered, Timing};
 
 fn window(requests: u32, late: Option<Duration>) -> Window {
     let mut window = Window {
@@ -20,7 +21,14 @@ fn window(requests: u32, late: Option<Duration>) -> Window {
     };
     for index in 1..=requests {
         let service = Duration::from_micros(100) * index;
-        window.tally.succeeded(Timing { service, late }, 10, 20);
+        let cache = if index % 2 == 0 { CacheOutcome::Hit } else { CacheOutcome::Miss };
+        window.tally.succeeded(Answered {
+            timing: Timing { service, late },
+            sent_bytes: 10,
+            received_bytes: 20,
+            is_repeat: index % 4 == 0,
+            cache: Some(cache),
+        });
     }
     window.tally.failed(Failure::new(FailureKind::Http(503), "queue is full"));
     window
@@ -32,6 +40,7 @@ fn report(load: Load, late: Option<Duration>) -> Report {
         model: Some("m".to_owned()),
         protocol: "rest-binary".to_owned(),
         rows_per_request: 4,
+        is_drawn: true,
     };
     let windows = [window(10, late), window(30, late)];
     Report {
@@ -80,6 +89,9 @@ fn the_table_tells_what_matters() {
         "2 × HTTP 503: queue is full",
         "do not agree",
         "queue 100 µs, total 1000 µs",
+        "load 8: 22.5 % of the requests had been sent before",
+        "load 8: response cache: hit 20 (50.0 %), miss 20 (50.0 %)\n",
+        "load 8: response cache, window 2: hit 15, stale 0, coalesced 0, miss 15, bypass 0",
     ] {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
@@ -114,6 +126,7 @@ fn csv_has_a_value_or_nothing_in_each_column() {
     assert_eq!(cell("rate"), "");
     assert_eq!(cell("requests"), "40");
     assert_eq!(cell("requests_per_second"), "10.000");
+    assert_eq!([cell("repeat_share"), cell("cache_hit"), cell("cache_bypass")], ["0.225", "20", "0"]);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Servers that answer as an inference server would, or as one that has trouble.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use adulis_bench::BenchArgs;
@@ -55,12 +56,18 @@ struct Shared {
     behaviour: Behaviour,
     requests: AtomicU64,
     first: std::sync::OnceLock<Instant>,
+    /// Bodies that were answered, as a response cache would keep them.
+    seen: Mutex<HashSet<Bytes>>,
 }
 
 /// A REST server: model `identity`, its like `lazy` that takes [`LAZY`], a bare echo at `/echo`, metrics.
 pub(crate) async fn echo(behaviour: Behaviour) -> Server {
-    let shared =
-        Arc::new(Shared { behaviour, requests: AtomicU64::new(0), first: std::sync::OnceLock::new() });
+    let shared = Arc::new(Shared {
+        behaviour,
+        requests: AtomicU64::new(0),
+        first: std::sync::OnceLock::new(),
+        seen: Mutex::default(),
+    });
     let router = Router::new()
         .route("/echo", post(raw))
         .route("/mirror/v2/models/{model}/infer", post(raw))
@@ -115,6 +122,7 @@ async fn infer(
     if model == "lazy" {
         tokio::time::sleep(LAZY).await;
     }
+    let is_new = shared.seen.lock().unwrap().insert(body.clone());
     let header_length = headers
         .get("inference-header-content-length")
         .map(|length| length.to_str().unwrap().parse().unwrap());
@@ -130,7 +138,7 @@ async fn infer(
         cache: None,
     };
     let body = rest::encode_infer(response, &decoded.format).unwrap();
-    let mut answer = Response::builder();
+    let mut answer = Response::builder().header("adulis-cache", if is_new { "miss" } else { "hit; age=1" });
     if let Some(length) = body.header_length {
         answer = answer.header("inference-header-content-length", length);
     }
