@@ -1,6 +1,7 @@
 """Tensors in system shared memory, with tritonclient's own utilities, over HTTP and gRPC."""
 
 import os
+import shutil
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 import requests
@@ -19,6 +21,7 @@ from tritonclient.utils import InferenceServerException, serialize_byte_tensor
 
 import laboratory
 from ask import datatype, status
+from models import CONFORMANCE, repeat, stream
 from server import Server
 
 MODULES = {"http": triton_http, "grpc": triton_grpc}
@@ -33,6 +36,7 @@ RUN = uuid.uuid4().hex[:8]
 def sharing(tmp_path_factory: pytest.TempPathFactory):
     """The laboratory's models, with shared memory allowed for the keys of these tests."""
     repository: Path = laboratory.build(tmp_path_factory.mktemp("sharing"))
+    shutil.copytree(CONFORMANCE / "repeat_int32", repository / "repeat_int32")
     flags = ("--shared-memory", "--set", f"shared_memory.key_prefix={KEY_PREFIX}")
     with Server(repository, flags=flags) as running:
         yield running
@@ -270,6 +274,67 @@ def test_tensors_that_cannot_be(sharer: Sharer) -> None:
     broken.set_shared_memory("in", 16)
     with refused("400", "input 'X'", "BYTES element 0 of 1 is cut short"):
         infer("type_bytes", [broken])
+
+
+def test_the_answers_of_a_stream_are_written_one_over_the_other(sharing: Server) -> None:
+    sharer = Sharer(sharing, "grpc")
+    out = sharer.region("out")
+    values = [7, -3, 2**31 - 1]
+    outputs = [sharer.shared_output("OUT", "out", 4, offset=8), triton_grpc.InferRequestedOutput("IDX")]
+    with stream(sharing) as opened:
+        # Each answer waits for its turn, so that what it left can be looked at before the next one.
+        opened.ask("repeat_int32", repeat(values, [1, 700, 700]), outputs=outputs)
+        for index, value in enumerate(values):
+            answer = opened.next()
+            assert int(shm.get_contents_as_numpy(out, np.int32, [1], offset=8)[0]) == value
+            assert answer.as_numpy("IDX").tolist() == [index], "what has no place is answered"
+            sharer.check_written(answer, "OUT", "out", 8, 4)
+    assert (shm.get_contents_as_numpy(out, np.int32, [2]) == 0).all(), "nothing beside the place"
+    with stream(sharing) as opened:
+        place = sharer.shared_output("OUT", "out", 3)
+        opened.ask("repeat_int32", repeat(values), outputs=[place])
+        with pytest.raises(InferenceServerException, match="output 'OUT' has 4 bytes, but 'shared_memory_byte_size' gives it 3"):
+            opened.next()
+    sharer.close()
+
+
+def classified(count: int, region: str, size: int) -> dict:
+    parameters = {"classification": count, "shared_memory_region": region, "shared_memory_byte_size": size}
+    return {"name": "SAME", "parameters": parameters}
+
+
+def test_classes_are_written_as_byte_strings(sharing: Server) -> None:
+    """tritonclient refuses to ask for it, the protocol does not."""
+    sharer = Sharer(sharing, "http")
+    out = sharer.region("out")
+    data = {"name": "X", "datatype": "FP32", "shape": [2, 3], "data": [1, 5, 2, 9, 0.5, 3]}
+    expected = [[b"5.000000:1", b"2.000000:2"], [b"9.000000:0", b"3.000000:2"]]
+    ask = lambda output: requests.post(
+        f"{sharing.url}/v2/models/type_fp32/infer", json={"inputs": [data], "outputs": [output]}, timeout=5
+    )
+    answer = ask(classified(2, "out", REGION_BYTES))
+    assert answer.status_code == 200, answer.text
+    (output,) = answer.json()["outputs"]
+    assert {name: output[name] for name in ("name", "datatype", "shape")} == {"name": "SAME", "datatype": "BYTES", "shape": [2, 2]}
+    assert "data" not in output
+    found = shm.get_contents_as_numpy(out, np.object_, [2, 2])
+    assert found.tolist() == expected
+    refusal = ask(classified(2, "out", 20))
+    assert refusal.status_code == 400 and "output 'SAME' has 56 bytes" in refusal.json()["error"], refusal.text
+
+    shm.set_shared_memory_region(out, [np.zeros(REGION_BYTES, np.uint8)])
+    request = triton_grpc.service_pb2.ModelInferRequest(model_name="type_fp32")
+    tensor = request.inputs.add(name="X", datatype="FP32", shape=[2, 3])
+    tensor.contents.fp32_contents.extend(data["data"])
+    output = request.outputs.add(name="SAME")
+    output.parameters["classification"].int64_param = 2
+    output.parameters["shared_memory_region"].string_param = "out"
+    output.parameters["shared_memory_byte_size"].int64_param = REGION_BYTES
+    with grpc.insecure_channel(sharing.grpc) as channel:
+        answer = triton_grpc.service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request)
+    assert (answer.outputs[0].datatype, list(answer.outputs[0].shape)) == ("BYTES", [2, 2])
+    assert shm.get_contents_as_numpy(out, np.object_, [2, 2]).tolist() == expected
+    sharer.close()
 
 
 def test_unregistered_while_in_use(sharing: Server, sharer: Sharer) -> None:

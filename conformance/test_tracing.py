@@ -16,6 +16,7 @@ from tritonclient.utils import InferenceServerException
 
 import laboratory
 from server import Server
+from test_ensembles import diamond
 
 CLIENTS = ["http", "grpc", "http.aio", "grpc.aio"]
 MODEL = "identity"
@@ -48,15 +49,15 @@ class Tracing:
             "trace_mode": "triton",
         }
 
-    def traced(self, path: Path, ids: list[str]) -> list[dict]:
-        """The objects in a file, once it has traces of all these requests."""
-        for _ in range(500):
-            if path.exists():
-                objects = json.loads(path.read_text())
-                if set(ids) <= {entry.get("request_id") for entry in objects}:
-                    return objects
-            time.sleep(0.02)
-        raise TimeoutError(f"{path}: {ids}")
+def traced(path: Path, ids: list[str]) -> list[dict]:
+    """The objects in a file, once it has traces of all these requests."""
+    for _ in range(500):
+        if path.exists():
+            objects = json.loads(path.read_text())
+            if set(ids) <= {entry.get("request_id") for entry in objects}:
+                return objects
+        time.sleep(0.02)
+    raise TimeoutError(f"{path}: {ids}")
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +159,7 @@ def test_requests_are_in_the_file(client: TraceClient) -> None:
     client.update({"trace_level": ["TIMESTAMPS", "TENSORS"], "trace_rate": "1"}, MODEL)
     ask(client.tracing, "http", names[0])
     ask(client.tracing, "grpc", names[1])
-    objects = client.tracing.traced(client.tracing.file, names)
+    objects = traced(client.tracing.file, names)
     for name, first, last in zip(names, ["HTTP_RECV_START", "GRPC_WAITREAD_START"], ["HTTP_SEND_END", "GRPC_SEND_END"]):
         head = next(entry for entry in objects if entry.get("request_id") == name)
         assert (head["model_name"], head["model_version"]) == (MODEL, 1)
@@ -182,10 +183,52 @@ def test_a_number_of_traces_has_files_of_its_own(tracing: Tracing) -> None:
         ask(tracing, "http", f"counted-{index}")
     assert client.get(MODEL)["trace_count"] == "0"
     files = [Path(f"{tracing.file}.{index}") for index in (0, 1)]
-    tracing.traced(files[0], ["counted-2", "counted-4"])
-    third = tracing.traced(files[1], ["counted-6"])
+    traced(files[0], ["counted-2", "counted-4"])
+    third = traced(files[1], ["counted-6"])
     assert {entry["request_id"] for entry in third if "request_id" in entry} == {"counted-6"}
     client.update(dict.fromkeys(settings), MODEL)
+
+
+def test_an_ensemble_has_a_span_for_each_of_its_steps(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    diamond(models)
+    file = tmp_path / "trace.json"
+    flags = ("--trace-config", f"triton,file={file}", "--trace-config", "rate=1", "--trace-config", "level=TIMESTAMPS")
+    with Server(models, flags=flags) as server:
+        for module, address in [(httpclient, server.http), (grpcclient, server.grpc)]:
+            with module.InferenceServerClient(address) as client:
+                tensor = module.InferInput("X", [1, 4], "FP32")
+                tensor.set_data_from_numpy(np.zeros((1, 4), np.float32))
+                name = module.__name__
+                client.infer("diamond", [tensor], request_id=name)
+                wanted = [module.InferRequestedOutput("PLUS")]
+                client.infer("diamond", [tensor], request_id=f"{name}, one output", outputs=wanted)
+        names = [httpclient.__name__, grpcclient.__name__]
+        objects = traced(file, [*names, *(f"{name}, one output" for name in names)])
+    heads = [entry for entry in objects if "model_name" in entry]
+    for name in names:
+        check_spans(objects, heads, name, {"plus_one", "double", "triple", "sum"})
+        check_spans(objects, heads, f"{name}, one output", {"plus_one"})
+
+
+def check_spans(objects: list[dict], heads: list[dict], request_id: str, models: set[str]) -> None:
+    """The steps' spans are within the ensemble's, which has no stages of its own."""
+    (whole,) = [head for head in heads if head["request_id"] == request_id and head["model_name"] == "diamond"]
+    steps = [head for head in heads if head.get("parent_id") == whole["id"]]
+    assert "parent_id" not in whole and {step["request_id"] for step in steps} == {request_id}
+    assert sorted(step["model_name"] for step in steps) == sorted(models)
+
+    def moments(span: int) -> dict[str, int]:
+        of = [entry for entry in objects if entry["id"] == span]
+        return {each["name"]: each["ns"] for entry in of for each in entry.get("timestamps", [])}
+
+    outer = moments(whole["id"])
+    assert "COMPUTE_START" not in outer
+    for step in steps:
+        inner = moments(step["id"])
+        times = [inner[moment] for moment in STAGES]
+        assert times == sorted(times), inner
+        assert outer["REQUEST_START"] <= times[0] and times[-1] <= outer["REQUEST_END"]
 
 
 def test_the_extension_is_told(tracing: Tracing) -> None:
