@@ -1,9 +1,10 @@
-//! REST bodies: the first two bytes choose the length of the JSON, the rest is the body.
+//! REST bodies: the first two bytes choose the length of the JSON, the rest is the body. With a length of 0, which says that
+//! the body is one tensor's data, its first byte chooses the datatype of that.
 #![no_main]
 
 use adulis_protocol::rest::{self, OutputFormat};
-use adulis_tensor::DataType;
-use adulis_types::ModelRef;
+use adulis_tensor::{DataType, ShapePattern};
+use adulis_types::{ModelMetadata, ModelRef, TensorMetadata};
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 
@@ -17,6 +18,9 @@ fuzz_target!(|input: &[u8]| {
     };
     let body = Bytes::copy_from_slice(body);
     let _ = rest::decode_response(body.clone(), header);
+    if header == Some(0) {
+        return raw(body);
+    }
     let Ok(decoded) = rest::decode_infer(ModelRef::latest("m"), body, header) else {
         return;
     };
@@ -29,6 +33,30 @@ fuzz_target!(|input: &[u8]| {
     }
     assert_eq!(again.format, expected_format(&decoded.request));
 });
+
+fn raw(mut body: Bytes) {
+    if body.is_empty() {
+        return;
+    }
+    let datatype = DataType::ALL[usize::from(body.split_to(1)[0]) % DataType::ALL.len()];
+    let input = TensorMetadata {
+        name: "x".into(),
+        datatype,
+        shape: ShapePattern::new(&[-1, 2]),
+        optional: false,
+    };
+    let metadata = ModelMetadata {
+        name: "m".into(),
+        versions: vec![1],
+        platform: "fuzz".into(),
+        inputs: vec![input],
+        outputs: Vec::new(),
+    };
+    if let Ok(decoded) = rest::decode_raw(ModelRef::latest("m"), &metadata, body) {
+        let tensor = &decoded.request.inputs[0].tensor;
+        assert!(metadata.inputs[0].shape.matches(tensor.shape()));
+    }
+}
 
 /// Whether an input holds NaN, of which there are many in binary and one in JSON.
 fn has_nan(request: &adulis_types::InferRequest) -> bool {

@@ -6,6 +6,7 @@
 mod cache;
 mod codegen;
 mod debian;
+mod fuzz;
 mod image;
 mod onnxruntime;
 mod perf;

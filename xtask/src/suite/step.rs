@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use crate::python::Python;
 use crate::setup::{self, SetupArgs};
-use crate::{cache, codegen, debian, perf_analyzer, process, tidy, workspace};
+use crate::{cache, codegen, debian, fuzz, perf_analyzer, process, tidy, workspace};
 
 /// The version of cargo-deny that is installed where there is none.
 const CARGO_DENY: &str = "0.20.2";
@@ -25,6 +25,8 @@ pub(super) enum Step {
     Codegen,
     /// Clippy, warnings denied.
     Clippy,
+    /// The fuzz targets compile, with the versions of everything that the workspace has.
+    Fuzz,
     /// Unit and integration tests.
     Test,
     /// Examples in the documentation.
@@ -56,6 +58,7 @@ impl Step {
             Self::Tidy => "tidy",
             Self::Codegen => "codegen",
             Self::Clippy => "clippy",
+            Self::Fuzz => "fuzz",
             Self::Test => "test",
             Self::Doctest => "doctest",
             Self::Rustdoc => "rustdoc",
@@ -80,6 +83,7 @@ impl Step {
                 "--deny",
                 "warnings",
             ]),
+            Self::Fuzz => fuzz::check(),
             Self::Test => tests(),
             Self::Doctest => cargo(&["test", "--workspace", "--doc"]),
             Self::Rustdoc => rustdoc(),
