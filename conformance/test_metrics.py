@@ -1,5 +1,6 @@
 """The metrics page counts what the clients asked."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -130,7 +131,7 @@ def test_prometheus_reads_both_formats(server: Server) -> None:
 def test_promtool_has_remarks_about_style_alone(server: Server) -> None:
     promtool = shutil.which("promtool")
     if not promtool:
-        pytest.skip("promtool is not installed (Debian: prometheus)")
+        pytest.skip(os.environ.get("ADULIS_PROMTOOL_MISSING", "promtool is not installed (Debian: prometheus)"))
     text = requests.get(f"http://{server.metrics}/metrics", timeout=5).text
     checked = subprocess.run([promtool, "check", "metrics"], input=text, text=True, capture_output=True)
     # 1 would be a fault; 3 is a matter of style, such as Triton's counters without `_total`.

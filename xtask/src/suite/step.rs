@@ -212,6 +212,9 @@ fn conformance() -> Result<()> {
     if let Err(why) = perf_analyzer::provide(&python, &mut pytest) {
         pytest.env("ADULIS_PERF_ANALYZER_MISSING", format!("{why:#}"));
     }
+    if let Err(why) = debian::ensure("promtool", "prometheus") {
+        pytest.env("ADULIS_PROMTOOL_MISSING", format!("{why:#}"));
+    }
     pytest.current_dir(workspace::root()).env("ADULIS_BIN", workspace::binary("debug")?);
     process::run(pytest.args(["-m", "pytest", "conformance"]))
 }
