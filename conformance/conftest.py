@@ -12,7 +12,21 @@ sys.dont_write_bytecode = True
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--all-node-tests", action="store_true", help="ask for every ONNX node test, not every 14th")
+    parser.addoption("--node-tests-every", default="1", metavar="N", help="ask for each Nth ONNX node test only")
+
+
+NOTES = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def notes(request: pytest.FixtureRequest) -> list[str]:
+    """Lines that are printed behind the results."""
+    return request.config.stash.setdefault(NOTES, [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in config.stash.get(NOTES, []):
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

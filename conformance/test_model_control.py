@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
+from google.protobuf.json_format import MessageToDict
 from onnx import TensorProto, helper
 from tritonclient.utils import InferenceServerException
 
@@ -135,6 +136,25 @@ def test_configuration_and_files_may_come_with_the_request(explicit: tuple[Path,
     assert client.add("m") == 1, "the repository's own again"
     with pytest.raises(InferenceServerException, match="is not a path within the model's folder"):
         client.client.load_model("m", config="{}", files={"file:../1/model.onnx": adder(3)})
+
+
+def test_numbers_of_a_configuration_may_be_text(explicit: tuple[Path, Server, Client]) -> None:
+    """As the JSON form of Protocol Buffers writes 64-bit ones, and clients all of them."""
+    _, _, client = explicit
+    config = {
+        "version_policy": {"specific": {"versions": ["1"]}},
+        "instance_group": [{"count": "2", "kind": "KIND_CPU"}],
+        "dynamic_batching": {"max_queue_delay_microseconds": "100"},
+        "max_batch_size": "4",
+    }
+    client.client.load_model("m", config=json.dumps(config))
+    told = client.client.get_model_config("m")
+    if not isinstance(told, dict):
+        told = MessageToDict(told.config, preserving_proto_field_name=True)
+    assert (told["max_batch_size"], told["instance_group"][0]["count"]) == (4, 2)
+    assert client.add("m") == 1
+    with pytest.raises(InferenceServerException, match="max_batch_size"):
+        client.client.load_model("m", config=json.dumps({**config, "max_batch_size": "four"}))
 
 
 def test_statistics_count_what_was_asked(explicit: tuple[Path, Server, Client]) -> None:

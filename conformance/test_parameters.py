@@ -108,3 +108,43 @@ def test_reserved_names_are_refused(server: Server):
     }
     answer = requests.post(f"{server.url}/v2/models/{MODEL}/infer", json=body, timeout=10)
     assert answer.status_code == 400 and "reserved for Triton usage" in answer.json()["error"]
+
+
+HEADERS = {"X-My-Tenant": "blue", "X-Other": "1"}
+PATTERN = "^x-my-"
+
+
+@pytest.fixture(scope="module")
+def forwarding() -> Iterator[Server]:
+    flags = ("--http-header-forward-pattern", PATTERN, "--grpc-header-forward-pattern", PATTERN)
+    with Server(CONFORMANCE, flags=flags) as running:
+        yield running
+
+
+def test_headers_become_parameters_over_http(forwarding: Server, server: Server):
+    inputs = [tensor(triton_http, "INPUT0", VALUES, "INT32")]
+    with triton_http.InferenceServerClient(forwarding.http) as client:
+        answer = client.infer(MODEL, inputs, headers=dict(HEADERS), parameters={"x-my-tenant": "forged", "own": 1})
+    assert answer.get_response()["parameters"] == {"x-my-tenant": "blue", "own": 1}
+    with triton_http.InferenceServerClient(server.http) as client:
+        answer = client.infer(MODEL, inputs, headers=dict(HEADERS))
+    assert "parameters" not in answer.get_response(), "none are forwarded unless a pattern says which"
+
+
+def test_metadata_becomes_parameters_over_grpc(forwarding: Server):
+    headers = {name.lower(): value for name, value in HEADERS.items()}
+    inputs = [tensor(triton_grpc, "INPUT0", VALUES, "INT32")]
+    with triton_grpc.InferenceServerClient(forwarding.grpc) as client:
+        assert of_message(client.infer(MODEL, inputs, headers=headers).get_response()) == {"x-my-tenant": "blue"}
+    with stream(forwarding, headers=headers) as opened:
+        opened.ask(MODEL, inputs)
+        assert of_message(opened.next().get_response()) == {"x-my-tenant": "blue"}
+
+
+def test_headers_become_parameters_in_every_form(forwarding: Server):
+    url, headers = f"{forwarding.url}/v2/models/{MODEL}", {"Content-Type": "application/x-protobuf", **HEADERS}
+    answer = requests.post(f"{url}/infer", data=message().SerializeToString(), headers=headers, timeout=10)
+    found = of_message(service_pb2.ModelInferResponse.FromString(answer.content))
+    assert found == {"x-my-tenant": "blue", **PARAMETERS}
+    answer = requests.post(f"{url}/generate", json={"INPUT0": [1, 2]}, headers=HEADERS, timeout=10)
+    assert answer.json()["x-my-tenant"] == "blue"
