@@ -11,6 +11,7 @@ use adulis_repository::{ModelEntry, Problem, Scan};
 use adulis_telemetry::{MetricRegistry, ModelReport, ServingMetrics, TritonReport};
 use adulis_types::{ModelState, ServiceError};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::Settings;
 use crate::composing::{self, Arranged};
@@ -41,6 +42,9 @@ pub(crate) struct Lifecycle {
     pub(crate) retired: Retired,
     pub(crate) overrides: OverrideSpace,
     poll: Mutex<Option<PollThread>>,
+    /// Whether the models of the start have their turns already, or nothing lies elsewhere. Until then repositories may be
+    /// mirrored as a whole, and what requests ask for waits.
+    begun: watch::Sender<bool>,
 }
 
 impl Lifecycle {
@@ -50,6 +54,7 @@ impl Lifecycle {
         executor: Arc<Executor>,
         metrics: ServingMetrics,
     ) -> Arc<Self> {
+        let begun = watch::Sender::new(!settings.repositories.has_remote());
         Arc::new(Self {
             inline: InlineLimits::new(settings.inline_threshold),
             loaders: Loaders::new(or_cores(settings.load_threads)),
@@ -61,6 +66,7 @@ impl Lifecycle {
             metrics,
             retired: Retired::default(),
             poll: Mutex::default(),
+            begun,
         })
     }
 
@@ -99,14 +105,26 @@ impl Lifecycle {
         }
         let entries = scan.models.iter().filter(|entry| wanted(&entry.name));
         let source = |entry: &ModelEntry| Source::found(entry, scan).asked(asked(&entry.name));
-        self.load_all(entries.map(source).collect());
+        let loads = self.submit_all(entries.map(source).collect());
+        self.begun.send_replace(true);
+        loads.wait();
         if let ControlMode::Poll(interval) = self.settings.control {
             *self.poll.lock() = PollThread::start(self, interval, scan.fingerprints.clone());
         }
     }
 
+    /// Waits until the models of the start have their turns, or the engine closes.
+    pub(crate) async fn begun(&self) {
+        // It ends with what this borrows.
+        let _ = self.begun.subscribe().wait_for(|begun| *begun).await;
+    }
+
     /// Loads models, several at a time, and ensembles after what they are made of. Blocks until all loads are done.
     pub(crate) fn load_all(self: &Arc<Self>, sources: Vec<Source>) {
+        self.submit_all(sources).wait();
+    }
+
+    fn submit_all(self: &Arc<Self>, sources: Vec<Source>) -> Loads {
         for source in &sources {
             self.begin(source);
         }
@@ -129,9 +147,7 @@ impl Lifecycle {
                 self.table.fail(&name, &reason);
             }
         }
-        drop(done);
-        // Nothing is ever sent: this ends when the last load has dropped its end.
-        let _ = all_done.recv();
+        Loads(all_done)
     }
 
     /// Loads a model beside what serves of it, and puts the new set of versions in the old one's place. If that fails, what
@@ -203,9 +219,21 @@ impl Lifecycle {
     /// Ends polling and loading, and drops what is on its way out. Waits for loads in progress, which cannot be stopped.
     pub(crate) fn close(&self) {
         self.settings.repositories.close();
+        self.begun.send_replace(true);
         drop(self.poll.lock().take());
         self.loaders.close();
         self.close_retired();
+    }
+}
+
+/// Loads that were asked for.
+struct Loads(mpsc::Receiver<()>);
+
+impl Loads {
+    /// Blocks until all are done.
+    fn wait(self) {
+        // Nothing is ever sent: this ends when the last load has dropped its end.
+        let _ = self.0.recv();
     }
 }
 

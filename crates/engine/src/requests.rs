@@ -30,10 +30,11 @@ struct Below {
 }
 
 impl Lifecycle {
-    /// Loads a model, or loads it again, from the repositories or from what the request brought along. If the caller goes
-    /// away, the load goes on.
+    /// Loads a model, or loads it again, from the repositories or from what the request brought along; while the server starts
+    /// from repositories that lie elsewhere, after what it starts with. If the caller goes away, the load goes on.
     pub(crate) async fn load_on_request(self: Arc<Self>, request: LoadModel) -> Result<(), ControlError> {
         self.check_control()?;
+        self.begun().await;
         let (told, outcome) = oneshot::channel();
         let (lifecycle, name) = (Arc::clone(&self), request.name.clone());
         let work = move || lifecycle.begin_load(&request, told);
@@ -46,6 +47,7 @@ impl Lifecycle {
     /// `unload_dependents`, the models that were loaded only because of it go too.
     pub(crate) async fn unload_on_request(self: Arc<Self>, request: UnloadModel) -> Result<(), ControlError> {
         self.check_control()?;
+        self.begun().await;
         let UnloadModel { name, unload_dependents } = request;
         let (told, outcome) = oneshot::channel();
         let (further, mut all_gone) = mpsc::unbounded_channel();

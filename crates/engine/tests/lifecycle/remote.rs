@@ -87,13 +87,18 @@ impl RemoteRepository for Elsewhere {
 }
 
 fn start(elsewhere: &Arc<Elsewhere>, settings: Settings) -> Server {
+    let server = not_started(elsewhere, settings);
+    server.engine.start(&adulis_repository::Scan::default());
+    server
+}
+
+fn not_started(elsewhere: &Arc<Elsewhere>, settings: Settings) -> Server {
     let mut repositories = Repositories::default();
     repositories.add_remote(Arc::clone(elsewhere) as _);
     let backend = elsewhere.backend.clone();
     let registry = MetricRegistry::default();
     let settings = Settings { repositories, ..settings };
     let engine = Engine::new(settings, vec![Arc::new(backend.clone())], &registry).unwrap();
-    engine.start(&adulis_repository::Scan::default());
     Server { engine, backend, registry }
 }
 
@@ -134,4 +139,28 @@ async fn circles_that_are_loaded_at_the_same_time_do_not_wait_for_each_other() {
             assert!(refusal.contains("ensembles wait for each other"), "{refusal}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_wait_while_everything_is_mirrored_at_the_start() {
+    let elsewhere = Elsewhere::new(&Counting::default());
+    elsewhere.put("slow", "1/model.onnx", "add=1 load=250");
+    let control = ControlMode::Explicit(StartModels::All);
+    let server = Arc::new(not_started(&elsewhere, Settings { control, ..explicit() }));
+    let asked = [true, false].map(|load| {
+        let server = Arc::clone(&server);
+        tokio::spawn(
+            async move { if load { server.load("slow").await } else { server.unload("other").await } },
+        )
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let scan = server.engine.scan();
+    assert_eq!(*elsewhere.torn.lock().unwrap(), [""; 0], "changed while it was loaded");
+    assert_eq!(elsewhere.backend.loads(), 0);
+    server.engine.start(&scan);
+    for answered in asked {
+        answered.await.unwrap().unwrap();
+    }
+    assert_eq!(elsewhere.backend.loads(), 2, "first what it starts with, then what was asked for");
+    assert_eq!(server.adds("slow", None).await, Ok(1));
 }
