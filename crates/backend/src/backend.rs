@@ -69,6 +69,12 @@ pub trait Model: Send + Sync + 'static {
         false
     }
 
+    /// Whether a run is much faster where the batch has as many rows as in the run before, as where the engine plans its
+    /// kernels anew for each shape. The server may then make an instance for each of a few sizes, and pad batches to them.
+    fn prefers_fixed_batches(&self) -> bool {
+        false
+    }
+
     /// Makes an instance. The first may take over what loading made.
     ///
     /// # Errors

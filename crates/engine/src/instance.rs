@@ -6,16 +6,28 @@ use adulis_backend::{
 };
 use adulis_telemetry::panic_message;
 
+use crate::padding::{self, BatchSizes};
 use crate::sequences::SlotStates;
 
-/// A place for one instance of a model. The instance itself may be missing after a panic or a fault; the next run
-/// makes a new one.
+/// A place for one instance of a model, or for one of each size that batches are padded to. An instance may be missing after a
+/// panic or a fault; the next run makes a new one.
 pub(crate) struct Slot {
     pub(crate) index: usize,
-    instance: Option<Box<dyn ModelInstance>>,
-    interrupt: Option<Arc<dyn Interrupt>>,
+    sizes: BatchSizes,
+    /// One, or one of each size.
+    places: Vec<Place>,
+    /// The place of the last run.
+    current: usize,
+    /// Whether a fault took an instance away that has not been replaced.
+    lost: bool,
     /// What the server keeps for the sequences that this instance has.
     pub(crate) states: SlotStates,
+}
+
+#[derive(Default)]
+struct Place {
+    instance: Option<Box<dyn ModelInstance>>,
+    interrupt: Option<Arc<dyn Interrupt>>,
 }
 
 /// Why a run gave nothing.
@@ -29,33 +41,72 @@ pub(crate) enum RunError {
 impl Slot {
     /// A slot with its instance.
     pub(crate) fn new(index: usize, model: &dyn Model) -> Result<Self, BackendError> {
-        let mut slot = Self { index, instance: None, interrupt: None, states: SlotStates::default() };
+        let mut slot = Self {
+            index,
+            sizes: BatchSizes::default(),
+            places: vec![Place::default()],
+            current: 0,
+            lost: false,
+            states: SlotStates::default(),
+        };
         slot.fill(model)?;
         Ok(slot)
     }
 
+    /// Has every batch padded to one of `sizes` from now on, each with an instance of its own, made by its first run.
+    pub(crate) fn pad_to(&mut self, sizes: &BatchSizes) {
+        self.sizes = sizes.clone();
+        self.places.resize_with(sizes.all().len().max(1), Place::default);
+    }
+
     fn fill(&mut self, model: &dyn Model) -> Result<&mut dyn ModelInstance, BackendError> {
-        if self.instance.is_none() {
+        let place = &mut self.places[self.current];
+        if place.instance.is_none() {
             let made = model.instance()?;
-            self.interrupt = made.interrupt();
-            self.instance = Some(made);
+            place.interrupt = made.interrupt();
+            place.instance = Some(made);
+            self.lost = false;
         }
-        Ok(&mut **self.instance.as_mut().expect("invariant: filled above"))
+        Ok(&mut **place.instance.as_mut().expect("invariant: filled above"))
     }
 
-    /// The handle that stops a run of this instance.
+    /// The handle that stops a run of this slot.
     pub(crate) fn interrupt(&self) -> Option<Arc<dyn Interrupt>> {
-        self.interrupt.clone()
+        match self.places.as_slice() {
+            [only] => only.interrupt.clone(),
+            places => {
+                Some(Arc::new(Each(places.iter().filter_map(|place| place.interrupt.clone()).collect())))
+            }
+        }
     }
 
-    /// Whether a fault took the instance away, so that the next run has to make another.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.instance.is_none()
+    /// Whether a fault took an instance away, so that the next run has to make another.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.lost
     }
 
-    /// Runs the instance once. A panic or a fault of the instance empties the slot. `requests` are there where the model wants
-    /// to know of them.
+    /// Runs the instance once, or that of the batch's size. A panic or a fault of the instance takes it away. `requests` are
+    /// there where the model wants to know of them.
     pub(crate) fn execute(
+        &mut self,
+        model: &dyn Model,
+        inputs: &[BatchInput],
+        requests: &[BatchRequest],
+    ) -> Result<Execution, RunError> {
+        let rows = inputs.first().and_then(|input| input.shape.rows()).unwrap_or(0);
+        let Some((place, size)) = self.sizes.fitting(rows) else {
+            return self.execute_as_is(model, inputs, requests);
+        };
+        self.current = place;
+        if size == rows {
+            return self.execute_as_is(model, inputs, requests);
+        }
+        let mut execution = self.execute_as_is(model, &padding::pad(inputs, size), requests)?;
+        padding::cut(&mut execution.outputs, rows, size);
+        Ok(execution)
+    }
+
+    fn execute_as_is(
         &mut self,
         model: &dyn Model,
         inputs: &[BatchInput],
@@ -94,14 +145,27 @@ impl Slot {
 
     /// Drops the instance, and says what there is to add to the reason.
     fn discard(&mut self) -> &'static str {
-        self.interrupt = None;
+        let place = &mut self.places[self.current];
+        place.interrupt = None;
         // The instance is in an unknown state: a panic while it is dropped must not get out either.
-        let broken = self.instance.take();
+        let broken = place.instance.take();
+        self.lost = true;
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(broken)));
         if dropped.is_ok() {
             ""
         } else {
             " (it panicked again while its broken instance was dropped)"
+        }
+    }
+}
+
+/// Stops whichever of a slot's instances runs; the others take no notice.
+struct Each(Vec<Arc<dyn Interrupt>>);
+
+impl Interrupt for Each {
+    fn interrupt(&self) {
+        for instance in &self.0 {
+            instance.interrupt();
         }
     }
 }

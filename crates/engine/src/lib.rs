@@ -45,6 +45,7 @@ mod lifecycle;
 mod load;
 mod loaders;
 mod overrides;
+mod padding;
 mod plan;
 mod poll;
 mod rate;

@@ -14,6 +14,7 @@ use crate::instance::Slot;
 use crate::instances::Instances;
 use crate::lane::{BatchLane, Lane, Rules, SequenceLane};
 use crate::lifecycle::Lifecycle;
+use crate::padding::BatchSizes;
 use crate::plan::{self, Plan};
 use crate::serving::{Scheduler, Served, ServingModel};
 use crate::source::Source;
@@ -87,6 +88,11 @@ impl Lifecycle {
         let mut slots = vec![slot];
         for index in 1..plan.instances {
             slots.push(Slot::new(index, &*model)?);
+        }
+        let sizes = BatchSizes::derive(config.optimization.batch_sizes.as_deref(), &*model, &plan);
+        if !sizes.all().is_empty() {
+            tracing::info!(model = %name, version = version.version, sizes = ?sizes.all(), "batches are padded");
+            warmup::sizes(&plan, &*model, &mut slots, &sizes);
         }
         let version = version.version;
         self.assemble(Parts { source, version, backend, model, plan, slots, cost, started })

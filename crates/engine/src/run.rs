@@ -149,7 +149,7 @@ impl Instances {
         slot: &mut Slot,
     ) -> Result<(Execution, StageTimings), RunError> {
         let Run { inputs, rows, requests, bound } = *run;
-        if slot.is_empty() {
+        if slot.has_lost() {
             self.served.metrics().instance_rebuilds.inc();
         }
         let execution = slot.execute(&*self.model, inputs, requests)?;

@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use crate::LoadError;
 use crate::instance::{RunError, Slot};
+use crate::padding::BatchSizes;
 use crate::plan::Plan;
 
 /// Largest generated warm-up tensor; a model that wants more is warmed by its first request.
@@ -84,6 +85,19 @@ pub(crate) fn generated(mut plan: Plan, model: &dyn Model, slot: &mut Slot) -> (
         }
     }
     (plan, cost)
+}
+
+/// Has each slot pad its batches from now on, and makes and warms its instance of every size. One that can't be warmed is made
+/// when it is first needed: generated inputs may be nonsense to the model, or too large.
+pub(crate) fn sizes(plan: &Plan, model: &dyn Model, slots: &mut [Slot], sizes: &BatchSizes) {
+    for slot in slots {
+        slot.pad_to(sizes);
+        for &rows in sizes.all() {
+            if let Err(error) = run_rows(plan, model, slot, rows) {
+                tracing::debug!(rows, reason = reason(error), "no warm-up of this batch size");
+            }
+        }
+    }
 }
 
 /// Whether two rows in give two rows out, on every output.

@@ -16,6 +16,9 @@ use crate::session::Session;
 use crate::session_options::Settings;
 use crate::signature::{self, SignatureError};
 
+/// The provider that plans convolutions for one shape at a time.
+const CUDA: &str = "CUDAExecutionProvider";
+
 /// File that is looked for where a model's path is a folder.
 const FILE_IN_FOLDER: &str = "model.onnx";
 
@@ -26,6 +29,8 @@ pub(crate) struct OnnxModel {
     signature: Arc<ModelSignature>,
     names: Arc<Names>,
     placement: String,
+    /// Whether CUDA runs convolutions: it plans each anew whenever the shape differs from that of the run before.
+    prefers_fixed_batches: bool,
     /// The session that loading made, until an instance takes it.
     first: Mutex<Option<Session>>,
 }
@@ -51,7 +56,7 @@ impl OnnxModel {
             SignatureError::Engine(error) => load_error(&recipe.path, error.to_string()),
             SignatureError::Unsupported(error) => error,
         })?;
-        let placement = placement_of(&recipe, &session, request)?;
+        let (placement, prefers_fixed_batches) = placement_of(&recipe, &session, request)?;
         let names = names_of(&signature).map_err(|error| load_error(&recipe.path, error.to_string()))?;
         Ok(Self {
             recipe,
@@ -59,6 +64,7 @@ impl OnnxModel {
             signature: Arc::new(signature),
             names: Arc::new(names),
             placement,
+            prefers_fixed_batches,
             first: Mutex::new(Some(session)),
         })
     }
@@ -87,6 +93,10 @@ impl Model for OnnxModel {
 
     fn keeps_state(&self) -> bool {
         false
+    }
+
+    fn prefers_fixed_batches(&self) -> bool {
+        self.prefers_fixed_batches
     }
 
     fn instance(&self) -> Result<Box<dyn ModelInstance>, BackendError> {
@@ -138,16 +148,20 @@ fn warn_skipped(request: &LoadRequest, provider: &str, reason: &str) {
     );
 }
 
-/// Where the model runs. Providers that were asked for and that run no node of it are an error, or a warning where
-/// falling back is allowed: the engine itself gives their nodes to the CPU without a word.
-fn placement_of(recipe: &Recipe, session: &Session, request: &LoadRequest) -> Result<String, BackendError> {
+/// Where the model runs, and whether it prefers batches of a fixed size there. Providers that were asked for and that run no node
+/// of it are an error, or a warning where falling back is allowed: the engine itself gives their nodes to the CPU without a word.
+fn placement_of(
+    recipe: &Recipe,
+    session: &Session,
+    request: &LoadRequest,
+) -> Result<(String, bool), BackendError> {
     let threads = match recipe.settings.intra_op_threads {
         0 => format!("shared pool of {}", recipe.environment.pool_threads),
         1 => "1 thread".to_owned(),
         threads => format!("{threads} threads"),
     };
     if recipe.providers.is_empty() {
-        return Ok(format!("CPUExecutionProvider ({threads})"));
+        return Ok((format!("CPUExecutionProvider ({threads})"), false));
     }
     let placement = Placement::of(session).map_err(|error| load_error(&recipe.path, error.to_string()))?;
     let taken = placement.nodes_of(recipe.providers.iter().map(|provider| provider.canonical));
@@ -160,7 +174,7 @@ fn placement_of(recipe: &Recipe, session: &Session, request: &LoadRequest) -> Re
         }
         warn_skipped(request, &names, &reason);
     }
-    Ok(placement.to_string())
+    Ok((placement.to_string(), placement.convolutions_of(CUDA) > 0))
 }
 
 fn names_of(signature: &ModelSignature) -> Result<Names, crate::api::OrtError> {

@@ -19,6 +19,8 @@ pub struct Optimization {
     pub arena: Option<bool>,
     /// Upper limit of the device memory arena in bytes.
     pub arena_limit_bytes: Option<u64>,
+    /// Rows that batches are padded to, ascending; empty: batches are run as they are.
+    pub batch_sizes: Option<Vec<usize>>,
 }
 
 /// How hard the engine works on the graph before the first run.

@@ -45,7 +45,7 @@ impl Instances {
         }
         let requests = callers.len() as u64;
         let inputs = assemble(&self.served.interface, inputs.into_iter(), rows);
-        if slot.is_empty() {
+        if slot.has_lost() {
             metrics.instance_rebuilds.inc();
         }
         let run = slot.respond(&*self.model, &inputs, responders);

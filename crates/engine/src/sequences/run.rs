@@ -106,7 +106,7 @@ impl Instances {
             for (member, done) in group.into_iter().zip(done) {
                 results[member] = Some(done);
             }
-            lost |= keeps_state && slot.is_empty();
+            lost |= keeps_state && slot.has_lost();
             if lost {
                 break;
             }

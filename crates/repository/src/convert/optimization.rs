@@ -9,6 +9,9 @@ use crate::{Accelerator, GraphLevel, Optimization};
 /// Most threads within one operator.
 const MAX_THREADS: i64 = 4096;
 
+/// Most sizes that batches are padded to: each has a session of its own.
+const MAX_BATCH_SIZES: usize = 16;
+
 impl Check<'_> {
     /// Engine options: of the `optimization` table, and of the parameters that Triton's ONNX Runtime backend has for them.
     pub(super) fn optimization(
@@ -33,6 +36,7 @@ impl Check<'_> {
             optimized_cache: self.flag(parameters, "optimized_cache"),
             arena: self.flag(parameters, "enable_mem_arena"),
             arena_limit_bytes: self.count(parameters, "arena_limit_bytes", i64::MAX),
+            batch_sizes: self.batch_sizes(parameters),
         }
     }
 
@@ -72,6 +76,31 @@ impl Check<'_> {
             accelerators.push(Accelerator { name, parameters });
         }
         accelerators
+    }
+
+    /// `any`, or numbers of rows separated by commas, each more than the one before.
+    fn batch_sizes(&mut self, parameters: &BTreeMap<String, String>) -> Option<Vec<usize>> {
+        let text = parameters.get("batch_sizes")?;
+        if text.trim().eq_ignore_ascii_case("any") {
+            return Some(Vec::new());
+        }
+        let sizes: Result<Vec<usize>, _> = text.split(',').map(|size| size.trim().parse()).collect();
+        match sizes {
+            Ok(sizes)
+                if sizes.len() <= MAX_BATCH_SIZES
+                    && sizes[0] > 0
+                    && sizes.is_sorted_by(|less, more| less < more) =>
+            {
+                Some(sizes)
+            }
+            _ => {
+                let message = format!(
+                    "expected any, or at most {MAX_BATCH_SIZES} ascending numbers of rows as in 1,8,64, got {text:?}"
+                );
+                self.faults.push("parameters.batch_sizes", message);
+                None
+            }
+        }
     }
 
     fn flag(&mut self, parameters: &BTreeMap<String, String>, name: &str) -> Option<bool> {

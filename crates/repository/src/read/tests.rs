@@ -383,3 +383,16 @@ fn labels_are_read_with_the_configuration() {
         assert!(told.contains("output[0].label_filename") && told.contains(expected), "{told}");
     }
 }
+
+#[test]
+fn batch_sizes_ascend_and_are_few() {
+    let text = |sizes: &str| format!("parameters.batch_sizes = \"{sizes}\"\n");
+    let read = |sizes: &str| read(ConfigFormat::Toml, &text(sizes)).config.optimization.batch_sizes;
+    assert_eq!(read("1, 8,64"), Some(vec![1, 8, 64]));
+    assert_eq!(read("Any"), Some(vec![]));
+    let many = (1..=17).map(|size| size.to_string()).collect::<Vec<_>>().join(",");
+    for sizes in ["", "0,1", "8,8", "8,1", "few", "1,-2", &many] {
+        let told = faults(ConfigFormat::Toml, &text(sizes)).join("\n");
+        assert!(told.contains("parameters.batch_sizes") && told.contains("ascending"), "{sizes}: {told}");
+    }
+}
