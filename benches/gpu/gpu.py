@@ -55,9 +55,9 @@ MODELS = {
     "resnet_gpu_2": ("resnet50", BATCHED + GPU % 2),
     "resnet_gpu_1_8_64": ("resnet50", BATCHED + GPU % 1 + sizes("1,8,64")),
     "resnet_gpu_any": ("resnet50", BATCHED + GPU % 1 + sizes("any")),
-    "resnet_gpu_any_heuristic": (
+    "resnet_gpu_any_exhaustive": (
         "resnet50",
-        BATCHED + GPU % 1 + sizes("any") + cuda("cudnn_conv_algo_search", "HEURISTIC"),
+        BATCHED + GPU % 1 + sizes("any") + cuda("cudnn_conv_algo_search", "EXHAUSTIVE"),
     ),
     "resnet_gpu_tf32_off": ("resnet50", BATCHED + GPU % 1 + cuda("use_tf32", "0")),
     "tensorrt": ("mlp", GPU % 1 + ACCELERATORS % '{ name: "tensorrt" }'),
@@ -202,7 +202,7 @@ def in_process(folder: Path) -> dict[str, float] | str:
 
 def measure(flags: argparse.Namespace) -> list[dict]:
     levels = [("resnet_cpu", 1, 1), ("resnet_cpu", 16, 1), ("resnet_gpu", 1, 32), ("resnet_gpu", 4, 32), ("mlp_gpu", 1, 1), ("mlp_gpu", 64, 1)]
-    models = ("resnet_gpu", "resnet_gpu_2", "resnet_gpu_1_8_64", "resnet_gpu_any", "resnet_gpu_any_heuristic")
+    models = ("resnet_gpu", "resnet_gpu_2", "resnet_gpu_1_8_64", "resnet_gpu_any", "resnet_gpu_any_exhaustive")
     levels += [(model, level, 1) for model in models for level in (1, 8, 64)]
     rows = []
     print(f"{'model':<22}{'in flight':>10}{'rows':>6}{'rows/s':>10}{'p50 ms':>9}{'p99 ms':>9}", flush=True)

@@ -26,8 +26,21 @@ fn names_are_found_in_both_forms() {
 fn device_and_limit_are_defaults() {
     let providers = Provider::read(&options(&[("cuda", &[("device_id", "3")]), ("xnnpack", &[])])).unwrap();
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-    assert_eq!(providers[0].options, [pair("device_id", "3"), pair("gpu_mem_limit", "64")]);
+    assert_eq!(providers[0].options[..2], [pair("device_id", "3"), pair("gpu_mem_limit", "64")]);
     assert!(providers[1].options.is_empty());
+}
+
+#[test]
+fn cuda_plans_quickly_unless_told_otherwise() {
+    let given = [("cudnn_conv_algo_search", "EXHAUSTIVE")];
+    let providers = Provider::read(&options(&[("tensorrt", &[]), ("cuda", &given)])).unwrap();
+    let cuda = |key: &str| {
+        let of_key = providers[1].options.iter().filter(|(name, _)| name == key);
+        of_key.map(|(_, value)| value.as_str()).collect::<Vec<_>>()
+    };
+    assert_eq!(cuda("cudnn_conv_algo_search"), ["EXHAUSTIVE"]);
+    assert_eq!(cuda("arena_extend_strategy"), ["kSameAsRequested"]);
+    assert!(providers[0].options.iter().all(|(name, _)| name != "arena_extend_strategy"));
 }
 
 #[test]
