@@ -61,8 +61,10 @@ pub(crate) struct Provider {
 
 /// Planning a convolution takes a quarter of the time that trying every algorithm does, and what is found is as fast; memory grows
 /// by what is needed instead of doubling (docs/engines.md).
-const CUDA_DEFAULTS: [(&str, &str); 2] =
-    [("cudnn_conv_algo_search", "HEURISTIC"), ("arena_extend_strategy", "kSameAsRequested")];
+const CUDA_DEFAULTS: [(&str, &str); 2] = [
+    ("cudnn_conv_algo_search", "HEURISTIC"),
+    ("arena_extend_strategy", "kSameAsRequested"),
+];
 
 impl Provider {
     /// The providers of `options` other than the CPU, first choice first. The device and the memory limit are added to
