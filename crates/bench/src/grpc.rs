@@ -270,4 +270,27 @@ mod tests {
         fields.insert("grpc-message", "queue%20full".parse().unwrap());
         assert_eq!(grpc_failure(&fields), Some(Failure::new(FailureKind::Grpc(8), "queue full")));
     }
+    #[tokio::test]
+    async fn trailers_tell_what_the_response_cache_did() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            let (socket, _) = listener.accept().await.unwrap();
+            let mut connection = h2::server::handshake(socket).await.unwrap();
+            while let Some(request) = connection.accept().await {
+                let mut respond = request.unwrap().1;
+                let mut stream = respond.send_response(http::Response::new(()), false).unwrap();
+                stream.send_data(frame(b"abc").unwrap(), false).unwrap();
+                let mut trailers = HeaderMap::new();
+                trailers.insert("grpc-status", "0".parse().unwrap());
+                trailers.insert(CACHE_FIELD, "coalesced".parse().unwrap());
+                stream.send_trailers(trailers).unwrap();
+            }
+        });
+        let connection = GrpcConnection::new(address);
+        let mut client =
+            GrpcClient::new(connection, "/a/B", &HeaderMap::new(), Duration::from_secs(9)).unwrap();
+        let answer = client.call(&frame(b"?").unwrap(), Keep::Body).await.unwrap();
+        assert_eq!((answer.cache, &answer.body[..]), (Some(CacheOutcome::Coalesced), &b"abc"[..]));
+    }
 }
