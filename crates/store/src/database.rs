@@ -136,13 +136,23 @@ impl Database {
         operation: &'static str,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
+        self.attempt_with(operation, work, |_| true).await
+    }
+
+    /// The same, where not every error says that the database is of no use.
+    pub(crate) async fn attempt_with<T>(
+        &self,
+        operation: &'static str,
+        work: impl Future<Output = Result<T, StoreError>>,
+        is_telling: impl Fn(&StoreError) -> bool,
+    ) -> Result<T, StoreError> {
         let outcome = match tokio::time::timeout(self.timeout, work).await {
             Ok(outcome) => outcome,
             Err(_) => Err(StoreError::TimedOut { waited: self.timeout }),
         };
         if let Err(error) = &outcome {
             self.metrics.errors(operation).inc();
-            if !error.is_refusal() {
+            if !error.is_refusal() && is_telling(error) {
                 self.is_down(error);
             }
         } else {

@@ -34,6 +34,20 @@ pub enum StoreError {
         /// Which.
         version: i64,
     },
+    /// What stands where a table's or column's name should.
+    #[error("{name:?} is no name of a table or column: expected letters, digits and _")]
+    Name {
+        /// What stands there.
+        name: String,
+    },
+    /// A table or its column is not there.
+    #[error("there is no table {table} with a column {column:?}")]
+    NoColumn {
+        /// The table, quoted.
+        table: String,
+        /// The column.
+        column: String,
+    },
     /// There are no tables yet, and none were to be made.
     #[error("there is no store yet: nothing has been written there")]
     Empty,
@@ -59,6 +73,19 @@ impl StoreError {
         match self {
             Self::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| refuses(&code)),
             Self::Database(sqlx::Error::Encode(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it is a statement that is at fault, or the names in it, rather than the database.
+    #[must_use]
+    pub fn is_statement_fault(&self) -> bool {
+        match self {
+            Self::Name { .. } | Self::NoColumn { .. } => true,
+            // PostgreSQL: syntax, and what is not there. SQLite: ERROR.
+            Self::Database(sqlx::Error::Database(error)) => error
+                .code()
+                .is_some_and(|code| code == "1" || (code.len() == 5 && code.starts_with("42"))),
             _ => false,
         }
     }

@@ -1,5 +1,6 @@
 //! What a server keeps in SQL: API keys and their scopes, usage by key and model, and the inference log. SQLite in a file of
-//! its own, or PostgreSQL where several replicas share it, through the same statements.
+//! its own, or PostgreSQL where several replicas share it, through the same statements. Of tables that are others' it reads rows
+//! by id: features that are added to requests.
 //!
 //! ```text
 //! request ─ Recording ─ the service behind it                       (nobody here waits for the database)
@@ -22,6 +23,7 @@
 mod database;
 mod error;
 mod export;
+mod features;
 mod keys;
 mod migrate;
 mod options;
@@ -41,6 +43,7 @@ mod writer;
 pub use database::{Database, DatabaseMetrics};
 pub use error::StoreError;
 pub use export::{ExportError, JsonLines, LogFilter, LogSink, Parquet, export_log};
+pub use features::{FeatureRow, FeatureTables};
 pub use keys::{ApiKey, ApiKeys, KeySecret, NewKey};
 pub use migrate::Tables;
 pub use options::PoolOptions;

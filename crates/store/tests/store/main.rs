@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "test code outside test functions")]
 
 mod export;
+mod features;
 mod keys;
 mod log;
 mod migrations;
@@ -35,6 +36,9 @@ cases! {
     log::what_is_redacted_is_not_in_the_database,
     log::what_a_database_cannot_hold_takes_nothing_with_it,
     log::retention_deletes_the_old_and_the_many,
+    features::rows_come_in_the_order_of_their_ids,
+    features::many_ids_take_a_few_queries,
+    features::what_is_not_there_harms_nothing_else,
     export::json_lines_read_back,
     export::parquet_reads_back,
     export::model_and_time_choose,

@@ -52,7 +52,10 @@ pub(crate) async fn direct(url: &StoreUrl) -> sqlx::AnyPool {
     sqlx::any::install_default_drivers();
     let text = match url.path() {
         Some(path) => {
-            format!("sqlite:{}", path.display().to_string().replace(' ', "%20").replace('é', "%C3%A9"))
+            format!(
+                "sqlite:{}?mode=rwc",
+                path.display().to_string().replace(' ', "%20").replace('é', "%C3%A9")
+            )
         }
         None => url.to_string(),
     };
