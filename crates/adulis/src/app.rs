@@ -8,9 +8,10 @@ use adulis_grpc::GrpcOptions;
 use adulis_http::HttpOptions;
 use adulis_repository::{Problem, Scan};
 use adulis_shared_memory::{SharedMemoryOptions, SystemSharedMemory};
+use adulis_store::{DatabaseMetrics, Store, StoreError, StoreOptions};
 use adulis_telemetry::{HostMetrics, MetricRegistry, ProcessMetrics, TraceOptions, Tracer};
 use adulis_types::{
-    IndexQuery, InferenceService, LogControl, ModelState, Services, SharedMemory, TraceControl,
+    Dependency, IndexQuery, InferenceService, LogControl, ModelState, Services, SharedMemory, TraceControl,
 };
 
 use crate::repositories::{self, Opener};
@@ -28,6 +29,7 @@ pub struct Builder {
     backends: Vec<Arc<dyn Backend>>,
     wrap: Option<Wrap>,
     shared_memory: Option<SharedMemoryOptions>,
+    store: Option<StoreOptions>,
     log: Option<Arc<dyn LogControl>>,
     #[cfg(feature = "object-storage")]
     storage: adulis_storage::StorageOptions,
@@ -45,6 +47,9 @@ pub enum BuildError {
     /// An execution thread could not be started.
     #[error("cannot start the execution threads: {0}")]
     Threads(#[from] std::io::Error),
+    /// The store could not be opened. That its database cannot be reached is no error.
+    #[error("cannot open the store")]
+    Store(#[from] StoreError),
 }
 
 impl Builder {
@@ -98,6 +103,13 @@ impl Builder {
     #[must_use]
     pub fn shared_memory(mut self, options: SharedMemoryOptions) -> Self {
         self.shared_memory = Some(options);
+        self
+    }
+
+    /// Keeps usage and the inference log in a database. See [`Adulis::close`].
+    #[must_use]
+    pub fn store(mut self, options: StoreOptions) -> Self {
+        self.store = Some(options);
         self
     }
 
@@ -168,6 +180,15 @@ impl Builder {
             Some(wrap) => wrap(service),
             None => service,
         };
+        let store = match self.store {
+            Some(options) => Some(Store::open(options, &registry, &DatabaseMetrics::register(&registry))?),
+            None => None,
+        };
+        // What is logged and counted is what clients see.
+        let service =
+            store.as_ref().map_or_else(|| Arc::clone(&service), |store| store.wrap(service.clone()));
+        let dependencies: Vec<Arc<dyn Dependency>> =
+            store.iter().map(|store| Arc::clone(store) as Arc<dyn Dependency>).collect();
         let shared_memory = self.shared_memory.map(|options| open_shared_memory(options, &registry));
         let trace: Arc<dyn TraceControl> = Arc::new(Tracer::new(self.trace, &registry));
         Ok(Adulis {
@@ -176,8 +197,10 @@ impl Builder {
                 shared_memory,
                 log: self.log,
                 trace: Some(trace),
+                dependencies,
                 ..Services::from(service)
             },
+            store,
             registry,
             scan,
             http: self.http,
@@ -191,6 +214,7 @@ impl Builder {
 pub struct Adulis {
     engine: Arc<Engine>,
     services: Services,
+    store: Option<Arc<Store>>,
     registry: Arc<MetricRegistry>,
     /// What was found already, where nothing else is to be looked for.
     scan: Option<Arc<Scan>>,
@@ -256,6 +280,20 @@ impl Adulis {
     #[must_use]
     pub fn engine(&self) -> &Arc<Engine> {
         &self.engine
+    }
+
+    /// The store, where there is one.
+    #[must_use]
+    pub fn store(&self) -> Option<&Arc<Store>> {
+        self.store.as_ref()
+    }
+
+    /// Writes what the store has still to write; what cannot be written within `limit` is dropped and counted. To be called
+    /// when no more requests are served.
+    pub async fn close(&self, limit: Duration) {
+        if let Some(store) = &self.store {
+            store.close(limit).await;
+        }
     }
 
     /// The service that the frontends serve.

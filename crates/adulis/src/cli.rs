@@ -1,10 +1,13 @@
 //! The command line: what it looks like, and how flags become settings. The subcommands themselves are elsewhere.
 
+mod log;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use toml::Value;
 
+pub use self::log::{ExportArgs, ExportFormat, LogArgs, LogCommand};
 use crate::config::{ConfigErrors, Layers, Loaded};
 use crate::repositories::url_of;
 
@@ -53,6 +56,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Put load on a server and measure it
     Bench(Box<adulis_bench::BenchArgs>),
+    /// Read the inference log
+    Log(LogArgs),
     /// Ask a server once whether it is ready, and say so with the exit code
     Probe(adulis_bench::ProbeArgs),
 }

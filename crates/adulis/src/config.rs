@@ -6,6 +6,7 @@ mod compression;
 mod control;
 mod hosted;
 mod http2;
+mod inference_log;
 mod keys;
 mod layers;
 mod metrics;
@@ -14,6 +15,7 @@ mod rate;
 mod raw;
 mod shared_memory;
 mod storage;
+mod store;
 mod trace;
 mod units;
 
@@ -27,6 +29,7 @@ use adulis_grpc::GrpcOptions;
 use adulis_http::{HeaderPattern, HttpOptions, ListenerOptions};
 use adulis_repository::Repositories;
 use adulis_shared_memory::SharedMemoryOptions;
+use adulis_store::{LogOptions as InferenceLogOptions, StoreOptions};
 use adulis_telemetry::{LogFormat, LogOptions, TraceOptions};
 
 pub use compression::CompressionConfig;
@@ -36,6 +39,7 @@ pub use layers::{ConfigErrors, ConfigFault, Layers, Loaded, Source};
 pub use metrics::MetricsConfig;
 pub use shared_memory::SharedMemoryConfig;
 pub use storage::StorageConfig;
+pub use store::StoreConfig;
 
 /// Everything that can be set, checked. [`Config::default`] is what holds where nothing is set.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +58,10 @@ pub struct Config {
     pub storage: StorageConfig,
     /// Shared memory of clients on the same machine.
     pub shared_memory: SharedMemoryConfig,
+    /// The SQL database.
+    pub store: StoreConfig,
+    /// Requests and answers that are kept in it.
+    pub inference_log: InferenceLogOptions,
     /// Metrics.
     pub metrics: MetricsConfig,
     /// Logs.
@@ -180,6 +188,8 @@ impl Default for Config {
             engine: EngineConfig::default(),
             storage: StorageConfig::default(),
             shared_memory: SharedMemoryConfig::default(),
+            store: StoreConfig::default(),
+            inference_log: InferenceLogOptions::default(),
             metrics: MetricsConfig::default(),
             log: LogConfig::default(),
             trace: TraceOptions::default(),
@@ -331,6 +341,19 @@ impl Config {
     #[must_use]
     pub fn shared_memory(&self) -> Option<SharedMemoryOptions> {
         self.shared_memory.enabled.then(|| self.shared_memory.limits.clone())
+    }
+
+    /// What the store is told; `None` where nothing is kept.
+    #[must_use]
+    pub fn store(&self) -> Option<StoreOptions> {
+        let is_logging = self.inference_log.policies.log_anything();
+        let store = &self.store;
+        (store.usage || is_logging).then(|| StoreOptions {
+            url: store.place(),
+            pool: store.pool.clone(),
+            usage_interval: store.usage.then_some(store.usage_interval),
+            log: is_logging.then(|| self.inference_log.clone()),
+        })
     }
 
     /// What every listener is told.

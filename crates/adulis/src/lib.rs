@@ -17,6 +17,7 @@ mod app;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod log;
 mod repositories;
 pub mod serve;
 
@@ -27,6 +28,7 @@ pub use adulis_http::{HttpOptions, Listener, ListenerOptions};
 pub use adulis_repository::Repositories;
 #[cfg(feature = "object-storage")]
 pub use adulis_storage::{AzureOptions, GcsOptions, S3Options, StorageOptions};
+pub use adulis_store as store;
 pub use adulis_telemetry::TraceOptions;
 pub use adulis_tensor as tensor;
 pub use adulis_types as types;

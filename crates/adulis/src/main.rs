@@ -3,7 +3,9 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use adulis::cli::{CheckArgs, Cli, Command, EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK, ServeArgs};
+use adulis::cli::{
+    CheckArgs, Cli, Command, EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK, LogArgs, LogCommand, ServeArgs,
+};
 use adulis::config::{Config, Loaded};
 use adulis::serve::ServeOptions;
 use adulis::{Adulis, BuildError, ControlMode, check, serve};
@@ -19,6 +21,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => run_serve(&args),
         Command::Check(args) => run_check(&args),
         Command::Bench(args) => run_bench(*args),
+        Command::Log(args) => run_log(&args),
         Command::Probe(args) => run_probe(&args),
     };
     ExitCode::from(code.unwrap_or_else(|error| {
@@ -52,7 +55,11 @@ fn run_serve(args: &ServeArgs) -> anyhow::Result<u8> {
     for note in &notes {
         tracing::warn!("{note}");
     }
-    let adulis = match builder(&config).log(log).build() {
+    let mut builder = builder(&config).log(log);
+    if let Some(options) = config.store() {
+        builder = builder.store(options);
+    }
+    let adulis = match builder.build() {
         Ok(adulis) => adulis,
         Err(error @ BuildError::Models(_)) => {
             complain(&format!("error: {error}"));
@@ -123,6 +130,21 @@ fn run_bench(args: adulis_bench::BenchArgs) -> anyhow::Result<u8> {
             Ok(EXIT_FAILURE)
         }
     }
+}
+
+fn run_log(args: &LogArgs) -> anyhow::Result<u8> {
+    let LogCommand::Export(args) = &args.command;
+    let loaded = match args.serve().load() {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            complain(&errors.to_string());
+            return Ok(EXIT_CONFIGURATION);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let records = runtime.block_on(adulis::log::export(args, &loaded.config))?;
+    complain(&format!("{records} records"));
+    Ok(EXIT_OK)
 }
 
 fn run_probe(args: &adulis_bench::ProbeArgs) -> anyhow::Result<u8> {

@@ -29,6 +29,8 @@ pub struct ServeOptions {
     pub listener: ListenerOptions,
     /// How long requests are still accepted after a signal, while readiness is red already.
     pub lame_duck: Duration,
+    /// How long the store may take to write what it has to, when all requests are answered.
+    pub store_timeout: Duration,
 }
 
 impl ServeOptions {
@@ -43,6 +45,7 @@ impl ServeOptions {
             vertex_ai: config.vertex_ai.serve(),
             listener: config.listener(),
             lame_duck: config.server.lame_duck,
+            store_timeout: config.store.shutdown_timeout,
         }
     }
 }
@@ -90,6 +93,7 @@ pub async fn serve(adulis: Adulis, options: ServeOptions) -> anyhow::Result<()> 
         while let Some(ended) = listeners.join_next().await {
             log_drained(Some(ended));
         }
+        adulis.close(options.store_timeout).await;
         // A load in progress cannot be stopped; what it loads is dropped with the engine.
         if !loaded {
             drop(loading.await);

@@ -37,6 +37,7 @@ fn help_texts() {
     insta::assert_snapshot!("help", help(&[]));
     insta::assert_snapshot!("help_serve", help(&["serve"]));
     insta::assert_snapshot!("help_check", help(&["check"]));
+    insta::assert_snapshot!("help_log_export", help(&["log", "export"]));
     insta::assert_snapshot!("help_probe", help(&["probe"]));
 }
 

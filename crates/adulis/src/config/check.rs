@@ -35,6 +35,8 @@ pub(super) fn check(raw: &RawConfig, faults: &mut Faults) -> Config {
         engine: check.engine(&raw.engine, &default.engine),
         storage: check.storage(&raw.storage, &default.storage),
         shared_memory: check.shared_memory(&raw.shared_memory, &default.shared_memory),
+        store: check.store(&raw.store, &default.store),
+        inference_log: check.inference_log(&raw.inference_log, &default.inference_log),
         metrics: MetricsConfig::check(&raw.metrics, default.metrics),
         log: check.log(&raw.log, &default.log),
         trace: check.trace(&raw.trace, &default.trace),

@@ -5,6 +5,8 @@ pub(super) enum Kind {
     Text,
     /// A whole number.
     Number,
+    /// A number that need not be whole.
+    Share,
     /// `true` or `false`.
     Flag,
     /// Texts, with commas between them.
@@ -106,6 +108,27 @@ pub(super) const KEYS: &[Key] = &[
     key("shared_memory.max_regions", "ADULIS_SHARED_MEMORY_MAX_REGIONS", Kind::Number),
     key("shared_memory.max_bytes", "ADULIS_SHARED_MEMORY_MAX_BYTES", Kind::Text),
     key("shared_memory.max_request_bytes", "ADULIS_SHARED_MEMORY_MAX_REQUEST_BYTES", Kind::Text),
+    key("store.url", "ADULIS_STORE_URL", Kind::Text),
+    key("store.usage", "ADULIS_STORE_USAGE", Kind::Flag),
+    key("store.usage_interval", "ADULIS_STORE_USAGE_INTERVAL", Kind::Text),
+    key("store.shutdown_timeout", "ADULIS_STORE_SHUTDOWN_TIMEOUT", Kind::Text),
+    key("store.pool.min_connections", "ADULIS_STORE_POOL_MIN_CONNECTIONS", Kind::Number),
+    key("store.pool.max_connections", "ADULIS_STORE_POOL_MAX_CONNECTIONS", Kind::Number),
+    key("store.pool.acquire_timeout", "ADULIS_STORE_POOL_ACQUIRE_TIMEOUT", Kind::Text),
+    key("store.pool.idle_timeout", "ADULIS_STORE_POOL_IDLE_TIMEOUT", Kind::Text),
+    key("store.pool.max_lifetime", "ADULIS_STORE_POOL_MAX_LIFETIME", Kind::Text),
+    key("store.pool.test_before_acquire", "ADULIS_STORE_POOL_TEST_BEFORE_ACQUIRE", Kind::Flag),
+    key("store.pool.statement_timeout", "ADULIS_STORE_POOL_STATEMENT_TIMEOUT", Kind::Text),
+    key("inference_log.sample_rate", "ADULIS_INFERENCE_LOG_SAMPLE_RATE", Kind::Share),
+    key("inference_log.capture", "ADULIS_INFERENCE_LOG_CAPTURE", Kind::Text),
+    key("inference_log.max_payload_bytes", "ADULIS_INFERENCE_LOG_MAX_PAYLOAD_BYTES", Kind::Text),
+    key("inference_log.redact", "ADULIS_INFERENCE_LOG_REDACT", Kind::List),
+    key("inference_log.queue_records", "ADULIS_INFERENCE_LOG_QUEUE_RECORDS", Kind::Number),
+    key("inference_log.queue_bytes", "ADULIS_INFERENCE_LOG_QUEUE_BYTES", Kind::Text),
+    key("inference_log.batch_records", "ADULIS_INFERENCE_LOG_BATCH_RECORDS", Kind::Number),
+    key("inference_log.flush_interval", "ADULIS_INFERENCE_LOG_FLUSH_INTERVAL", Kind::Text),
+    key("inference_log.max_age", "ADULIS_INFERENCE_LOG_MAX_AGE", Kind::Text),
+    key("inference_log.max_records", "ADULIS_INFERENCE_LOG_MAX_RECORDS", Kind::Number),
     key("metrics.triton_names", "ADULIS_METRICS_TRITON_NAMES", Kind::Flag),
     key("log.format", "ADULIS_LOG_FORMAT", Kind::Text),
     key("log.filter", "ADULIS_LOG_FILTER", Kind::Text),
@@ -136,4 +159,4 @@ pub(super) const PLATFORM_VARIABLES: &[(&str, &str)] = &[
 ];
 
 /// Variables that are read elsewhere.
-pub(super) const OTHER_VARIABLES: &[&str] = &["ADULIS_CONFIG", "ADULIS_CACHE_DIR"];
+pub(super) const OTHER_VARIABLES: &[&str] = &["ADULIS_CONFIG", "ADULIS_CACHE_DIR", "ADULIS_DATA_DIR"];

@@ -218,6 +218,7 @@ fn from_text(key: &Key, text: &str) -> Result<Option<Value>, &'static str> {
             let number = text.trim().parse().map_err(|_| "expected a whole number")?;
             Value::Integer(number)
         }
+        Kind::Share => Value::Float(text.trim().parse().map_err(|_| "expected a number")?),
         Kind::Flag => match text.trim().to_ascii_lowercase().as_str() {
             "true" | "1" | "on" | "yes" => Value::Boolean(true),
             "false" | "0" | "off" | "no" => Value::Boolean(false),

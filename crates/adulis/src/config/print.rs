@@ -4,6 +4,7 @@ use adulis_telemetry::LogFormat;
 use toml::{Table, Value};
 
 use super::control;
+use super::inference_log;
 use super::keys::KEYS;
 use super::rate;
 use super::raw::{RawConfig, RawEngine, RawLog, RawOnnxRuntime, RawServer};
@@ -23,6 +24,8 @@ pub(super) fn to_toml(config: &Config) -> String {
         engine: engine(&config.engine),
         storage: config.storage.print(),
         shared_memory: config.shared_memory.print(),
+        store: config.store.print(),
+        inference_log: inference_log::print(&config.inference_log),
         metrics: config.metrics.print(),
         log: RawLog {
             format: Some(log_format(config.log.format).to_owned()),

@@ -5,9 +5,11 @@ use toml::{Table, Value};
 
 use super::compression::RawCompression;
 use super::http2::RawHttp2;
+use super::inference_log::RawInferenceLog;
 use super::metrics::RawMetrics;
 use super::shared_memory::RawSharedMemory;
 use super::storage::RawStorage;
+use super::store::RawStore;
 use super::trace::RawTrace;
 
 /// `adulis.toml` as it is written. What is absent keeps its default.
@@ -23,6 +25,8 @@ pub(super) struct RawConfig {
     pub(super) engine: RawEngine,
     pub(super) storage: RawStorage,
     pub(super) shared_memory: RawSharedMemory,
+    pub(super) store: RawStore,
+    pub(super) inference_log: RawInferenceLog,
     pub(super) metrics: RawMetrics,
     pub(super) log: RawLog,
     pub(super) trace: RawTrace,
