@@ -348,11 +348,12 @@ impl Config {
     pub fn store(&self) -> Option<StoreOptions> {
         let is_logging = self.inference_log.policies.log_anything();
         let store = &self.store;
-        (store.usage || is_logging).then(|| StoreOptions {
+        (store.usage || store.lookup || is_logging).then(|| StoreOptions {
             url: store.place(),
             pool: store.pool.clone(),
             usage_interval: store.usage.then_some(store.usage_interval),
             log: is_logging.then(|| self.inference_log.clone()),
+            lookup: store.lookup,
         })
     }
 

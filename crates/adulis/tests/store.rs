@@ -146,3 +146,30 @@ fn exports_that_cannot_be_say_why() {
     let (success, _, complaints) = export(&gone, &["--since", "yesterday"]);
     assert!(!success && complaints.contains("2026-11-26T09:30:00Z"), "{complaints}");
 }
+
+#[tokio::test]
+async fn inputs_are_looked_up_by_an_id() {
+    let database = PostgresServer::start().expect("PostgreSQL starts");
+    let repository = TestRepository::new().unwrap();
+    let lookup = r#"{"key": "customer", "datatype": "INT64", "table": "adulis_migrations", "key_column": "version",
+        "inputs": {"INPUT0": "version"}}"#;
+    repository
+        .identity("digits", &byte_model(&[("lookup", &lookup.replace('"', "\\\"").replace('\n', ""))]))
+        .unwrap();
+    let url = format!("store.url={}", database.url());
+    let server = serve(&repository, &["--set", &url, "--set", "store.lookup=true"]);
+    server.ready().await;
+    let ask = async |id: u8| {
+        let body =
+            format!(r#"{{"inputs":[{{"name":"customer","datatype":"INT64","shape":[1],"data":[{id}]}}]}}"#);
+        server.infer("digits", &[], &body).await.unwrap()
+    };
+    let found = ask(1).await;
+    assert!(found.status == 200 && found.text().contains(r#""data":[1]"#), "{}", found.text());
+    let missing = ask(9).await;
+    assert_eq!(missing.status, 400, "{}", missing.text());
+    assert!(missing.text().contains("nothing is known of 9"), "{}", missing.text());
+    let metadata = server.get("/v2/models/digits").await.unwrap().text();
+    assert!(metadata.contains("customer") && !metadata.contains("INPUT0"), "{metadata}");
+    stop(server).await;
+}

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use adulis_telemetry::{InferenceLogMetrics, MetricRegistry, causes};
 use adulis_types::{Dependency, InferenceService};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::lookup::Enriching;
 use crate::migrate::Tables;
 use crate::queue::Queue;
 use crate::retention::{self, Retention};
@@ -35,6 +36,8 @@ pub struct StoreOptions {
     pub usage_interval: Option<Duration>,
     /// The inference log; `None` where nothing is logged.
     pub log: Option<LogOptions>,
+    /// Whether models may have inputs looked up in the database.
+    pub lookup: bool,
 }
 
 /// The inference log.
@@ -80,6 +83,8 @@ pub struct Store {
     database: Arc<Database>,
     usage: Option<Arc<Usage>>,
     log: Option<LogParts>,
+    /// Where look-ups are done; `None` where there are none.
+    lookups: Option<Handle>,
     /// Asks the thread to write what there is and end.
     stop: CancellationToken,
     /// Asks it to end at once.
@@ -122,6 +127,7 @@ impl Store {
             database,
             usage,
             log,
+            lookups: options.lookup.then(|| runtime.handle().clone()),
             stop: keeper.stop.clone(),
             abort: CancellationToken::new(),
             ended: CancellationToken::new(),
@@ -135,9 +141,18 @@ impl Store {
         Ok(Arc::new(store))
     }
 
-    /// A service that answers as `inner` does, with what passes noted in the store.
+    /// A service that answers as `inner` does, with what passes noted in the store, and what models look up added to requests.
     #[must_use]
     pub fn wrap(&self, inner: Arc<dyn InferenceService>) -> Arc<dyn InferenceService> {
+        let inner = self.recording(inner);
+        // What is noted has the features in it.
+        match &self.lookups {
+            Some(runtime) => Arc::new(Enriching::new(inner, Arc::clone(&self.database), runtime.clone())),
+            None => inner,
+        }
+    }
+
+    fn recording(&self, inner: Arc<dyn InferenceService>) -> Arc<dyn InferenceService> {
         if self.usage.is_none() && self.log.is_none() {
             return inner;
         }

@@ -112,6 +112,7 @@ pub(super) const KEYS: &[Key] = &[
     key("store.usage", "ADULIS_STORE_USAGE", Kind::Flag),
     key("store.usage_interval", "ADULIS_STORE_USAGE_INTERVAL", Kind::Text),
     key("store.shutdown_timeout", "ADULIS_STORE_SHUTDOWN_TIMEOUT", Kind::Text),
+    key("store.lookup", "ADULIS_STORE_LOOKUP", Kind::Flag),
     key("store.pool.min_connections", "ADULIS_STORE_POOL_MIN_CONNECTIONS", Kind::Number),
     key("store.pool.max_connections", "ADULIS_STORE_POOL_MAX_CONNECTIONS", Kind::Number),
     key("store.pool.acquire_timeout", "ADULIS_STORE_POOL_ACQUIRE_TIMEOUT", Kind::Text),

@@ -24,6 +24,8 @@ pub struct StoreConfig {
     pub usage_interval: Duration,
     /// How long what is to be kept may take to be written when the server stops.
     pub shutdown_timeout: Duration,
+    /// Whether models may have inputs looked up in it.
+    pub lookup: bool,
     /// Connections.
     pub pool: PoolOptions,
 }
@@ -35,6 +37,7 @@ impl Default for StoreConfig {
             usage: false,
             usage_interval: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(5),
+            lookup: false,
             pool: PoolOptions::default(),
         }
     }
@@ -47,6 +50,7 @@ pub(super) struct RawStore {
     usage: Option<bool>,
     usage_interval: Option<String>,
     shutdown_timeout: Option<String>,
+    lookup: Option<bool>,
     pool: RawPool,
 }
 
@@ -75,6 +79,7 @@ impl Check<'_> {
             shutdown_timeout: self
                 .duration("store.shutdown_timeout", raw.shutdown_timeout.as_deref(), &from_zero)
                 .unwrap_or(default.shutdown_timeout),
+            lookup: raw.lookup.unwrap_or(default.lookup),
             pool: self.store_pool(&raw.pool, &default.pool),
         }
     }
@@ -158,6 +163,7 @@ impl StoreConfig {
             usage: Some(self.usage),
             usage_interval: Some(format_duration(self.usage_interval)),
             shutdown_timeout: Some(format_duration(self.shutdown_timeout)),
+            lookup: Some(self.lookup),
             pool: RawPool {
                 min_connections: count(pool.min_connections),
                 max_connections: count(pool.max_connections),

@@ -5,6 +5,7 @@ mod export;
 mod features;
 mod keys;
 mod log;
+mod lookup;
 mod migrations;
 mod outage;
 mod support;
@@ -39,6 +40,10 @@ cases! {
     features::rows_come_in_the_order_of_their_ids,
     features::many_ids_take_a_few_queries,
     features::what_is_not_there_harms_nothing_else,
+    lookup::features_take_the_place_of_ids,
+    lookup::what_is_missing_is_told_or_has_its_default,
+    lookup::a_lookup_that_names_what_is_not_there_harms_nothing_else,
+    lookup::many_at_once_share_queries,
     export::json_lines_read_back,
     export::parquet_reads_back,
     export::model_and_time_choose,

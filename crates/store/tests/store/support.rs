@@ -102,7 +102,7 @@ impl Served {
         let metrics = DatabaseMetrics::register(&registry);
         // Written by the tests themselves.
         let usage_interval = Some(Duration::from_secs(3600));
-        let options = StoreOptions { url: url.clone(), pool, usage_interval, log };
+        let options = StoreOptions { url: url.clone(), pool, usage_interval, log, lookup: false };
         let store = Store::open(options, &registry, &metrics).unwrap();
         let service = store.wrap(Arc::new(ScriptedService::default()));
         Self { store, service, registry }

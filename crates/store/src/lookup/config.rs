@@ -1,0 +1,161 @@
+use std::collections::BTreeMap;
+
+use adulis_tensor::DataType;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::sql::is_identifier;
+
+/// Columns of one lookup.
+const MAX_COLUMNS: usize = 512;
+
+/// Where some inputs of a model come from. In a model's configuration, one of them or a list of them:
+///
+/// ```json
+/// {"key": "customer_id", "datatype": "INT64", "table": "customers", "key_column": "id",
+///  "inputs": {"features": ["age", "balance"], "segment": "segment"},
+///  "defaults": {"balance": 0, "segment": "none"}, "missing": "error", "ttl_seconds": 30}
+/// ```
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LookupConfig {
+    /// The input that clients send instead: ids, one for each row.
+    pub key: String,
+    /// Its datatype: `BYTES`, or one of whole numbers.
+    #[serde(default = "bytes")]
+    pub datatype: String,
+    /// The table, or `schema.table`.
+    pub table: String,
+    /// The column that ids are looked for in; left out, it is called as the key.
+    pub key_column: Option<String>,
+    /// The model's inputs, each with the column or columns that make up a row of it.
+    pub inputs: BTreeMap<String, Columns>,
+    /// What stands in for a column that is NULL, and for all of them where a row is missing and `missing` says so.
+    #[serde(default)]
+    pub defaults: BTreeMap<String, Value>,
+    /// What happens to an id that no row has.
+    #[serde(default)]
+    pub missing: Missing,
+    /// How long a row that was read may be used again; 0: not at all.
+    #[serde(default)]
+    pub ttl_seconds: u32,
+}
+
+/// A column or several.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Columns {
+    /// One.
+    One(String),
+    /// Several, in the order of the input's elements.
+    Several(Vec<String>),
+}
+
+/// What happens to an id that no row has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Missing {
+    /// The request is refused, with the id.
+    #[default]
+    Error,
+    /// The columns have their defaults.
+    Default,
+}
+
+fn bytes() -> String {
+    DataType::Bytes.as_str().to_owned()
+}
+
+impl Columns {
+    /// All of them.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Several(names) => names,
+        }
+    }
+}
+
+/// Reads the lookups of a model: an object or a list of objects.
+pub(crate) fn parse(text: &str) -> Result<Vec<LookupConfig>, String> {
+    let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let objects = match value {
+        Value::Array(objects) => objects,
+        object => vec![object],
+    };
+    let read = |object| {
+        let config: LookupConfig = serde_json::from_value(object).map_err(|error| error.to_string())?;
+        check(&config)?;
+        Ok(config)
+    };
+    objects.into_iter().map(read).collect()
+}
+
+fn check(config: &LookupConfig) -> Result<(), String> {
+    let columns = || config.inputs.values().flat_map(Columns::names);
+    let own = config.key_column.iter().chain(columns());
+    // The key's own name is a column's where none is named.
+    let of_key = config.key_column.is_none().then_some(&config.key);
+    for name in own.chain(of_key) {
+        if !is_identifier(name) {
+            return Err(format!("{name:?} is no column's name: expected letters, digits and _"));
+        }
+    }
+    let parts: Vec<&str> = config.table.split('.').collect();
+    if parts.len() > 2 || !parts.iter().all(|part| is_identifier(part)) {
+        return Err(format!("{:?} is no table's name: expected TABLE or SCHEMA.TABLE", config.table));
+    }
+    if let Some((input, _)) = config.inputs.iter().find(|(_, columns)| columns.names().is_empty()) {
+        return Err(format!("input {input:?} has no columns"));
+    }
+    let count = columns().count();
+    if !(1..=MAX_COLUMNS).contains(&count) {
+        return Err(format!("expected 1 to {MAX_COLUMNS} columns, got {count}"));
+    }
+    if let Some(name) = config.defaults.keys().find(|name| !columns().any(|column| column == *name)) {
+        return Err(format!("{name:?} has a default and is no column of an input"));
+    }
+    let without_default = columns().find(|column| !config.defaults.contains_key(*column));
+    if let Some(column) = without_default.filter(|_| config.missing == Missing::Default) {
+        return Err(format!("column {column:?} has no default, which missing rows are to have"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_or_several_are_read() {
+        let one = r#"{"key": "id", "table": "crm.customers", "inputs": {"x": "age", "y": ["a", "b"]}}"#;
+        let config = parse(one).unwrap();
+        assert_eq!((config.len(), &*config[0].datatype, config[0].missing), (1, "BYTES", Missing::Error));
+        assert_eq!(config[0].inputs["y"].names(), ["a", "b"]);
+        assert_eq!(parse(&format!("[{one}, {one}]")).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_its_name() {
+        for (text, expected) in [
+            ("{", "EOF"),
+            (r#"{"key": "id", "table": "t", "inputs": {"x": "a"}, "tll": 1}"#, "tll"),
+            (r#"{"key": "id", "table": "t", "inputs": {}}"#, "1 to 512 columns"),
+            (r#"{"key": "id", "table": "t", "inputs": {"x": []}}"#, "\"x\" has no columns"),
+            (r#"{"key": "id", "table": "a.b.c", "inputs": {"x": "a"}}"#, "a.b.c"),
+            (r#"{"key": "id", "table": "t; DROP TABLE t", "inputs": {"x": "a"}}"#, "no table's name"),
+            (r#"{"key": "id", "table": "t", "inputs": {"x": "a\" OR \"b"}}"#, "no column's name"),
+            (r#"{"key": "an id", "table": "t", "inputs": {"x": "a"}}"#, "\"an id\""),
+            (
+                r#"{"key": "id", "table": "t", "key_column": "", "inputs": {"x": "a"}}"#,
+                "no column's name",
+            ),
+            (r#"{"key": "id", "table": "t", "inputs": {"x": "a"}, "defaults": {"b": 1}}"#, "\"b\""),
+            (r#"{"key": "id", "table": "t", "inputs": {"x": "a"}, "missing": "default"}"#, "no default"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use adulis_types::{
+    BoxFuture, Fault, IndexEntry, IndexQuery, InferRequest, InferResponse, InferenceService, LoadModel,
+    ModelConfigDocument, ModelMetadata, ModelRef, ModelStatistics, ResponseStream, ServerMetadata,
+    TensorMetadata, UnloadModel, one_response,
+};
+use futures_util::TryStreamExt;
+use futures_util::stream;
+use parking_lot::RwLock;
+use serde::Deserialize;
+use tokio::runtime::Handle;
+
+use super::config::parse;
+use super::error::LookupError;
+use super::plan::Plan;
+use crate::Database;
+
+/// How long it is known what a model looks up, before its configuration is read again: it may have been loaded anew.
+const RENEW_AFTER: Duration = Duration::from_secs(5);
+/// Models at a time.
+const MAX_MODELS: usize = 10_000;
+
+/// A service whose models may have inputs looked up. A request for a model without costs one look-up.
+pub(crate) struct Enriching {
+    inner: Arc<dyn InferenceService>,
+    database: Arc<Database>,
+    runtime: Handle,
+    known: RwLock<HashMap<ModelRef, Known>>,
+}
+
+/// What a model looks up.
+#[derive(Clone)]
+struct Known {
+    text: Option<String>,
+    inputs: Vec<TensorMetadata>,
+    plans: Arc<Result<Vec<Plan>, String>>,
+    read: Instant,
+}
+
+/// The one thing that is read of a configuration.
+#[derive(Default, Deserialize)]
+struct Document {
+    #[serde(default)]
+    parameters: HashMap<String, Parameter>,
+}
+
+#[derive(Default, Deserialize)]
+struct Parameter {
+    #[serde(default)]
+    string_value: String,
+}
+
+impl Enriching {
+    pub(crate) fn new(inner: Arc<dyn InferenceService>, database: Arc<Database>, runtime: Handle) -> Self {
+        Self { inner, database, runtime, known: RwLock::default() }
+    }
+
+    /// What a model looks up; nothing for one that is not there, which the other service will say.
+    fn plans(&self, model: &ModelRef) -> Option<Arc<Result<Vec<Plan>, String>>> {
+        let known = self.known.read().get(model).cloned();
+        if let Some(known) = known.as_ref().filter(|known| known.read.elapsed() < RENEW_AFTER) {
+            return Some(Arc::clone(&known.plans));
+        }
+        let (text, metadata) = self.read(model)?;
+        let mut renewed = match known {
+            // Its cached rows are still of use.
+            Some(known) if known.text == text && known.inputs == metadata.inputs => known,
+            _ => Known {
+                plans: Arc::new(self.plan(text.as_deref(), &metadata)),
+                text,
+                inputs: metadata.inputs,
+                read: Instant::now(),
+            },
+        };
+        renewed.read = Instant::now();
+        let plans = Arc::clone(&renewed.plans);
+        let mut known = self.known.write();
+        if known.len() >= MAX_MODELS {
+            known.clear();
+        }
+        known.insert(model.clone(), renewed);
+        Some(plans)
+    }
+
+    /// What a model's configuration says, and what it takes.
+    fn read(&self, model: &ModelRef) -> Option<(Option<String>, ModelMetadata)> {
+        let metadata = self.inner.model_metadata(model).ok()?;
+        let document = self.inner.model_config(model).ok()?;
+        let mut document: Document = serde_json::from_slice(&document.json).unwrap_or_default();
+        let text = document.parameters.remove("lookup").map(|parameter| parameter.string_value);
+        Some((text, metadata))
+    }
+
+    fn plan(&self, text: Option<&str>, metadata: &ModelMetadata) -> Result<Vec<Plan>, String> {
+        let Some(text) = text else { return Ok(Vec::new()) };
+        let place = (&self.database, &self.runtime);
+        let plans = parse(text).and_then(|lookups| {
+            lookups
+                .iter()
+                .map(|lookup| Plan::new(lookup, metadata, place))
+                .collect::<Result<Vec<_>, _>>()
+        });
+        if let Err(reason) = &plans {
+            tracing::error!(model = %metadata.name, %reason, "the parameter \"lookup\" of a model is at fault");
+        }
+        plans
+    }
+
+    /// The request with everything in it that is looked up.
+    async fn enriched(
+        &self,
+        mut request: InferRequest,
+        plans: &Result<Vec<Plan>, String>,
+    ) -> Result<InferRequest, LookupError> {
+        let plans = plans.as_ref().map_err(|reason| LookupError::Configuration {
+            model: request.model.name.clone(),
+            reason: format!("parameter \"lookup\": {reason}"),
+        })?;
+        for plan in plans {
+            plan.enrich(&mut request).await?;
+        }
+        Ok(request)
+    }
+}
+
+/// Whether there is nothing to look up.
+fn is_plain(plans: &Result<Vec<Plan>, String>) -> bool {
+    plans.as_ref().is_ok_and(Vec::is_empty)
+}
+
+impl InferenceService for Enriching {
+    fn infer(&self, request: InferRequest) -> BoxFuture<'_, Result<InferResponse, Fault>> {
+        let Some(plans) = self.plans(&request.model).filter(|plans| !is_plain(plans)) else {
+            return self.inner.infer(request);
+        };
+        Box::pin(async move {
+            let request = self.enriched(request, &plans).await?;
+            self.inner.infer(request).await
+        })
+    }
+
+    fn infer_stream(&self, request: InferRequest) -> ResponseStream<'_> {
+        let Some(plans) = self.plans(&request.model).filter(|plans| !is_plain(plans)) else {
+            return self.inner.infer_stream(request);
+        };
+        if !self.inner.decoupled(&request.model) {
+            return one_response(self.infer(request));
+        }
+        let answers = async move {
+            let request = self.enriched(request, &plans).await?;
+            Ok::<_, Fault>(self.inner.infer_stream(request))
+        };
+        Box::pin(stream::once(answers).try_flatten())
+    }
+
+    fn model_metadata(&self, model: &ModelRef) -> Result<ModelMetadata, Fault> {
+        let mut metadata = self.inner.model_metadata(model)?;
+        if let Some(Ok(plans)) = self.plans(model).as_deref() {
+            for plan in plans {
+                plan.show(&mut metadata.inputs);
+            }
+        }
+        Ok(metadata)
+    }
+
+    fn load_model(&self, request: LoadModel) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async move {
+            let name = request.name.clone();
+            let outcome = self.inner.load_model(request).await;
+            self.known.write().retain(|model, _| model.name != name);
+            outcome
+        })
+    }
+
+    fn decoupled(&self, model: &ModelRef) -> bool {
+        self.inner.decoupled(model)
+    }
+
+    fn live(&self) -> bool {
+        self.inner.live()
+    }
+
+    fn ready(&self) -> bool {
+        self.inner.ready()
+    }
+
+    fn model_ready(&self, model: &ModelRef) -> Result<bool, Fault> {
+        self.inner.model_ready(model)
+    }
+
+    fn server_metadata(&self) -> ServerMetadata {
+        self.inner.server_metadata()
+    }
+
+    fn model_config(&self, model: &ModelRef) -> Result<ModelConfigDocument, Fault> {
+        self.inner.model_config(model)
+    }
+
+    fn statistics(&self, model: Option<&ModelRef>) -> Result<Vec<ModelStatistics>, Fault> {
+        self.inner.statistics(model)
+    }
+
+    fn repository_index(&self, query: &IndexQuery) -> Result<Vec<IndexEntry>, Fault> {
+        self.inner.repository_index(query)
+    }
+
+    fn unload_model(&self, request: UnloadModel) -> BoxFuture<'_, Result<(), Fault>> {
+        self.inner.unload_model(request)
+    }
+}
