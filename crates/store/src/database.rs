@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use adulis_telemetry::{MetricRegistry, PoolGauges, PoolHandles, PoolMetrics, StoreMetrics, causes};
+use adulis_telemetry::{MetricRegistry, PoolGauges, PoolHandles, PoolMetrics, StoreMetrics};
 use parking_lot::Mutex;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::pool::PoolConnection;
@@ -190,11 +190,11 @@ impl Database {
     }
 
     fn is_down(&self, error: &StoreError) {
-        let reason = causes(error);
-        let before = self.problem.lock().replace(reason.clone());
+        // Who asks whether the server is ready need not learn where the database is and who its users are.
+        let before = self.problem.lock().replace(error.to_string());
         self.metrics.up.set(0);
         if before.is_none() {
-            tracing::warn!(%reason, "the store is of no use; requests are answered without it");
+            tracing::warn!(reason = %error.detail(), "the store is of no use; requests are answered without it");
         }
     }
 

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use adulis_telemetry::causes;
+
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -74,6 +76,15 @@ impl StoreError {
             Self::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| refuses(&code)),
             Self::Database(sqlx::Error::Encode(_)) => true,
             _ => false,
+        }
+    }
+
+    /// All that is known of it, for the log. What the driver says has its causes in it already.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Database(error) => format!("{self}: {error}"),
+            other => causes(other),
         }
     }
 

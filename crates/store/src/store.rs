@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use adulis_telemetry::{InferenceLogMetrics, MetricRegistry, causes};
+use adulis_telemetry::{InferenceLogMetrics, MetricRegistry};
 use adulis_types::{Dependency, InferenceService};
 use tokio::runtime::{Handle, Runtime};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -290,7 +290,7 @@ impl Keeper {
         match retention::enforce(&self.database, *retention, metrics).await {
             Ok(0) => {}
             Ok(deleted) => tracing::debug!(deleted, "the inference log is shortened"),
-            Err(error) => tracing::warn!(error = %causes(&error), "the inference log could not be shortened"),
+            Err(error) => tracing::warn!(error = %error.detail(), "the inference log could not be shortened"),
         }
     }
 }

@@ -2,7 +2,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adulis_telemetry::{InferenceLogMetrics, causes};
+use adulis_telemetry::InferenceLogMetrics;
 use sqlx::AssertSqlSafe;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
@@ -127,7 +127,7 @@ impl Writer {
             match self.insert(std::slice::from_ref(row)).await {
                 Ok(()) => unwritten.written(1),
                 Err(error) => {
-                    let (request, error) = (&row.request_id, causes(&error));
+                    let (request, error) = (&row.request_id, error.detail());
                     tracing::warn!(%request, %error, "a record of the inference log could not be written");
                     unwritten.rows -= 1;
                     self.metrics.dropped("refused").inc();

@@ -76,6 +76,12 @@ impl ServiceError for LookupError {
     }
 
     fn client_message(&self) -> Cow<'static, str> {
-        self.to_string().into()
+        match self {
+            // What the tables look like is nobody's business.
+            Self::Configuration { model, .. } => {
+                format!("model '{model}': its lookup cannot be done: see the server's log").into()
+            }
+            error => error.to_string().into(),
+        }
     }
 }

@@ -156,7 +156,7 @@ impl Plan {
         read.map_err(|source| {
             let (model, input) = (self.model.clone(), self.key.to_string());
             if source.is_refusal() || source.is_statement_fault() {
-                return LookupError::Configuration { model, reason: adulis_telemetry::causes(&*source) };
+                return LookupError::Configuration { model, reason: source.detail() };
             }
             LookupError::Store { model, input, source }
         })

@@ -182,6 +182,7 @@ pub(crate) async fn a_lookup_that_names_what_is_not_there_harms_nothing_else(url
         let looked = Looked::new(url, pool(), &LOOKUP.replace(from, to));
         let fault = looked.ask(&[1]).await.unwrap_err();
         assert_eq!(fault.kind(), ErrorKind::Internal, "{fault}");
+        assert!(!fault.client_message().contains("custom"), "{}", fault.client_message());
         looked.store.database().ping().await.unwrap();
         looked.store.close(PATIENCE).await;
     }
