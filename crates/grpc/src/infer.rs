@@ -4,7 +4,9 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use adulis_protocol::grpc::{self, ModelInferRequest, ModelInferResponse};
-use adulis_types::{Fault, InferRequest, InferResponse, Name, Parameters, RequestId, TraceMoment};
+use adulis_types::{
+    CacheDirective, Fault, InferRequest, InferResponse, Name, Parameters, RequestId, TraceMoment,
+};
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Request, Response, Status};
 
@@ -18,6 +20,9 @@ use crate::traced::Arrived;
 /// first word.
 const DEADLINE_GRACE: Duration = Duration::from_millis(2);
 
+/// As HTTP has it.
+const CACHE_CONTROL: &str = "cache-control";
+
 pub(crate) async fn unary(
     shared: &Shared,
     request: Request<ModelInferRequest>,
@@ -25,15 +30,17 @@ pub(crate) async fn unary(
     let (metadata, extensions, message) = request.into_parts();
     let call = Call::begin("ModelInfer", &metadata);
     let id = call.id().clone();
-    let mut trace = None;
+    let (mut trace, mut cache) = (None, None);
     let answered = answer(call, async {
         let timeout = timeout::from_metadata(&metadata)?;
         let forwarded = shared.forwarded(&metadata);
         let mut request = shared.decode(message, (timeout, &forwarded), &id)?;
+        request.cache = request.cache.stricter(cache_directive(&metadata));
         let arrived = extensions.get::<Arrived>().map(|arrived| arrived.0);
         request.trace = shared.trace(&request.model.name, arrived);
         trace.clone_from(&request.trace);
         let response = shared.call(request).await?;
+        cache = response.cache;
         if let Some(trace) = &trace {
             trace.note(TraceMoment::GrpcSendStart);
         }
@@ -44,7 +51,16 @@ pub(crate) async fn unary(
     if let Some(trace) = trace {
         response.extensions_mut().insert(trace);
     }
+    if let Some(cache) = cache {
+        response.extensions_mut().insert(cache);
+    }
     Ok(response)
+}
+
+/// Whether the client of a call wants answers that are remembered.
+pub(crate) fn cache_directive(metadata: &MetadataMap) -> CacheDirective {
+    let asked = metadata.get_all(CACHE_CONTROL).iter().map(|value| value.as_encoded_bytes());
+    asked.map(CacheDirective::of_header).fold(CacheDirective::Use, CacheDirective::stricter)
 }
 
 impl Shared {

@@ -27,6 +27,7 @@ mod statistics;
 mod stream;
 mod timeout;
 mod traced;
+mod trailers;
 
 pub use frontend::{Frontend, routes, service};
 pub use options::GrpcOptions;

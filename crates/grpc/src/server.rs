@@ -14,6 +14,7 @@ use tonic::{Code, Status};
 
 use crate::Frontend;
 use crate::traced::{Arrived, noted};
+use crate::trailers::trailed;
 
 /// The tonic service, with the statuses set right that tonic gives to messages it cannot take.
 ///
@@ -58,7 +59,7 @@ fn corrected(answer: Answer) -> Answer {
     let Ok(mut response) = answer;
     let headers = response.headers_mut();
     let Some(status) = headers.get(Status::GRPC_STATUS) else {
-        return Ok(noted(response));
+        return Ok(noted(trailed(response)));
     };
     let message = headers.get(Status::GRPC_MESSAGE);
     let undecoded = message.is_some_and(|message| message.as_bytes().starts_with(UNDECODED));

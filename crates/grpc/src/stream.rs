@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use adulis_protocol::grpc::{ModelInferRequest, ModelStreamInferResponse};
-use adulis_types::{Fault, Parameters};
+use adulis_types::{CacheDirective, Fault, Parameters};
 use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
@@ -17,6 +17,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::boundary::{Call, answer, refuse};
 use crate::frontend::Shared;
+use crate::infer::cache_directive;
 use crate::server::corrected_status;
 use crate::stream::answers::{Answered, Asked, Running};
 use crate::stream::order::Order;
@@ -54,6 +55,8 @@ struct InferStream {
     deadline: Option<Instant>,
     /// Metadata of the stream that are parameters of its requests.
     forwarded: Arc<Parameters>,
+    /// Whether the client wants answers that are remembered.
+    cache: CacheDirective,
     errors_end: bool,
     requests: Option<Streaming<ModelInferRequest>>,
     running: FuturesUnordered<Running>,
@@ -79,6 +82,7 @@ impl InferStream {
         Ok(Self {
             shared,
             forwarded,
+            cache: cache_directive(metadata),
             call,
             deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             errors_end,
@@ -113,6 +117,7 @@ impl InferStream {
             shared: Arc::clone(&self.shared),
             call: self.call.clone(),
             forwarded: Arc::clone(&self.forwarded),
+            cache: self.cache,
             early: self.early.0.clone(),
             left,
         };

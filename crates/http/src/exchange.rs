@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use adulis_protocol::rest::INFERENCE_HEADER_CONTENT_LENGTH;
 use adulis_types::{
-    InferRequest, InferResponse, InferenceService, Name, Parameters, RequestId, Trace, TraceMoment,
+    CacheDirective, CacheOutcome, InferRequest, InferResponse, InferenceService, Name, Parameters, RequestId,
+    Trace, TraceMoment,
 };
 use axum::body::Body;
 use axum::response::Response;
@@ -25,6 +26,9 @@ use crate::timeouts::{self, within};
 /// Says where the JSON of a body ends and its binary tensors begin.
 pub(crate) const HEADER_LENGTH: HeaderName = HeaderName::from_static(INFERENCE_HEADER_CONTENT_LENGTH);
 
+/// Says what the response cache had to do with an answer, and how old that is.
+const CACHE: HeaderName = HeaderName::from_static("adulis-cache");
+
 /// One request for an inference, from its head to its answer.
 pub(crate) struct Exchange<'a> {
     rest: &'a Rest,
@@ -33,6 +37,8 @@ pub(crate) struct Exchange<'a> {
     timeout: Option<Duration>,
     /// The coding that the client wants its answer in.
     accepted: Option<Coding>,
+    /// Whether the client wants an answer that is remembered.
+    cache: CacheDirective,
     /// Headers that are parameters of the request.
     forwarded: Parameters,
     /// Where anything is traced.
@@ -64,6 +70,8 @@ impl<'a> Exchange<'a> {
         let arrived = Instant::now();
         let timeout = timeouts::from_headers(headers)?;
         let accepted = coding::for_response(headers, rest.options.compression);
+        let asked = headers.get_all(header::CACHE_CONTROL).iter().map(HeaderValue::as_bytes);
+        let cache = asked.map(CacheDirective::of_header).fold(CacheDirective::Use, CacheDirective::stricter);
         let forwarded = match &rest.options.forward_headers {
             None => Parameters::default(),
             Some(pattern) => {
@@ -72,7 +80,7 @@ impl<'a> Exchange<'a> {
         };
         let is_tracing = rest.services.trace.as_ref().is_some_and(|tracing| tracing.is_tracing());
         let tracing = is_tracing.then(Tracing::default);
-        Ok(Self { rest, id, arrived, timeout, accepted, forwarded, tracing })
+        Ok(Self { rest, id, arrived, timeout, accepted, cache, forwarded, tracing })
     }
 
     /// What is asked.
@@ -113,6 +121,7 @@ impl<'a> Exchange<'a> {
     pub(crate) fn prepared(&self, mut request: InferRequest) -> InferRequest {
         request.request_id = self.id.clone();
         request.arrived = self.arrived;
+        request.cache = request.cache.stricter(self.cache);
         for (name, value) in self.forwarded.iter() {
             request.parameters.set(name, value.clone());
         }
@@ -136,11 +145,15 @@ impl<'a> Exchange<'a> {
         Ok(deadline.within(adulis_protocol::infer(services, request)).await??)
     }
 
-    /// Makes the response.
+    /// Makes the response; `cache` is what the response cache had to do with it.
     ///
     /// # Errors
     /// [`HttpError::Compression`], which writing to memory does not give.
-    pub(crate) async fn respond(&self, answer: Answer) -> Result<Response, Refusal> {
+    pub(crate) async fn respond(
+        &self,
+        answer: Answer,
+        cache: Option<CacheOutcome>,
+    ) -> Result<Response, Refusal> {
         let Rest { codec, options, .. } = self.rest;
         let trace = self.tracing.as_ref().and_then(|tracing| tracing.trace.get().cloned());
         if let Some(trace) = &trace {
@@ -160,6 +173,9 @@ impl<'a> Exchange<'a> {
         headers.insert(header::CONTENT_TYPE, answer.content_type);
         if let Some(length) = answer.header_length {
             headers.insert(HEADER_LENGTH, length.into());
+        }
+        if let Some(value) = cache.and_then(|cache| HeaderValue::try_from(cache.to_string()).ok()) {
+            headers.insert(CACHE, value);
         }
         Ok(response)
     }

@@ -45,7 +45,10 @@ async fn run(rest: &Rest, request: Request, id: RequestId) -> Result<Response, R
     let response = only(rest, request).await?;
     let body = generate::encode_generate(&response, non_finite)?.into();
     exchange
-        .respond(Answer { content_type: JSON, header_length: None, chunks: smallvec![body] })
+        .respond(
+            Answer { content_type: JSON, header_length: None, chunks: smallvec![body] },
+            response.cache,
+        )
         .await
 }
 

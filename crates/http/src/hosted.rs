@@ -69,8 +69,9 @@ impl Platform {
         }
         let (request, form) = forms.decode(exchange.service(), model, body, header_length)?;
         let response = exchange.ask(request).await?;
+        let cache = response.cache;
         let answer = form.encode(response)?;
-        exchange.respond(self.own_type(answer)).await
+        exchange.respond(self.own_type(answer), cache).await
     }
 
     /// An answer whose media type says where its binary tensors begin.

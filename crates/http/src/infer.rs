@@ -31,5 +31,6 @@ async fn run(rest: &Rest, request: Request, id: RequestId) -> Result<Response, R
 
     let (request, form) = forms.decode(exchange.service(), model, bytes, header_length)?;
     let response = exchange.ask(request).await?;
-    exchange.respond(form.encode(response)?).await
+    let cache = response.cache;
+    exchange.respond(form.encode(response)?, cache).await
 }

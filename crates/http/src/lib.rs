@@ -18,6 +18,7 @@
 
 mod body;
 mod boundary;
+mod cache;
 mod chunks;
 mod coding;
 mod deadline;

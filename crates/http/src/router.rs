@@ -11,7 +11,7 @@ use http::{HeaderValue, header};
 use crate::boundary::{Call, JSON, answer};
 use crate::coding::Codec;
 use crate::error::HttpError;
-use crate::{HttpOptions, generate, infer, models, regions, repository, server, settings, statistics};
+use crate::{HttpOptions, cache, generate, infer, models, regions, repository, server, settings, statistics};
 
 /// What the handlers share.
 pub(crate) struct Rest {
@@ -53,6 +53,9 @@ fn server_routes() -> Router<Arc<Rest>> {
         .route("/v2/models/stats", get(statistics::all))
         .route("/v2/logging", get(settings::log).post(settings::update_log))
         .route("/v2/trace/setting", get(settings::trace).post(settings::update_trace))
+        .route("/v2/cache", get(cache::report))
+        .route("/v2/cache/purge", post(cache::purge))
+        .route("/v2/cache/models/{model}/purge", post(cache::purge))
         .merge(repository_routes("/v2/repository"))
         .merge(repository_routes("/v2/repository/{repository}"))
         .merge(region_routes())

@@ -99,6 +99,9 @@ pub(crate) async fn ask(exchange: &Exchange<'_>, model: ModelRef, body: &Bytes) 
     let response = exchange.ask(decoded.request).await?;
     let body = v1::encode_predict(&response, decoded.format, decoded.non_finite)?;
     exchange
-        .respond(Answer { content_type: JSON, header_length: None, chunks: smallvec![body] })
+        .respond(
+            Answer { content_type: JSON, header_length: None, chunks: smallvec![body] },
+            response.cache,
+        )
         .await
 }

@@ -14,12 +14,13 @@ const MAX_NAME_BYTES: usize = 256;
 const MAX_VALUE_BYTES: usize = 8 * 1024;
 
 /// Parameters that belong to the protocol: no header sets them.
-const RESERVED: [&str; 8] = [
+const RESERVED: [&str; 9] = [
     "sequence_id",
     "sequence_start",
     "sequence_end",
     "priority",
     "timeout",
+    "cache_control",
     "headers",
     "binary_data_output",
     "non_finite",
@@ -164,6 +165,7 @@ mod tests {
             "Sequence_End",
             "priority",
             "timeout",
+            "cache_control",
             "headers",
             "binary_data_output",
             "non_finite",

@@ -16,6 +16,7 @@
 compile_error!("tensors travel little-endian, and this crate hands out native numbers as they are");
 
 mod body;
+mod cache;
 mod control;
 mod error;
 pub mod flatbuffers;
@@ -34,6 +35,7 @@ pub mod status;
 mod tensors;
 mod version;
 
+pub use cache::{cache_report, purge_cache};
 pub use control::ControlProblem;
 pub use error::{DecodeError, EncodeError, Found, Problem, Side, TensorLabel, TensorProblem};
 pub use headers::{HeaderPattern, HeaderPatternError};

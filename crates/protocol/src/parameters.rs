@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use adulis_types::{InferRequest, Name, ParameterValue, Parameters, RegionPlace, RequestedOutput};
+use adulis_types::{
+    CacheDirective, InferRequest, Name, ParameterValue, Parameters, RegionPlace, RequestedOutput,
+};
 
 use crate::error::Parsed;
 use crate::rest::{NonFinite, OutputFormat};
@@ -18,6 +20,9 @@ pub(crate) const SHARED_MEMORY_REGION: &str = "shared_memory_region";
 pub(crate) const SHARED_MEMORY_OFFSET: &str = "shared_memory_offset";
 pub(crate) const SHARED_MEMORY_BYTE_SIZE: &str = "shared_memory_byte_size";
 
+/// Whether the answer may come from the response cache.
+pub(crate) const CACHE_CONTROL: &str = "cache_control";
+
 /// Asks a stream for an empty response behind the last answer of a decoupled model.
 pub(crate) const EMPTY_FINAL_RESPONSE: &str = "triton_enable_empty_final_response";
 /// Names that begin so are the protocol's own, and only those are taken that are known.
@@ -26,6 +31,7 @@ const RESERVED_PREFIX: &str = "triton_";
 const A_COUNT: &str = "a whole number of 0 or more";
 const A_FLAG: &str = "true or false";
 const A_WAY_TO_WRITE: &str = "'string', 'literal' or 'null'";
+const A_DIRECTIVE: &str = "'use', 'no-cache' or 'no-store'";
 const A_NAME: &str = "the name of a region";
 
 /// In which form a JSON answer's outputs are wanted, where they do not say so themselves.
@@ -60,6 +66,11 @@ pub(crate) fn take_fields(request: &mut InferRequest) -> Parsed<Wishes> {
     let priority = take_count(parameters, PRIORITY)?;
     let timeout = take_count(parameters, TIMEOUT)?;
     request.sequence = sequence::take(parameters)?;
+    let directive = take(parameters, CACHE_CONTROL, A_DIRECTIVE, |value| match value {
+        ParameterValue::String(text) => CacheDirective::named(text),
+        _ => None,
+    })?;
+    request.cache = directive.unwrap_or_default();
     request.empty_final_response = take_flag(parameters, EMPTY_FINAL_RESPONSE)?.unwrap_or(false);
     if let Some((name, _)) = parameters.iter().find(|(name, _)| name.starts_with(RESERVED_PREFIX)) {
         return Err(Box::new(Problem::ReservedParameter { name: name.into() }));

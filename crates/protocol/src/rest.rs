@@ -4,6 +4,7 @@
 //! into the tensor's bytes. See `docs/protocol.md`.
 
 mod body;
+mod cache;
 mod data;
 mod element;
 mod encode;
@@ -26,6 +27,7 @@ pub mod v1;
 mod writer;
 
 pub use body::RestBody;
+pub use cache::{cache_purged, cache_report};
 pub use encode::{encode_infer, encode_request};
 pub use format::{NonFinite, OutputFormat};
 pub use metadata::{error_body, model_metadata, readiness, server_metadata};

@@ -10,8 +10,9 @@ use adulis_protocol::rest::v1::{self, PredictFormat};
 use adulis_protocol::rest::{self, NonFinite, OutputFormat, RestBody};
 use adulis_tensor::{DataType, Shape, ShapePattern, Tensor, append_element};
 use adulis_types::{
-    InferRequest, InferResponse, InputTensor, ModelMetadata, Name, OutputTensor, ParameterValue, Parameters,
-    RegionPlace, RequestedOutput, Sequence, SequenceId, SharedInput, StageTimings, TensorMetadata,
+    CacheDirective, InferRequest, InferResponse, InputTensor, ModelMetadata, Name, OutputTensor,
+    ParameterValue, Parameters, RegionPlace, RequestedOutput, Sequence, SequenceId, SharedInput,
+    StageTimings, TensorMetadata,
 };
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -126,12 +127,14 @@ prop_compose! {
         places in prop::collection::vec(place(), 0..3),
         (id, version, priority, timeout) in ("\\PC{0,8}", 0_u64..9, 0_u64..3, 0_u64..1000),
         sequence in sequence(),
+        cache in select(CacheDirective::NAMES.map(|(_, directive)| directive).to_vec()),
     ) -> InferRequest {
         let mut request = InferRequest::new(model_ref("a model", None).unwrap());
         request.model.version = (version > 0).then_some(version);
         request.id = id.into();
         request.parameters = parameters;
         request.priority = priority;
+        request.cache = cache;
         request.sequence = sequence;
         request.timeout = (timeout > 0).then(|| Duration::from_micros(timeout));
         request.inputs = tensors
@@ -192,13 +195,13 @@ fn of_request(request: &InferRequest) -> String {
         priority,
         sequence,
         empty_final_response: _,
-        cache: _,
+        cache,
         timeout,
         arrived: _,
         trace: _,
     } = request;
     format!(
-        "{model:?} {id:?} {parameters:?} {inputs:?} {shared_inputs:?} {outputs:?} {priority} {sequence:?} {timeout:?}"
+        "{model:?} {id:?} {parameters:?} {inputs:?} {shared_inputs:?} {outputs:?} {priority} {sequence:?} {cache:?} {timeout:?}"
     )
 }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use adulis_protocol::grpc::infer_parameter::ParameterChoice;
 use adulis_protocol::grpc::{self, InferParameter, ModelInferRequest, ModelInferResponse};
-use adulis_types::{Fault, InferRequest, InferResponse, Parameters, ResponseStream, TraceMoment};
+use adulis_types::{
+    CacheDirective, Fault, InferRequest, InferResponse, Parameters, ResponseStream, TraceMoment,
+};
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
@@ -39,6 +41,7 @@ pub(super) struct Asked {
     pub(super) shared: Arc<Shared>,
     pub(super) call: Call,
     pub(super) forwarded: Arc<Parameters>,
+    pub(super) cache: CacheDirective,
     /// Where answers go that are not the last.
     pub(super) early: mpsc::Sender<Answered>,
     /// What is left of the stream's time.
@@ -56,6 +59,7 @@ impl Asked {
         };
         let mut request = self.shared.decode(message, (self.left, &self.forwarded), self.call.id());
         if let Ok(request) = &mut request {
+            request.cache = request.cache.stricter(self.cache);
             request.trace = self.shared.trace(&request.model.name, None);
         }
         let decoupled = match &request {

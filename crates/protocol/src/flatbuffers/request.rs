@@ -1,4 +1,6 @@
-use adulis_types::{InferRequest, InputTensor, ModelRef, Name, ParameterValue, RequestedOutput, SharedInput};
+use adulis_types::{
+    CacheDirective, InferRequest, InputTensor, ModelRef, Name, ParameterValue, RequestedOutput, SharedInput,
+};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
@@ -10,7 +12,7 @@ use crate::error::Parsed;
 use crate::generated::infer::infer_request::{ID, INPUTS, MODEL_NAME, MODEL_VERSION, OUTPUTS, PARAMETERS};
 use crate::generated::infer::tensor::DATA_ALIGNMENT;
 use crate::generated::infer::{FILE_IDENTIFIER, requested_output};
-use crate::parameters::{self, PRIORITY, TIMEOUT, Wishes, take_fields};
+use crate::parameters::{self, CACHE_CONTROL, PRIORITY, TIMEOUT, Wishes, take_fields};
 use crate::rest::RestRequest;
 use crate::tensors::{check_names, input_names};
 use crate::version::agree;
@@ -129,6 +131,9 @@ fn write_parameters(writer: &mut Writer, link: usize, request: &InferRequest) {
         for (name, value) in sequence::parameters(sequence).iter() {
             parameters.set(name, value.clone());
         }
+    }
+    if request.cache != CacheDirective::Use {
+        parameters.set(CACHE_CONTROL, ParameterValue::String(request.cache.as_str().into()));
     }
     parameter::write_all(writer, link, &parameters);
 }

@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 
 use adulis_tensor::{Shape, Tensor};
-use adulis_types::{InferRequest, InputTensor, Name, ParameterValue, RequestedOutput, SharedInput};
+use adulis_types::{
+    CacheDirective, InferRequest, InputTensor, Name, ParameterValue, RequestedOutput, SharedInput,
+};
 use bytes::Bytes;
 
 use crate::error::Parsed;
@@ -9,8 +11,8 @@ use crate::grpc::contents::{self, Parts};
 use crate::grpc::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use crate::grpc::{InferParameter, ModelInferRequest, parameter};
 use crate::parameters::{
-    self, EMPTY_FINAL_RESPONSE, PRIORITY, SHARED_MEMORY_REGION, TIMEOUT, Wishes, is_of_place, of_output,
-    of_place, requested_output,
+    self, CACHE_CONTROL, EMPTY_FINAL_RESPONSE, PRIORITY, SHARED_MEMORY_REGION, TIMEOUT, Wishes, is_of_place,
+    of_output, of_place, requested_output,
 };
 use crate::tensors::{self, check_count, check_names, input_names};
 use crate::{DecodeError, Problem, Side, TensorLabel, TensorProblem, model_ref, sequence};
@@ -136,6 +138,10 @@ pub fn encode_request(request: &InferRequest) -> ModelInferRequest {
     }
     if let Some(sequence) = &request.sequence {
         parameters.extend(parameter::encode(&sequence::parameters(sequence)));
+    }
+    if request.cache != CacheDirective::Use {
+        let directive = ParameterValue::String(request.cache.as_str().into());
+        parameters.insert(CACHE_CONTROL.to_owned(), parameter::parameter(&directive));
     }
     if request.empty_final_response {
         let wanted = parameter::parameter(&ParameterValue::Bool(true));

@@ -1,10 +1,10 @@
 use adulis_tensor::{DataType, Shape, Tensor};
-use adulis_types::{InferRequest, InferResponse, Name, OutputTensor, RegionPlace};
+use adulis_types::{CacheDirective, InferRequest, InferResponse, Name, OutputTensor, RegionPlace};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::parameters::{
-    BINARY_DATA, BINARY_DATA_OUTPUT, BINARY_DATA_SIZE, PRIORITY, TIMEOUT, of_output, of_place,
+    BINARY_DATA, BINARY_DATA_OUTPUT, BINARY_DATA_SIZE, CACHE_CONTROL, PRIORITY, TIMEOUT, of_output, of_place,
 };
 use crate::rest::writer::{self, NotInJson};
 use crate::rest::{NonFinite, OutputFormat, RestBody};
@@ -129,6 +129,10 @@ fn request_parameters(out: &mut Vec<u8>, request: &InferRequest, binary_outputs:
     }
     if let Some(sequence) = &request.sequence {
         writer::parameters(out, b',', &sequence::parameters(sequence));
+    }
+    if request.cache != CacheDirective::Use {
+        writer::key(out, ",", CACHE_CONTROL);
+        writer::string(out, request.cache.as_str());
     }
     writer::parameters(out, b',', &request.parameters);
     out.extend_from_slice(b"},");
