@@ -84,8 +84,17 @@ fn rest_request(
 
 /// A request without a body.
 pub(crate) fn get_request(target: &Target, path: &str, headers: &[(HeaderName, HeaderValue)]) -> Vec<u8> {
+    without_body(target, &format!("GET {path} HTTP/1.1"), headers)
+}
+
+/// A request that does something, with an empty body.
+pub(crate) fn empty_post(target: &Target, path: &str, headers: &[(HeaderName, HeaderValue)]) -> Vec<u8> {
+    without_body(target, &format!("POST {path} HTTP/1.1\r\ncontent-length: 0"), headers)
+}
+
+fn without_body(target: &Target, first: &str, headers: &[(HeaderName, HeaderValue)]) -> Vec<u8> {
     let mut wire = format!(
-        "GET {path} HTTP/1.1\r\nhost: {}\r\nuser-agent: {}\r\naccept: application/json\r\n",
+        "{first}\r\nhost: {}\r\nuser-agent: {}\r\naccept: application/json\r\n",
         target.address, USER_AGENT
     )
     .into_bytes();

@@ -5,6 +5,8 @@
 //! its own; requests are serialised once, before the load begins, and answers are not decoded unless asked. Arrivals,
 //! stability and percentiles are plain state machines. There is no TLS here, and no server.
 //!
+//! [`cache`](cache()) looks at a server's response cache, or purges it, with the same clients.
+//!
 //! [`probe`](probe()) asks a single question with the same clients: whether a server is ready, for health checks.
 //!
 //! Invariants:
@@ -13,6 +15,7 @@
 //! - Failed requests are counted by kind and have no part in latencies or throughput.
 
 mod args;
+mod cache;
 mod cached;
 mod client;
 mod codec;
@@ -42,6 +45,7 @@ mod timer;
 mod verify;
 
 pub use args::BenchArgs;
+pub use cache::{CacheAction, CacheArgs, CacheServer, cache};
 pub use cached::CacheReport;
 pub use data::{DataSource, InputSpec, ShapeOverride};
 pub use load::{Load, Sweep, SweepError};
