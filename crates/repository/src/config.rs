@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use adulis_tensor::DataType;
 
-use crate::{InstanceGroup, Labels, Optimization, Scheduling, VersionPolicy, Warmup};
+use crate::{Caching, InstanceGroup, Labels, Optimization, Scheduling, VersionPolicy, Warmup};
 
 /// How one model is to be served. What is `None` or empty is derived from the model or from the server's defaults.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +30,8 @@ pub struct ModelConfig {
     pub decoupled: bool,
     /// Whether responses may be taken from the cache (`response_cache.enable`).
     pub response_cache: bool,
+    /// How those are kept, by the parameters that say so.
+    pub caching: Caching,
     /// Requests that run before the model is ready.
     pub warmup: Vec<Warmup>,
     /// What the engine may do to make it faster.
@@ -64,6 +66,7 @@ impl ModelConfig {
             scheduling: Scheduling::default(),
             decoupled: false,
             response_cache: false,
+            caching: Caching::default(),
             warmup: Vec::new(),
             optimization: Optimization::default(),
             parameters: BTreeMap::new(),

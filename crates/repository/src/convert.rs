@@ -1,6 +1,7 @@
 //! From what is written to a [`ModelConfig`]: every value and every relation between values is checked, and all that is
 //! wrong is told at once.
 
+mod caching;
 mod ensemble;
 mod instances;
 mod optimization;
@@ -67,6 +68,7 @@ impl Check<'_> {
             scheduling: self.scheduling(raw, max_batch_size),
             decoupled: transactions.is_some_and(|policy| policy.decoupled),
             response_cache: cache.is_some_and(|cache| cache.enable),
+            caching: self.caching(&parameters),
             warmup: self.warmups(&raw.model_warmup, max_batch_size),
             optimization: self.optimization(&raw.optimization, &parameters),
             parameters,

@@ -12,6 +12,7 @@
 //! none of them, everything is derived from the model itself. The way back is `render`, and [`ModelConfig::document`] is
 //! what clients are told.
 
+mod caching;
 mod config;
 mod convert;
 mod document;
@@ -37,6 +38,7 @@ mod sequence;
 pub mod strict;
 mod warmup;
 
+pub use caching::Caching;
 pub use config::{ModelConfig, TensorConfig, TensorFormat};
 pub use document::Completion;
 pub use ensemble::{Ensemble, EnsembleStep};

@@ -5,7 +5,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
-use crate::{DurationHistogram, MetricRegistry, RowsHistogram};
+use crate::{CacheMetrics, DurationHistogram, MetricRegistry, RowsHistogram};
 
 /// A stage of a request's life, as the label `stage` tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -101,6 +101,7 @@ pub struct ServingMetrics {
     in_flight: Gauge,
     execution_threads: Gauge,
     execution_threads_busy: Gauge,
+    cache: CacheMetrics,
 }
 
 impl ServingMetrics {
@@ -111,6 +112,7 @@ impl ServingMetrics {
         metrics.register_requests(registry);
         metrics.register_models(registry);
         metrics.register_threads(registry);
+        metrics.cache.register(registry);
         metrics
     }
 
@@ -220,6 +222,12 @@ impl ServingMetrics {
             gauges.remove(labels);
         }
         self.batch_rows.remove(labels);
+    }
+
+    /// Times of look-ups in the response cache.
+    #[must_use]
+    pub fn cache(&self) -> &CacheMetrics {
+        &self.cache
     }
 
     /// Requests admitted and not answered.

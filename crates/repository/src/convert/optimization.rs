@@ -103,7 +103,8 @@ impl Check<'_> {
         }
     }
 
-    fn flag(&mut self, parameters: &BTreeMap<String, String>, name: &str) -> Option<bool> {
+    /// A parameter that is `true` or `false`, `1` or `0`, `on` or `off`.
+    pub(super) fn flag(&mut self, parameters: &BTreeMap<String, String>, name: &str) -> Option<bool> {
         let text = parameters.get(name)?;
         match text.to_ascii_lowercase().as_str() {
             "1" | "true" | "on" => Some(true),

@@ -20,8 +20,6 @@ impl Check<'_> {
         self.note("metric_tags", !raw.metric_tags.is_empty());
         self.note("model_metrics", set(raw.model_metrics.as_ref()));
         self.note("runtime", raw.runtime.as_deref().is_some_and(|name| !name.is_empty()));
-        let cached = raw.response_cache.as_ref().is_some_and(|cache| cache.enable);
-        self.note("response_cache.enable", cached);
         for (index, group) in raw.instance_group.iter().enumerate() {
             self.unsupported_group(&format!("instance_group[{index}]"), group);
         }

@@ -2,7 +2,7 @@
 //! that say nothing new.
 
 use super::*;
-use crate::{ControlKind, FalseTrue, SequenceStrategy, TensorFormat};
+use crate::{Caching, ControlKind, FalseTrue, SequenceStrategy, TensorFormat};
 
 fn wild(text: &str) -> ModelConfig {
     let read = read(ConfigFormat::Pbtxt, text);
@@ -138,6 +138,35 @@ instance_group [ { count: 1 kind : KIND_MODEL } ]
 }
 
 #[test]
+fn parameters_say_how_answers_are_kept() {
+    let config = wild(
+        r#"
+response_cache { enable: true }
+parameters { key: "response_cache_ttl" value { string_value: "1h 30m" } }
+parameters { key: "response_cache_stale_while_revalidate" value { string_value: "500ms" } }
+parameters { key: "response_cache_negative_ttl" value { string_value: "off" } }
+parameters { key: "response_cache_row_wise" value { string_value: "false" } }
+parameters { key: "response_cache_insist" value { string_value: "true" } }
+"#,
+    );
+    let expected = Caching {
+        ttl: Some(Duration::from_secs(90 * 60)),
+        stale_while_revalidate: Duration::from_millis(500),
+        negative_ttl: Duration::ZERO,
+        row_wise: Some(false),
+        insist: true,
+    };
+    assert_eq!(config.caching, expected);
+    let text = "[parameters]\nresponse_cache_ttl = 'soon'\nresponse_cache_negative_ttl = '400days'\nresponse_cache_row_wise = 'maybe'";
+    let told = [
+        "line 2: parameters.response_cache_ttl: expected a duration such as \"90s\", or \"off\", got \"soon\"",
+        "line 3: parameters.response_cache_negative_ttl: expected at most a year, got \"400days\"",
+        "line 4: parameters.response_cache_row_wise: expected true or false, got \"maybe\"",
+    ];
+    assert_eq!(faults(ConfigFormat::Toml, text), told);
+}
+
+#[test]
 fn a_cached_and_warmed_model_with_limits() {
     let config = wild(
         r#"
@@ -152,7 +181,7 @@ instance_group {
 }
 "#,
     );
-    assert!(config.response_cache);
+    assert!(config.response_cache && config.caching == Caching::default());
     assert_eq!(config.warmup[0].count, 3);
     assert_eq!(config.priority(), 2);
 }
