@@ -176,6 +176,7 @@ impl Builder {
         }
         let engine = Engine::new(settings, backends, &registry)?;
         let service: Arc<dyn InferenceService> = Arc::clone(&engine) as _;
+        let cache = engine.cache_control();
         let service = match self.wrap {
             Some(wrap) => wrap(service),
             None => service,
@@ -198,6 +199,7 @@ impl Builder {
                 log: self.log,
                 trace: Some(trace),
                 dependencies,
+                cache,
                 ..Services::from(service)
             },
             store,

@@ -60,6 +60,8 @@ pub enum Command {
     Log(LogArgs),
     /// Ask a server once whether it is ready, and say so with the exit code
     Probe(adulis_bench::ProbeArgs),
+    /// Look at a server's response cache, or purge it
+    Cache(adulis_bench::CacheArgs),
 }
 
 /// `adulis serve`.
@@ -106,6 +108,18 @@ pub struct ServeArgs {
     /// With --rate-limit execution_count, how much there is of a resource, on every device or on one; may be repeated
     #[arg(long, value_name = "NAME:COUNT[:DEVICE]")]
     pub rate_limit_resource: Vec<String>,
+    /// Most bytes that the response cache takes in memory, or off [default: 256MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub cache_memory_bytes: Option<String>,
+    /// How long cached answers are given, or off, for models that do not say [default: off]
+    #[arg(long, value_name = "DURATION")]
+    pub cache_ttl: Option<String>,
+    /// Cache every model that can be, whether its configuration says so or not
+    #[arg(long)]
+    pub cache_all_models: bool,
+    /// The response cache's size, as Triton takes it: local,size=BYTES
+    #[arg(long, value_name = "CACHE,SETTING=VALUE", value_parser = parse_cache_config)]
+    pub cache_config: Vec<u64>,
     /// Let clients on this machine register shared memory regions, which the server then reads and writes
     #[arg(long)]
     pub shared_memory: bool,
@@ -185,6 +199,15 @@ fn parse_setting(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Triton's way to give its local cache a size; of its other caches there is none here.
+fn parse_cache_config(text: &str) -> Result<u64, String> {
+    let size = text.strip_prefix("local,").and_then(|setting| setting.strip_prefix("size="));
+    let bytes = size.and_then(|size| size.trim().parse().ok()).filter(|bytes| *bytes > 0);
+    bytes.ok_or_else(|| {
+        "expected local,size=BYTES; other caches are set in [cache] of the configuration".to_owned()
+    })
+}
+
 impl ServeArgs {
     /// The configuration of this command line, in this process's environment and folder.
     ///
@@ -227,6 +250,14 @@ impl ServeArgs {
         for (key, value) in trace_settings(&self.trace_config) {
             add(&key, Some(value), "--trace-config");
         }
+        for bytes in &self.cache_config {
+            let bytes = i64::try_from(*bytes).unwrap_or(i64::MAX);
+            add("cache.memory_bytes", Some(Value::Integer(bytes)), "--cache-config");
+        }
+        add("cache.memory_bytes", text(&self.cache_memory_bytes), "--cache-memory-bytes");
+        add("cache.ttl", text(&self.cache_ttl), "--cache-ttl");
+        let all_models = self.cache_all_models.then_some(Value::Boolean(true));
+        add("cache.all_models", all_models, "--cache-all-models");
         add("log.format", text(&self.log_format), "--log-format");
         add("log.filter", text(&self.log_level), "--log-level");
         let threads = self.execution_threads.map(|threads| Value::Integer(i64::from(threads)));

@@ -1,6 +1,7 @@
 //! The server's configuration: what can be set, its defaults, and how defaults, `adulis.toml`, the environment and flags
 //! become one checked [`Config`].
 
+mod cache;
 mod check;
 mod compression;
 mod control;
@@ -32,6 +33,7 @@ use adulis_shared_memory::SharedMemoryOptions;
 use adulis_store::{LogOptions as InferenceLogOptions, StoreOptions};
 use adulis_telemetry::{LogFormat, LogOptions, TraceOptions};
 
+pub use cache::CacheConfig;
 pub use compression::CompressionConfig;
 pub use hosted::{SageMakerConfig, VertexAiConfig};
 pub use http2::Http2Config;
@@ -54,6 +56,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// Scheduling and engines.
     pub engine: EngineConfig,
+    /// The response cache.
+    pub cache: CacheConfig,
     /// Repositories in object storage.
     pub storage: StorageConfig,
     /// Shared memory of clients on the same machine.
@@ -186,6 +190,7 @@ impl Default for Config {
             control: ControlMode::default(),
             server: ServerConfig::default(),
             engine: EngineConfig::default(),
+            cache: CacheConfig::default(),
             storage: StorageConfig::default(),
             shared_memory: SharedMemoryConfig::default(),
             store: StoreConfig::default(),
@@ -275,6 +280,8 @@ impl Config {
             rate_limit: engine.rate_limit,
             unload_timeout: engine.unload_timeout,
             max_override_bytes: engine.max_override_bytes,
+            cache: self.cache.settings.clone(),
+            shared_cache: None,
             strict_readiness: self.strict_readiness,
             triton_metric_names: self.metrics.triton_names,
             backend_order: engine.backends,

@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => run_bench(*args),
         Command::Log(args) => run_log(&args),
         Command::Probe(args) => run_probe(&args),
+        Command::Cache(args) => run_cache(&args),
     };
     ExitCode::from(code.unwrap_or_else(|error| {
         complain(&format!("error: {error:#}"));
@@ -150,6 +151,13 @@ fn run_log(args: &LogArgs) -> anyhow::Result<u8> {
 fn run_probe(args: &adulis_bench::ProbeArgs) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(adulis_bench::probe(args))?;
+    Ok(EXIT_OK)
+}
+
+fn run_cache(args: &adulis_bench::CacheArgs) -> anyhow::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let told = runtime.block_on(adulis_bench::cache(args))?;
+    write!(std::io::stdout(), "{told}")?;
     Ok(EXIT_OK)
 }
 

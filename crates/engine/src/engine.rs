@@ -9,13 +9,14 @@ use adulis_backend::Backend;
 use adulis_repository::{ModelEntry, Scan};
 use adulis_telemetry::{MetricRegistry, ServingMetrics};
 use adulis_types::{
-    BoxFuture, Fault, IndexEntry, IndexQuery, InferRequest, InferResponse, InferenceService, LoadModel,
-    ModelConfigDocument, ModelMetadata, ModelRef, ModelStatistics, ResponseStream, ServerMetadata,
+    BoxFuture, CacheControl, Fault, IndexEntry, IndexQuery, InferRequest, InferResponse, InferenceService,
+    LoadModel, ModelConfigDocument, ModelMetadata, ModelRef, ModelStatistics, ResponseStream, ServerMetadata,
     ServiceError, UnloadModel, one_response,
 };
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 
+use crate::caching::CacheAdmin;
 use crate::executor::Executor;
 use crate::lifecycle::Lifecycle;
 use crate::serving::ServingModel;
@@ -103,6 +104,13 @@ impl Engine {
     pub fn begin_drain(&self) {
         self.draining.store(true, Ordering::Release);
         self.lifecycle.settings.repositories.close();
+    }
+
+    /// What operators may see and do of the response cache, where there is one.
+    #[must_use]
+    pub fn cache_control(&self) -> Option<Arc<dyn CacheControl>> {
+        let (cache, lifecycle) = (self.lifecycle.cache.clone()?, Arc::downgrade(&self.lifecycle));
+        Some(Arc::new(CacheAdmin { cache, lifecycle }))
     }
 
     /// Inference requests admitted and not answered.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use adulis_backend::BackendError;
 use adulis_batcher::QueueLimit;
 use adulis_tensor::{DataType, Shape, ShapePattern};
-use adulis_types::{ErrorKind, Name, Retry, SequenceId, ServiceError};
+use adulis_types::{ErrorKind, Failure, Name, Retry, SequenceId, ServiceError};
 
 /// Why a request was not answered.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -117,6 +117,9 @@ pub enum EngineError {
     /// The backend panicked.
     #[error("model '{model}': the backend panicked: {reason}")]
     Panicked { model: Arc<str>, reason: String },
+    /// The run failed before, and that is remembered.
+    #[error("{0}")]
+    Remembered(Failure),
     /// The engine is closing.
     #[error("the server is shutting down")]
     Closing,
@@ -150,6 +153,7 @@ impl ServiceError for EngineError {
             Self::QueueFull { .. } | Self::Closing => ErrorKind::Overloaded,
             Self::DeadlineExceeded { .. } | Self::QueueTimeout { .. } => ErrorKind::DeadlineExceeded,
             Self::Execution { .. } | Self::Panicked { .. } => ErrorKind::Internal,
+            Self::Remembered(failure) => failure.kind,
         }
     }
 

@@ -8,13 +8,14 @@ use tokio::sync::oneshot;
 
 use crate::EngineError;
 use crate::admission::{Admitted, shape_class};
+use crate::cached::{Asking, Cached, Looked};
 use crate::decoupled::About;
 use crate::executor::Executor;
 use crate::job::{Job, JobInputs, Reply};
 use crate::lane::{BatchLane, Lane, NotQueued, Place};
 use crate::plan::queue_timeout;
 use crate::rate::Limited;
-use crate::serving::Served;
+use crate::serving::{Served, Took};
 
 /// A model version that has instances of its own, which requests wait for: what the executor knows of a model.
 pub(crate) struct Instances {
@@ -36,37 +37,59 @@ pub(crate) struct Instances {
 impl Instances {
     /// The answer, and the rows that it took.
     pub(crate) async fn answer(
-        &self,
-        executor: &Executor,
+        self: &Arc<Self>,
+        executor: &Arc<Executor>,
         request: InferRequest,
-    ) -> Result<(usize, InferResponse), EngineError> {
+    ) -> Result<(Took, InferResponse), EngineError> {
         let lane = match &self.lane {
             Lane::Batches(lane) => lane,
             // Boxed, so that the future of an ordinary request is no larger for it.
-            Lane::Sequences(lane) => return Box::pin(self.answer_in_sequence(executor, lane, request)).await,
+            Lane::Sequences(lane) => {
+                let (rows, response) = Box::pin(self.answer_in_sequence(executor, lane, request)).await?;
+                return Ok((Took::run(rows), response));
+            }
         };
         let InferRequest { id, request_id, parameters, inputs, outputs, priority, timeout, arrived, .. } =
             request;
-        let Admitted { inputs, rows, outputs } = self.served.interface.admit(inputs, &outputs)?;
+        let admitted = self.served.interface.admit(inputs, &outputs)?;
+        let deadline = timeout.and_then(|timeout| arrived.checked_add(timeout));
+        // Of a request's place in a sequence no key knows; there are none where it could matter.
+        if let Some(cache) = self.served.cache.as_deref().filter(|_| request.sequence.is_none()) {
+            let directive = request.cache;
+            let asking = Asking { id, request_id, parameters, priority, deadline, arrived, directive };
+            let place = Cached { executor, lane, cache };
+            return match self.look_up(place, asking, admitted) {
+                Looked::Known(took, response) => Ok((took, response)),
+                // Boxed, so that the future of other requests is no larger for it.
+                Looked::Unknown(searching) => Box::pin(self.search(place, searching)).await,
+            };
+        }
+        let Admitted { inputs, rows, outputs } = admitted;
         let about = self.model.reads_requests().then(|| {
             let told = BatchRequest { id: id.clone(), parameters, sequence: request.sequence, rows };
             Box::new(About { request: told, answers: None })
         });
-        let answer = match lane.take_inline(rows, arrived) {
-            Some(slot) => {
-                let (reply, again) = self.run_inline(lane, (inputs, rows), about, slot);
-                if again {
-                    executor.schedule(self);
-                }
-                reply?
-            }
-            None => {
-                let deadline = timeout.and_then(|timeout| arrived.checked_add(timeout));
-                let entry = Entry { request_id, inputs, rows, priority, deadline, about };
-                self.run_queued(executor, lane, entry).await?
-            }
+        let entry = Entry { request_id, inputs, rows, priority, deadline, about };
+        let answer = self.run_entry((executor, lane), entry, arrived).await?;
+        Ok((Took::run(rows), self.served.respond(id, answer, &outputs)))
+    }
+
+    /// Runs an admitted request: right here where that is cheaper than to hand it over, or when its turn comes.
+    pub(crate) async fn run_entry(
+        &self,
+        (executor, lane): (&Executor, &BatchLane),
+        entry: Entry,
+        arrived: Instant,
+    ) -> Reply {
+        let Some(slot) = lane.take_inline(entry.rows, arrived) else {
+            return self.run_queued(executor, lane, entry).await;
         };
-        Ok((rows, self.served.respond(id, answer, &outputs)))
+        let Entry { inputs, rows, about, .. } = entry;
+        let (reply, again) = self.run_inline(lane, (inputs, rows), about, slot);
+        if again {
+            executor.schedule(self);
+        }
+        reply
     }
 
     async fn run_queued(&self, executor: &Executor, lane: &BatchLane, entry: Entry) -> Reply {

@@ -1,8 +1,8 @@
 //! The engine: takes a decoded request, admits it, lets it share a batch, runs it, and hands its outputs back.
 //!
 //! ```text
-//! infer ─ resolve ─ admit ─┬─ inline run (cheaper than a thread hand-over) ─────────────┬─ answer
-//!                          └─ queue ─ execution thread: bind batch, gather, run, scatter ┘
+//! infer ─ resolve ─ admit ─ (response cache) ─┬─ inline run (cheaper than a thread hand-over) ─────────────┬─ answer
+//!                                             └─ queue ─ execution thread: bind batch, gather, run, scatter ┘
 //! ```
 //!
 //! Models come and go while requests run. A load makes its versions beside what serves and swaps them in one moment; what was
@@ -27,6 +27,8 @@
 //! binary injects backends.
 
 mod admission;
+mod cached;
+mod caching;
 mod classification;
 mod composing;
 mod control;
@@ -62,6 +64,7 @@ mod table;
 mod warmup;
 
 pub use adulis_batcher::ResourceLimit;
+pub use adulis_cache::{CacheSettings, GuardedTier};
 pub use control::{ControlError, ControlMode, StartModels};
 pub use engine::Engine;
 pub use error::{EngineError, LoadError};

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Weak, mpsc};
 
 use adulis_backend::Backend;
+use adulis_cache::ResponseCache;
 use adulis_repository::{ModelEntry, Problem, Scan};
 use adulis_telemetry::{MetricRegistry, ModelReport, ServingMetrics, TritonReport};
 use adulis_types::{ModelState, ServiceError};
@@ -14,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::Settings;
+use crate::caching;
 use crate::composing::{self, Arranged};
 use crate::control::{ControlMode, StartModels};
 use crate::ensemble::{Cause, Unready};
@@ -38,6 +40,8 @@ pub(crate) struct Lifecycle {
     pub(crate) executor: Arc<Executor>,
     pub(crate) metrics: ServingMetrics,
     pub(crate) inline: InlineLimits,
+    /// The response cache, where there is one.
+    pub(crate) cache: Option<Arc<ResponseCache>>,
     pub(crate) loaders: Arc<Loaders>,
     pub(crate) retired: Retired,
     pub(crate) overrides: OverrideSpace,
@@ -56,6 +60,7 @@ impl Lifecycle {
     ) -> Arc<Self> {
         let begun = watch::Sender::new(!settings.repositories.has_remote());
         Arc::new(Self {
+            cache: caching::open(&settings, metrics.cache()),
             inline: InlineLimits::new(settings.inline_threshold),
             loaders: Loaders::new(or_cores(settings.load_threads)),
             overrides: OverrideSpace::new(settings.max_override_bytes),
@@ -77,6 +82,10 @@ impl Lifecycle {
         if self.settings.triton_metric_names {
             let lifecycle = Arc::downgrade(self);
             registry.register_triton_models(move || triton_reports(&lifecycle));
+        }
+        if let Some(cache) = &self.cache {
+            let (lifecycle, cache) = (Arc::downgrade(self), Arc::clone(cache));
+            registry.register_cache(move || caching::report(&cache, lifecycle.upgrade().as_deref()));
         }
     }
 

@@ -4,10 +4,12 @@ use std::time::{Duration, Instant};
 
 use adulis_backend::{Backend, BackendError, LoadRequest, Model, TensorSpec};
 use adulis_batcher::{CostModel, LimitFault};
+use adulis_cache::ModelCache;
 use adulis_repository::{Labels, ModelConfig, ModelVersion};
 use adulis_telemetry::panic_message;
 
 use crate::admission::Interface;
+use crate::caching::{self, LoadedModel};
 use crate::ensemble::{self, Ensemble, Unready};
 use crate::inline::InlineLimits;
 use crate::instance::Slot;
@@ -66,6 +68,8 @@ impl Lifecycle {
             return self.make_ensemble(source, version.version, ensemble, started);
         }
         let backend = self.choose_backend(config.backend.as_deref())?;
+        // Looked at before the engine reads them.
+        let cache = caching::wanted(self.cache.as_ref(), &source.entry, version);
         let model = backend.load(&LoadRequest {
             name: Arc::clone(name),
             version: version.version,
@@ -95,7 +99,7 @@ impl Lifecycle {
             warmup::sizes(&plan, &*model, &mut slots, &sizes);
         }
         let version = version.version;
-        self.assemble(Parts { source, version, backend, model, plan, slots, cost, started })
+        self.assemble(Parts { source, version, backend, model, plan, slots, cost, cache, started })
     }
 
     fn choose_backend(&self, wanted: Option<&str>) -> Result<&Arc<dyn Backend>, LoadError> {
@@ -123,7 +127,7 @@ impl Lifecycle {
     }
 
     fn assemble(&self, parts: Parts<'_>) -> Result<Arc<ServingModel>, LoadError> {
-        let Parts { source, version, backend, model, plan, slots, cost, started } = parts;
+        let Parts { source, version, backend, model, plan, slots, cost, cache, started } = parts;
         let policy = plan.policy.clone();
         let (inputs, outputs) = plan.visible();
         let interface = Interface {
@@ -134,7 +138,14 @@ impl Lifecycle {
             reshapes: plan.reshapes,
             max_rows: plan.max_rows,
         };
-        let limited = self.executor.limited(&source.entry.config);
+        let config = &source.entry.config;
+        let cache = cache.map(|cache| {
+            let options = &plan::engine_options(config, &self.settings);
+            let (backend, model, interface) = (&**backend, &*model, &interface);
+            cache.make(&LoadedModel { config, version, backend, model, options, interface })
+        });
+        let cache = cache.transpose()?.flatten();
+        let limited = self.executor.limited(config);
         let rules = Rules {
             policy: plan.policy,
             preserve_ordering: plan.preserve_ordering,
@@ -146,7 +157,7 @@ impl Lifecycle {
             Some(sequences) => Lane::Sequences(Box::new(SequenceLane::new(sequences, slots, cost))),
         };
         let loaded = Loaded { backend: Some(backend.name()), platform: backend.platform(), version, started };
-        let served = self.served(source, &loaded, interface);
+        let served = self.served(source, &loaded, (interface, cache));
         let instances = self.executor.register(|key| {
             Arc::new(Instances {
                 key,
@@ -180,9 +191,15 @@ impl Lifecycle {
         if !config.warmup.is_empty() {
             tracing::warn!(model = %source.name, "model_warmup takes no effect: an ensemble's models have their own");
         }
+        if config.response_cache {
+            tracing::warn!(
+                model = %source.name,
+                "response_cache.enable takes no effect for an ensemble: enable it for the models of its steps"
+            );
+        }
         let ensemble = Box::new(Ensemble::new(config, ensemble)?);
         let loaded = Loaded { backend: None, platform: PLATFORM, version, started };
-        let served = self.served(source, &loaded, ensemble::interface(config));
+        let served = self.served(source, &loaded, (ensemble::interface(config), None));
         let serving = ServingModel { served, scheduler: Scheduler::Ensemble(ensemble) };
         match self.table.with(|models| serving.ready(models)) {
             Err(Unready { reason, .. }) if self.table.answers(&source.name) => {
@@ -192,7 +209,12 @@ impl Lifecycle {
         }
     }
 
-    fn served(&self, source: &Source, loaded: &Loaded, interface: Interface) -> Arc<Served> {
+    fn served(
+        &self,
+        source: &Source,
+        loaded: &Loaded,
+        (interface, cache): (Interface, Option<Box<ModelCache>>),
+    ) -> Arc<Served> {
         let Loaded { backend, platform, version, started } = *loaded;
         Arc::new(Served {
             version,
@@ -204,6 +226,7 @@ impl Lifecycle {
             statistics: Statistics::new(interface.max_rows.unwrap_or(1)),
             interface,
             decoupled: backend.is_some() && source.entry.config.decoupled,
+            cache,
             load_time: started.elapsed(),
             fingerprint: source.fingerprint(version),
             files: source.files.clone(),
@@ -246,5 +269,6 @@ struct Parts<'a> {
     plan: Plan,
     slots: Vec<Slot>,
     cost: CostModel,
+    cache: Option<caching::Wanted>,
     started: Instant,
 }

@@ -2,11 +2,15 @@ use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use adulis_cache::ModelCache;
 use adulis_repository::{ModelConfig, VersionFingerprint};
-use adulis_telemetry::{ModelLabels, ModelMetrics, SequenceReport, ServingMetrics, TritonReport};
+use adulis_telemetry::{
+    CacheMetrics, ModelLabels, ModelMetrics, SequenceReport, ServingMetrics, TritonReport,
+};
+use adulis_tensor::Tensor;
 use adulis_types::{
-    BoxFuture, ErrorKind, InferRequest, InferResponse, ModelStatistics, OutputTensor, ServiceError,
-    StageTimings,
+    BoxFuture, ErrorKind, InferRequest, InferResponse, ModelStatistics, OutputTensor, Parameters,
+    ServiceError, StageTimings,
 };
 
 use crate::EngineError;
@@ -47,6 +51,8 @@ pub(crate) struct Served {
     /// Whether the transaction policy allows any number of answers, whether the backend makes use of that or not. Not for an
     /// ensemble, for which its steps decide.
     pub(crate) decoupled: bool,
+    /// Where answers are remembered, if they are.
+    pub(crate) cache: Option<Box<ModelCache>>,
     pub(crate) serving: ServingMetrics,
     /// Made at the first request, so that models nobody asks have no series.
     pub(crate) metrics: OnceLock<ModelMetrics>,
@@ -71,8 +77,8 @@ impl ServingModel {
             Scheduler::Instances(instances) => instances.answer(&lifecycle.executor, request).await,
             Scheduler::Ensemble(ensemble) => boxed(ensemble, &self.served, lifecycle, request).await,
         };
-        let result = result.map(|(rows, response)| {
-            counted.outcome = Ok((rows, self.own(response.timings)));
+        let result = result.map(|(took, response)| {
+            counted.outcome = Ok((took, self.own(response.timings)));
             response
         });
         if let Err(error) = &result {
@@ -157,13 +163,30 @@ impl ServingModel {
     }
 }
 
+/// What an answer took of its model.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Took {
+    /// Rows that the model was run for.
+    pub(crate) rows: usize,
+    /// Where it was looked up in the response cache: whether it was known there, and how long looking it up and remembering it
+    /// took.
+    pub(crate) cache: Option<(bool, Duration)>,
+}
+
+impl Took {
+    /// A run of so many rows.
+    pub(crate) fn run(rows: usize) -> Self {
+        Self { rows, cache: None }
+    }
+}
+
 /// An ensemble's answer as an object: one of its steps may be an ensemble in turn.
 fn boxed<'a>(
     ensemble: &'a Ensemble,
     served: &'a Served,
     lifecycle: &'a Lifecycle,
     request: InferRequest,
-) -> BoxFuture<'a, Result<(usize, InferResponse), EngineError>> {
+) -> BoxFuture<'a, Result<(Took, InferResponse), EngineError>> {
     Box::pin(ensemble.answer(served, lifecycle, request))
 }
 
@@ -196,6 +219,27 @@ impl Served {
         }
     }
 
+    /// The metrics of its look-ups in the response cache.
+    pub(crate) fn cache_metrics(&self) -> &CacheMetrics {
+        self.serving.cache()
+    }
+
+    /// The response of an answer that has only the outputs that were asked for, in the signature's order.
+    pub(crate) fn respond_wanted(
+        &self,
+        id: adulis_types::Name,
+        answer: Answer,
+        selection: &Selection,
+    ) -> InferResponse {
+        let Selection::These(wanted) = selection else {
+            return self.respond(id, answer, selection);
+        };
+        let place = |index| wanted.iter().filter(|other| other.index < index).count();
+        let ordered = wanted.iter().filter_map(|of| answer.outputs.get(place(of.index)).cloned());
+        let outputs = ordered.zip(wanted).map(|(tensor, of)| self.named(tensor, *of)).collect();
+        self.response(id, answer.parameters, (outputs, answer.timings))
+    }
+
     /// The response with the outputs that were asked for.
     pub(crate) fn respond(
         &self,
@@ -203,10 +247,7 @@ impl Served {
         answer: Answer,
         selection: &Selection,
     ) -> InferResponse {
-        let named = |tensor, Selected { index, classes }| {
-            let tensor = self.interface.classified(index, tensor, classes);
-            OutputTensor::new(self.interface.outputs[index].name.clone(), tensor)
-        };
+        let named = |tensor, of| self.named(tensor, of);
         let tensors = answer.outputs;
         let outputs = match selection {
             Selection::All => {
@@ -220,13 +261,27 @@ impl Served {
                 wanted.iter().map(|of| named(tensors[of.index].clone(), *of)).collect()
             }
         };
+        self.response(id, answer.parameters, (outputs, answer.timings))
+    }
+
+    fn named(&self, tensor: Tensor, Selected { index, classes }: Selected) -> OutputTensor {
+        let tensor = self.interface.classified(index, tensor, classes);
+        OutputTensor::new(self.interface.outputs[index].name.clone(), tensor)
+    }
+
+    fn response(
+        &self,
+        id: adulis_types::Name,
+        parameters: Parameters,
+        (outputs, timings): (Vec<OutputTensor>, StageTimings),
+    ) -> InferResponse {
         InferResponse {
             model_name: self.interface.model.clone(),
             model_version: self.version,
             id,
-            parameters: answer.parameters,
+            parameters,
             outputs,
-            timings: answer.timings,
+            timings,
             cache: None,
         }
     }
@@ -236,8 +291,8 @@ impl Served {
 pub(crate) struct Counted<S: Deref<Target = Served>> {
     served: S,
     arrived: Instant,
-    /// The rows of a request that was answered and where its time went, or how it ended.
-    pub(crate) outcome: Result<(usize, StageTimings), ErrorKind>,
+    /// What a request that was answered took and where its time went, or how it ended.
+    pub(crate) outcome: Result<(Took, StageTimings), ErrorKind>,
 }
 
 impl<S: Deref<Target = Served>> Counted<S> {
@@ -255,9 +310,9 @@ impl<S: Deref<Target = Served>> Drop for Counted<S> {
         let metrics = served.metrics();
         metrics.total.observe(took);
         match *outcome {
-            Ok((rows, timings)) => {
+            Ok((Took { rows, cache }, timings)) => {
                 metrics.ok.inc();
-                let answered = Answered { arrived: *arrived, answered, rows, timings };
+                let answered = Answered { arrived: *arrived, answered, rows, timings, cache };
                 served.statistics.succeeded(&answered);
             }
             Err(kind) => {

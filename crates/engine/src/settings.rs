@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use adulis_backend::EngineOptions;
+use adulis_cache::{CacheSettings, GuardedTier};
 use adulis_repository::{Repositories, Scan};
 
 use crate::{ControlMode, RateLimit, StartModels};
@@ -32,6 +33,10 @@ pub struct Settings {
     pub unload_timeout: Duration,
     /// Most bytes of files that came with requests to load a model, of all models that are loaded from such files.
     pub max_override_bytes: usize,
+    /// The response cache: how much it holds, for how long, and of which models.
+    pub cache: CacheSettings,
+    /// The tier behind it that replicas share, if there is one.
+    pub shared_cache: Option<GuardedTier>,
     /// Whether one model that failed to load makes the server not ready.
     pub strict_readiness: bool,
     /// Whether Triton's names for the metrics of models are told beside our own.
@@ -56,6 +61,8 @@ impl Default for Settings {
             max_queued_rows: 16_384,
             unload_timeout: Duration::from_secs(60),
             max_override_bytes: 1 << 30,
+            cache: CacheSettings::default(),
+            shared_cache: None,
             strict_readiness: true,
             triton_metric_names: true,
             backend_order: vec!["onnxruntime".to_owned(), "tract".to_owned()],

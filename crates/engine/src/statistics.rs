@@ -25,10 +25,13 @@ pub(crate) struct Statistics {
     last_inference: AtomicU64,
     rows: AtomicU64,
     success: Sum,
+    /// Requests that the response cache answered, and those that it did not; with the time that this took.
+    cache_hit: Sum,
+    cache_miss: Sum,
     /// Requests that failed, by reason.
     failures: [AtomicU64; FailureReason::ALL.len()],
     fail: Time,
-    // Of requests that succeeded: their count is that of `success`.
+    // Of requests that succeeded: their count is that of `success`, and of the last three without those from the cache.
     queue: Time,
     compute_input: Time,
     compute_infer: Time,
@@ -63,6 +66,8 @@ impl Statistics {
             last_inference: AtomicU64::new(0),
             rows: AtomicU64::new(0),
             success: Sum::default(),
+            cache_hit: Sum::default(),
+            cache_miss: Sum::default(),
             failures: Default::default(),
             fail: Time::default(),
             queue: Time::default(),
@@ -77,7 +82,12 @@ impl Statistics {
 
     /// Counts a request that was answered.
     pub(crate) fn succeeded(&self, request: &Answered) {
-        let Answered { arrived, answered, rows, timings } = request;
+        let Answered { arrived, answered, rows, timings, cache } = request;
+        match cache {
+            Some((true, took)) => self.cache_hit.add(*took),
+            Some((false, took)) => self.cache_miss.add(*took),
+            None => {}
+        }
         self.rows.fetch_add(*rows as u64, Ordering::Relaxed);
         self.queue.add(timings.queue + timings.batch);
         self.compute_input.add(timings.compute_input);
@@ -152,7 +162,11 @@ impl Statistics {
         let small = self.small.iter().zip(1..).filter_map(|(batches, rows)| batches.read(rows));
         let batches: Vec<BatchStatistics> = small.chain(self.large.lock().values().copied()).collect();
         let success = self.success.read();
-        let of_success = |time: &Time| DurationStatistic { count: success.count, total: time.read() };
+        let (cache_hit, cache_miss) = (self.cache_hit.read(), self.cache_miss.read());
+        let queue = DurationStatistic { count: success.count, total: self.queue.read() };
+        // As in Triton: what the cache answered was queued, for no time, and not computed.
+        let computed = success.count.saturating_sub(cache_hit.count);
+        let of_computed = |time: &Time| DurationStatistic { count: computed, total: time.read() };
         ModelStatistics {
             name: Arc::clone(name),
             version,
@@ -162,11 +176,12 @@ impl Statistics {
             inference: InferenceStatistics {
                 success,
                 fail: DurationStatistic { count: self.failures().iter().sum(), total: self.fail.read() },
-                queue: of_success(&self.queue),
-                compute_input: of_success(&self.compute_input),
-                compute_infer: of_success(&self.compute_infer),
-                compute_output: of_success(&self.compute_output),
-                ..InferenceStatistics::default()
+                queue,
+                compute_input: of_computed(&self.compute_input),
+                compute_infer: of_computed(&self.compute_infer),
+                compute_output: of_computed(&self.compute_output),
+                cache_hit,
+                cache_miss,
             },
             responses: self.responses.lock().clone(),
             batches,
@@ -181,6 +196,8 @@ pub(crate) struct Answered {
     pub(crate) answered: Instant,
     pub(crate) rows: usize,
     pub(crate) timings: StageTimings,
+    /// Whether the response cache knew it, if it was asked, and how long that took.
+    pub(crate) cache: Option<(bool, Duration)>,
 }
 
 /// A sum of durations, in nanoseconds: enough for five hundred years.

@@ -33,6 +33,7 @@ pub(super) fn check(raw: &RawConfig, faults: &mut Faults) -> Config {
         control: check.control(raw),
         server: check.server(&raw.server, &default.server),
         engine: check.engine(&raw.engine, &default.engine),
+        cache: check.cache(&raw.cache, &default.cache),
         storage: check.storage(&raw.storage, &default.storage),
         shared_memory: check.shared_memory(&raw.shared_memory, &default.shared_memory),
         store: check.store(&raw.store, &default.store),

@@ -22,6 +22,7 @@ pub(super) fn to_toml(config: &Config) -> String {
         strict_readiness: Some(config.strict_readiness),
         server: server(&config.server),
         engine: engine(&config.engine),
+        cache: config.cache.print(),
         storage: config.storage.print(),
         shared_memory: config.shared_memory.print(),
         store: config.store.print(),

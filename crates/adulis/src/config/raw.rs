@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use super::cache::RawCache;
 use super::compression::RawCompression;
 use super::http2::RawHttp2;
 use super::inference_log::RawInferenceLog;
@@ -23,6 +24,7 @@ pub(super) struct RawConfig {
     pub(super) repository_poll_seconds: Option<i64>,
     pub(super) server: RawServer,
     pub(super) engine: RawEngine,
+    pub(super) cache: RawCache,
     pub(super) storage: RawStorage,
     pub(super) shared_memory: RawSharedMemory,
     pub(super) store: RawStore,

@@ -17,7 +17,7 @@ use crate::instances::{Entry, Instances};
 use crate::job::{Answer, Reply};
 use crate::lane::Place;
 use crate::plan::queue_timeout;
-use crate::serving::{Counted, Served, ServingModel};
+use crate::serving::{Counted, Served, ServingModel, Took};
 
 /// The answers to one request of a decoupled model. Dropped before their end, they cancel the request.
 pub(crate) struct Answers<'a> {
@@ -100,7 +100,7 @@ impl Asked {
             answer.map(|answer| Ok(self.instances.served.respond(open.id.clone(), answer, &open.outputs)));
         if let Some(timings) = is_last {
             open.ended = true;
-            self.counted.outcome = Ok((open.rows, timings));
+            self.counted.outcome = Ok((Took::run(open.rows), timings));
             return (response, None);
         }
         (response, Some(self))

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::EngineError;
 use crate::lifecycle::Lifecycle;
-use crate::serving::{Counted, Scheduler, Served, ServingModel};
+use crate::serving::{Counted, Scheduler, Served, ServingModel, Took};
 use crate::statistics::Position;
 
 /// The answers to one request of an ensemble, however many its steps make. Dropped before their end, they cancel all that is
@@ -72,8 +72,8 @@ impl<'a> Answers<'a> {
     fn finish(&mut self) -> Option<EngineError> {
         let (end, mut counted) = (self.end.take()?, self.counted.take()?);
         match end {
-            Ok(taken) => {
-                counted.outcome = Ok(taken);
+            Ok((rows, timings)) => {
+                counted.outcome = Ok((Took::run(rows), timings));
                 None
             }
             Err(error) => {

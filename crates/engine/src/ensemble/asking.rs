@@ -57,6 +57,7 @@ impl Ensemble {
         request.parameters.clone_from(&call.request.parameters);
         request.sequence.clone_from(&call.request.sequence);
         request.priority = call.request.priority;
+        request.cache = call.request.cache;
         request.outputs.clone_from(&self.requested[step]);
         request.inputs = inputs;
         if let Some(deadline) = call.deadline {

@@ -9,7 +9,7 @@ use super::verdict::Resolved;
 use crate::EngineError;
 use crate::admission::Admitted;
 use crate::lifecycle::Lifecycle;
-use crate::serving::Served;
+use crate::serving::{Served, Took};
 
 impl Ensemble {
     /// The answer, and the rows that it took. All steps run in the caller's task, those that need not wait for each other
@@ -22,7 +22,7 @@ impl Ensemble {
         served: &Served,
         lifecycle: &Lifecycle,
         mut request: InferRequest,
-    ) -> Result<(usize, InferResponse), EngineError> {
+    ) -> Result<(Took, InferResponse), EngineError> {
         // For the whole request: a model that is loaded again meanwhile finishes what it is asked.
         let Resolved { models, origins } = lifecycle.table.with(|models| self.resolve(served, models))?;
         if origins.is_some() {
@@ -48,7 +48,7 @@ impl Ensemble {
         drop(running);
         let outputs = self.outputs(&served.interface, &models, &outputs, &mut flow)?;
         count(served, rows, &timings);
-        Ok((rows, respond(served, call.request.id, outputs, timings)))
+        Ok((Took::run(rows), respond(served, call.request.id, outputs, timings)))
     }
 }
 

@@ -22,8 +22,13 @@ fn sum(count: u64, total: u64) -> DurationStatistic {
 fn counts_and_sums_add_up() {
     let statistics = Statistics::new(8);
     let arrived = Instant::now();
-    let answered =
-        |rows, took, timings| Answered { arrived, answered: arrived + milliseconds(took), rows, timings };
+    let answered = |rows, took, timings| Answered {
+        arrived,
+        answered: arrived + milliseconds(took),
+        rows,
+        timings,
+        cache: None,
+    };
     // Three requests of 2, 1 and 1 rows share an execution; the last has one for itself.
     let shared = timings(3, 1, 10, 2);
     statistics.executed(4, &shared);
@@ -64,7 +69,7 @@ fn the_time_of_day_of_the_last_inference_is_told() {
     assert_eq!(statistics.read(&"m".into(), 1).last_inference, Duration::ZERO);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let (arrived, answered) = (Instant::now(), Instant::now());
-    statistics.succeeded(&Answered { arrived, answered, rows: 1, timings: timings(0, 0, 0, 0) });
+    statistics.succeeded(&Answered { arrived, answered, rows: 1, timings: timings(0, 0, 0, 0), cache: None });
     let last = statistics.read(&"m".into(), 1).last_inference;
     assert!(last.abs_diff(now) < Duration::from_secs(1), "{last:?} is not {now:?}");
 }
