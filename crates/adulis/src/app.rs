@@ -6,14 +6,18 @@ use adulis_backend::{Backend, built_in};
 use adulis_engine::{Engine, Settings};
 use adulis_grpc::GrpcOptions;
 use adulis_http::HttpOptions;
+use adulis_pool::PoolError;
 use adulis_repository::{Problem, Scan};
 use adulis_shared_memory::{SharedMemoryOptions, SystemSharedMemory};
 use adulis_store::{DatabaseMetrics, Store, StoreError, StoreOptions};
-use adulis_telemetry::{HostMetrics, MetricRegistry, ProcessMetrics, TraceOptions, Tracer};
+use adulis_telemetry::{
+    HostMetrics, MetricRegistry, PoolMetrics, ProcessMetrics, StoreMetrics, TraceOptions, Tracer,
+};
 use adulis_types::{
     Dependency, IndexQuery, InferenceService, LogControl, ModelState, Services, SharedMemory, TraceControl,
 };
 
+use crate::SharedCache;
 use crate::repositories::{self, Opener};
 
 /// Wraps the service that the frontends see.
@@ -30,6 +34,7 @@ pub struct Builder {
     wrap: Option<Wrap>,
     shared_memory: Option<SharedMemoryOptions>,
     store: Option<StoreOptions>,
+    shared_cache: Option<SharedCache>,
     log: Option<Arc<dyn LogControl>>,
     #[cfg(feature = "object-storage")]
     storage: adulis_storage::StorageOptions,
@@ -50,6 +55,9 @@ pub enum BuildError {
     /// The store could not be opened. That its database cannot be reached is no error.
     #[error("cannot open the store")]
     Store(#[from] StoreError),
+    /// What the cache is shared in is set up wrongly. That it cannot be reached is no error.
+    #[error("the shared cache: {0}")]
+    SharedCache(#[source] PoolError),
 }
 
 impl Builder {
@@ -110,6 +118,14 @@ impl Builder {
     #[must_use]
     pub fn store(mut self, options: StoreOptions) -> Self {
         self.store = Some(options);
+        self
+    }
+
+    /// Lets replicas share the response cache. Where the server is put together within a tokio runtime, connections are opened
+    /// at once, else with the first request; in the background either way.
+    #[must_use]
+    pub fn shared_cache(mut self, cache: SharedCache) -> Self {
+        self.shared_cache = Some(cache);
         self
     }
 
@@ -174,6 +190,10 @@ impl Builder {
         if settings.triton_metric_names {
             HostMetrics::register(&registry);
         }
+        let pools = PoolMetrics::register(&registry);
+        let shared = self.shared_cache.map(|cache| cache.open(&pools)).transpose();
+        let (tier, dependency) = shared.map_err(BuildError::SharedCache)?.unzip();
+        settings.shared_cache = tier.or(settings.shared_cache);
         let engine = Engine::new(settings, backends, &registry)?;
         let service: Arc<dyn InferenceService> = Arc::clone(&engine) as _;
         let cache = engine.cache_control();
@@ -182,14 +202,20 @@ impl Builder {
             None => service,
         };
         let store = match self.store {
-            Some(options) => Some(Store::open(options, &registry, &DatabaseMetrics::register(&registry))?),
+            Some(options) => {
+                let metrics = DatabaseMetrics { pools, store: StoreMetrics::register(&registry) };
+                Some(Store::open(options, &registry, &metrics)?)
+            }
             None => None,
         };
         // What is logged and counted is what clients see.
         let service =
             store.as_ref().map_or_else(|| Arc::clone(&service), |store| store.wrap(service.clone()));
-        let dependencies: Vec<Arc<dyn Dependency>> =
-            store.iter().map(|store| Arc::clone(store) as Arc<dyn Dependency>).collect();
+        let dependencies: Vec<Arc<dyn Dependency>> = store
+            .iter()
+            .map(|store| Arc::clone(store) as Arc<dyn Dependency>)
+            .chain(dependency)
+            .collect();
         let shared_memory = self.shared_memory.map(|options| open_shared_memory(options, &registry));
         let trace: Arc<dyn TraceControl> = Arc::new(Tracer::new(self.trace, &registry));
         Ok(Adulis {

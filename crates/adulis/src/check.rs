@@ -42,7 +42,9 @@ pub fn check(
             // Paths without models: the scan has told them.
             Err(BuildError::Models(_)) => {}
             Err(BuildError::Threads(error)) => return Err(error),
-            Err(error @ BuildError::Store(_)) => return Err(io::Error::other(error)),
+            Err(error @ (BuildError::Store(_) | BuildError::SharedCache(_))) => {
+                return Err(io::Error::other(error));
+            }
         }
     }
     if args.json {

@@ -11,6 +11,7 @@ mod inference_log;
 mod keys;
 mod layers;
 mod metrics;
+mod pools;
 mod print;
 mod rate;
 mod raw;
@@ -39,6 +40,7 @@ pub use hosted::{SageMakerConfig, VertexAiConfig};
 pub use http2::Http2Config;
 pub use layers::{ConfigErrors, ConfigFault, Layers, Loaded, Source};
 pub use metrics::MetricsConfig;
+pub use pools::{MemcachedConfig, RedisConfig};
 pub use shared_memory::SharedMemoryConfig;
 pub use storage::StorageConfig;
 pub use store::StoreConfig;
@@ -281,6 +283,7 @@ impl Config {
             unload_timeout: engine.unload_timeout,
             max_override_bytes: engine.max_override_bytes,
             cache: self.cache.settings.clone(),
+            // It is opened with the server: see `Builder::shared_cache`.
             shared_cache: None,
             strict_readiness: self.strict_readiness,
             triton_metric_names: self.metrics.triton_names,

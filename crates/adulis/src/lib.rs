@@ -20,11 +20,13 @@ pub mod config;
 pub mod log;
 mod repositories;
 pub mod serve;
+mod shared_cache;
 
 pub use adulis_backend as backend;
 pub use adulis_engine::{ControlMode, Engine, Settings, StartModels};
 pub use adulis_grpc::GrpcOptions;
 pub use adulis_http::{HttpOptions, Listener, ListenerOptions};
+pub use adulis_pool as pool;
 pub use adulis_repository::Repositories;
 #[cfg(feature = "object-storage")]
 pub use adulis_storage::{AzureOptions, GcsOptions, S3Options, StorageOptions};
@@ -33,3 +35,4 @@ pub use adulis_telemetry::TraceOptions;
 pub use adulis_tensor as tensor;
 pub use adulis_types as types;
 pub use app::{Adulis, BuildError, Builder};
+pub use shared_cache::{MemcachedCache, RedisCache, SharedCache};

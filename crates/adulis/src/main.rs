@@ -56,23 +56,29 @@ fn run_serve(args: &ServeArgs) -> anyhow::Result<u8> {
     for note in &notes {
         tracing::warn!("{note}");
     }
-    let mut builder = builder(&config).log(log);
-    if let Some(options) = config.store() {
-        builder = builder.store(options);
-    }
-    let adulis = match builder.build() {
-        Ok(adulis) => adulis,
-        Err(error @ BuildError::Models(_)) => {
-            complain(&format!("error: {error}"));
-            return Ok(EXIT_CONFIGURATION);
-        }
-        Err(error) => return Err(error.into()),
-    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("adulis-io")
         .enable_all()
         .build()
         .context("cannot start the I/O threads")?;
+    // What the server talks to is connected to while it starts.
+    let within = runtime.enter();
+    let mut builder = builder(&config).log(log);
+    if let Some(options) = config.store() {
+        builder = builder.store(options);
+    }
+    if let Some(cache) = config.cache.shared() {
+        builder = builder.shared_cache(cache);
+    }
+    let adulis = match builder.build() {
+        Ok(adulis) => adulis,
+        Err(error @ (BuildError::Models(_) | BuildError::SharedCache(_))) => {
+            complain(&format!("error: {error}"));
+            return Ok(EXIT_CONFIGURATION);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    drop(within);
     match runtime.block_on(serve::serve(adulis, ServeOptions::of(&config))) {
         Ok(()) => Ok(EXIT_OK),
         Err(error) if error.is::<BuildError>() => {

@@ -7,13 +7,19 @@ use serde::{Deserialize, Serialize};
 use toml::Value;
 
 use super::check::Check;
+use super::pools::{MemcachedConfig, RawMemcached, RawRedis, RedisConfig};
 use super::units::{OFF, format_bytes, format_duration};
+use crate::SharedCache;
 
 /// The response cache.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct CacheConfig {
     /// How much it holds, for how long, and of which models.
     pub settings: CacheSettings,
+    /// Redis, in which replicas share it.
+    pub redis: RedisConfig,
+    /// Memcached, in its place.
+    pub memcached: MemcachedConfig,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,6 +34,8 @@ pub(super) struct RawCache {
     lease: Option<String>,
     compress_from_bytes: Option<Value>,
     namespace: Option<String>,
+    redis: RawRedis,
+    memcached: RawMemcached,
 }
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -36,6 +44,12 @@ const MAX_NAMESPACE_BYTES: usize = 256;
 
 impl Check<'_> {
     pub(super) fn cache(&mut self, raw: &RawCache, default: &CacheConfig) -> CacheConfig {
+        let redis = self.redis(&raw.redis, &default.redis);
+        let memcached = self.memcached(&raw.memcached, &default.memcached);
+        if redis.url.is_some() && memcached.url.is_some() {
+            let message = "Redis and Memcached are both set, and one of them is shared";
+            self.faults.push_with_remedy("cache.memcached.url", message, "leave one of the URLs out");
+        }
         let default = &default.settings;
         let at_least_a_moment = Duration::from_millis(1)..=YEAR;
         let namespace = raw.namespace.clone().unwrap_or_else(|| default.namespace.clone());
@@ -70,7 +84,7 @@ impl Check<'_> {
                 .unwrap_or(default.compress_from_bytes),
             namespace,
         };
-        CacheConfig { settings }
+        CacheConfig { settings, redis, memcached }
     }
 
     /// A size, or `Some(None)` for what is switched off.
@@ -88,6 +102,13 @@ fn share(percent: u8) -> f64 {
 }
 
 impl CacheConfig {
+    /// Where replicas share it, if they do.
+    #[must_use]
+    pub fn shared(&self) -> Option<SharedCache> {
+        let redis = self.redis.cache().map(SharedCache::Redis);
+        redis.or_else(|| self.memcached.cache().map(SharedCache::Memcached))
+    }
+
     pub(super) fn print(&self) -> RawCache {
         let of = &self.settings;
         let size = |bytes: usize| Some(Value::String(format_bytes(bytes)));
@@ -106,6 +127,8 @@ impl CacheConfig {
             lease: Some(if of.lease.is_zero() { OFF.to_owned() } else { format_duration(of.lease) }),
             compress_from_bytes: of.compress_from_bytes.map_or_else(off, size),
             namespace: Some(of.namespace.clone()),
+            redis: self.redis.print(),
+            memcached: self.memcached.print(),
         }
     }
 }

@@ -107,6 +107,15 @@ impl FromStr for RedisUrl {
     }
 }
 
+impl RedisUrl {
+    /// The same with this password, as it is.
+    #[must_use]
+    pub fn with_password(mut self, password: &str) -> Self {
+        self.login.password = Some(password.to_owned());
+        self
+    }
+}
+
 impl Login {
     fn parse(text: &str) -> Result<Self, UrlError> {
         let some = |text: &str| (!text.is_empty()).then(|| decode(text)).transpose();
@@ -233,6 +242,8 @@ mod tests {
         };
         assert_eq!((master.as_str(), login.password.as_deref()), ("mymaster", Some("other")));
         assert_eq!((url.nodes[0].1, url.nodes[1].1, url.database), (26379, 5000, 2));
+        let url = parsed("redis://me:old@a").with_password("n@w");
+        assert_eq!(url.login.password.as_deref(), Some("n@w"));
     }
 
     #[test]
