@@ -6,6 +6,7 @@
 
 mod batching;
 mod busy;
+mod cache;
 mod codec;
 mod copies;
 mod echo;

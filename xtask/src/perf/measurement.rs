@@ -5,7 +5,7 @@ use clap::ValueEnum;
 
 use super::figure::Figure;
 use super::workbench::{Workbench, build};
-use super::{batching, codec, copies, echo, forms, memory, peer, resnet, start};
+use super::{batching, cache, codec, copies, echo, forms, memory, peer, resnet, start};
 use crate::setup::{self, SetupArgs};
 
 /// One measurement of one or more figures, in the order of the report.
@@ -23,6 +23,8 @@ pub(super) enum Measurement {
     Fastapi,
     /// The MLP with dynamic batching on against off.
     Batching,
+    /// Answers that the response cache knows, against running the model.
+    Cache,
     /// A long run against ONNX Runtime in the process.
     Resnet50,
     /// Decoding of JSON.
@@ -57,7 +59,7 @@ impl Measurement {
             Self::Batching => 200,
             Self::Resnet50 => 70,
             Self::Cpu | Self::Memory => 45,
-            Self::EchoRest | Self::EchoGrpc | Self::AddedLatency | Self::Fastapi => 40,
+            Self::EchoRest | Self::EchoGrpc | Self::AddedLatency | Self::Fastapi | Self::Cache => 40,
             Self::Json | Self::Forms => 30,
             Self::ManyModels => 15,
             Self::Start | Self::Copies => 5,
@@ -94,6 +96,7 @@ impl Measurement {
             Self::Cpu => echo::cpu(bench),
             Self::Fastapi => peer::run(bench),
             Self::Batching => batching::run(bench),
+            Self::Cache => cache::run(bench),
             Self::Resnet50 => resnet::run(bench),
             Self::Json => codec::run(bench),
             Self::Forms => forms::run(bench),
