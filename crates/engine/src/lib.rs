@@ -62,6 +62,7 @@ mod source;
 mod statistics;
 mod table;
 mod warmup;
+mod zeros;
 
 pub use adulis_batcher::ResourceLimit;
 pub use adulis_cache::{CacheSettings, GuardedTier};

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use adulis_backend::{BatchInput, Model};
-use adulis_tensor::{DataType, Tensor};
-use bytes::Bytes;
+use adulis_tensor::Tensor;
 
 use crate::plan::Plan;
+use crate::zeros::zeros;
 
 /// Rows that batches are padded to, ascending; none: batches are run as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,20 +61,10 @@ pub(crate) fn pad(inputs: &[BatchInput], size: usize) -> Vec<BatchInput> {
             let missing = size.saturating_sub(input.shape.rows().unwrap_or(size));
             let mut padded = input.clone();
             padded.shape = input.shape.with_rows(size);
-            padded.parts.extend(zeros(input, missing));
+            padded.parts.extend(zeros(input.datatype, input.shape.with_rows(missing)));
             padded
         })
         .collect()
-}
-
-/// Rows of zeros, or of empty strings, like those of `input`. None where there are too many to be addressed.
-fn zeros(input: &BatchInput, rows: usize) -> Option<Tensor> {
-    let shape = input.shape.with_rows(rows);
-    // An empty string is its four-byte length prefix, all zero.
-    let element = input.datatype.size_bytes().unwrap_or(size_of::<u32>());
-    debug_assert!(input.datatype.size_bytes().is_some() || input.datatype == DataType::Bytes);
-    let bytes = shape.elements()?.checked_mul(element)?;
-    Tensor::new(input.datatype, shape, Bytes::from(vec![0; bytes])).ok()
 }
 
 /// Takes the rows that were padded off again. An output that has another number of rows is left as it is, to be refused.

@@ -182,10 +182,7 @@ fn batch_input(index: usize, spec: &TensorSpec, tensor: Tensor) -> BatchInput {
 }
 
 fn byte_length(datatype: DataType, shape: &Shape) -> Result<usize, String> {
-    // An empty string is its four-byte length prefix, all zero.
-    let element = datatype.size_bytes().unwrap_or(4);
-    let bytes = shape.elements().and_then(|elements| elements.checked_mul(element));
-    bytes
+    crate::zeros::byte_length(datatype, shape)
         .filter(|bytes| *bytes <= MAX_GENERATED_BYTES)
         .ok_or_else(|| format!("{datatype} {shape} is too large"))
 }

@@ -1,4 +1,5 @@
 use adulis_tensor::{DataType, Shape, append_element};
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;

@@ -2,9 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adulis_backend::{BatchInput, Execution};
-use adulis_tensor::{AlignedBuffer, Tensor};
+use adulis_tensor::Tensor;
 use adulis_types::{SequenceId, StageTimings};
-use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::SequencePlan;
@@ -14,6 +13,7 @@ use crate::instance::{RunError, Slot};
 use crate::instances::Instances;
 use crate::job::JobInputs;
 use crate::run::Run;
+use crate::zeros::zeros;
 
 /// A request of a batch.
 pub(super) struct Member {
@@ -199,11 +199,7 @@ fn parts(layout: &Layout<'_>, like: &Tensor, of: impl Fn(&Member) -> &Tensor) ->
 
 /// Zeros, or empty strings.
 fn zeros_like(tensor: &Tensor) -> Tensor {
-    // An empty string is its four-byte length prefix, all zero.
-    let bytes = tensor.elements() * tensor.datatype().size_bytes().unwrap_or(4);
-    let data = Bytes::from_owner(AlignedBuffer::zeroed(bytes));
-    Tensor::new(tensor.datatype(), tensor.shape().clone(), data)
-        .expect("invariant: as many bytes as the shape needs")
+    zeros(tensor.datatype(), tensor.shape().clone()).expect("invariant: there is a tensor as large")
 }
 
 fn rows_of(output: &Tensor, rows: usize) -> Option<Vec<Tensor>> {

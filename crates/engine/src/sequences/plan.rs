@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::batch::side_by_side;
 use super::controls::{Control, Row};
+use crate::zeros::byte_length;
 use crate::{LoadError, Settings};
 
 /// Largest state that a sequence begins with.
@@ -254,10 +255,7 @@ fn initial(
             Bytes::from(read.map_err(|error| disagree(key, format!("{}: {error}", path.display())))?)
         }
         Some(InitialData::Zero) | None => {
-            // An empty string is its four-byte length prefix, all zero.
-            let element = state.datatype.size_bytes().unwrap_or(4);
-            let bytes = shape.elements().and_then(|elements| elements.checked_mul(element));
-            let bytes = bytes.filter(|bytes| *bytes <= MAX_INITIAL_BYTES);
+            let bytes = byte_length(state.datatype, &shape).filter(|bytes| *bytes <= MAX_INITIAL_BYTES);
             let too_large = || disagree(key, format!("{} {shape} is too large", state.datatype));
             Bytes::from_owner(AlignedBuffer::zeroed(bytes.ok_or_else(too_large)?))
         }
