@@ -177,9 +177,9 @@ impl BatchLane {
         if self.inline.alone.is_zero() {
             return None;
         }
-        self.state.lock().pace.note(arrived);
+        let mut arrived = Some(arrived);
         for _ in 0..INLINE_LOOKS {
-            match self.look_inline(rows) {
+            match self.look_inline(rows, arrived.take()) {
                 Inline::Take(slot) => return Some(slot),
                 Inline::Queue => return None,
                 Inline::LookAgain => (0..INLINE_SPINS).for_each(|_| std::hint::spin_loop()),
@@ -188,8 +188,12 @@ impl BatchLane {
         None
     }
 
-    fn look_inline(&self, rows: usize) -> Inline {
+    /// One look; the first one notes when the request arrived.
+    fn look_inline(&self, rows: usize, arrived: Option<Instant>) -> Inline {
         let mut state = self.state.lock();
+        if let Some(arrived) = arrived {
+            state.pace.note(arrived);
+        }
         let alone = state.free.len() == self.instances;
         if state.closed || !state.queue.is_empty() || (self.answers.are_ordered() && !alone) {
             return Inline::Queue;
