@@ -149,8 +149,12 @@ class Client:
             self.wrong.append(text)
 
     def run(self, until: float) -> None:
-        while time.monotonic() < until:
-            self.ask()
+        try:
+            while time.monotonic() < until:
+                self.ask()
+        except Exception as error:  # A client that ended early has compared less than it was to.
+            self.counts["client ended"] += 1
+            self.note(f"a client ended: {error!r}")
 
 
 def post(port: int, path: str) -> None:
@@ -158,19 +162,33 @@ def post(port: int, path: str) -> None:
     urllib.request.urlopen(request, timeout=60).read()
 
 
-def replace(port: int, models: list[Model], until: float, pause: float) -> None:
+def replace(port: int, models: list[Model], until: float, pause: float, ended: list[str]) -> None:
     dice = random.Random(99)
-    while time.monotonic() < until:
-        model = dice.choice(models)
-        model.write(dice)
-        post(port, f"/v2/repository/models/{model.name}/load")
-        model.done += 1
-        time.sleep(pause)
+    try:
+        while time.monotonic() < until:
+            model = dice.choice(models)
+            model.write(dice)
+            post(port, f"/v2/repository/models/{model.name}/load")
+            model.done += 1
+            time.sleep(pause)
+    except Exception as error:
+        ended.append(f"no more loads: {error!r}")
+
+
+def watch(clients: list[Client], models: list[Model], until: float) -> None:
+    """A line each minute, so that a long run can be followed."""
+    began = time.monotonic()
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(60, left))
+        answers, wrong = (sum(c.counts[k] if k else c.counts.total() for c in clients) for k in ("", "MISMATCH"))
+        loads = sum(model.done for model in models)
+        passed = time.monotonic() - began
+        print(f"{passed:.0f} s: {answers} answers, {loads} loads, {wrong} mismatches", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def server(flags: argparse.Namespace, repository: Path, log: Path):
-    command = [flags.adulis, "serve", repository, "--http", f"127.0.0.1:{flags.port}", "--grpc", "off"]
+    command = [flags.adulis.resolve(), "serve", repository, "--http", f"127.0.0.1:{flags.port}", "--grpc", "off"]
     command += ["--metrics", f"127.0.0.1:{flags.port + 2}", "--model-control-mode", "explicit", "--load-model", "*"]
     with log.open("w") as out:
         process = subprocess.Popen(command + flags.server, stdout=out, stderr=subprocess.STDOUT)
@@ -210,7 +228,9 @@ def main() -> int:
             until = time.monotonic() + flags.seconds
             clients = [Client(flags.port, models, seed) for seed in range(THREADS)]
             threads = [threading.Thread(target=client.run, args=(until,)) for client in clients]
-            threads.append(threading.Thread(target=replace, args=(flags.port, models, until, flags.pause)))
+            ended: list[str] = []
+            threads.append(threading.Thread(target=replace, args=(flags.port, models, until, flags.pause, ended)))
+            threads.append(threading.Thread(target=watch, args=(clients, models, until)))
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -218,9 +238,11 @@ def main() -> int:
     counts = sum((client.counts for client in clients), Counter())
     for client in clients:
         print("\n".join(client.wrong), end="\n" if client.wrong else "")
+    print("\n".join(ended), end="\n" if ended else "")
     loads = sum(model.done for model in models)
     print(json.dumps({"answers": counts.total(), "loads": loads, "mismatches": counts["MISMATCH"], **counts}))
-    bad = counts["MISMATCH"] + sum(count for kind, count in counts.items() if kind.startswith("status"))
+    failed = sum(count for kind, count in counts.items() if kind.startswith("status"))
+    bad = counts["MISMATCH"] + counts["client ended"] + failed + len(ended)
     return 1 if bad or not counts["hit"] else 0
 
 
