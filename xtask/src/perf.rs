@@ -13,14 +13,17 @@ mod echo;
 mod figure;
 mod forms;
 mod goal;
+mod histogram;
 mod load;
 mod machine;
 mod measurement;
 mod memory;
 mod peer;
+mod pools;
 mod probe;
 mod report;
 mod resnet;
+mod series;
 mod server;
 mod spread;
 mod start;
@@ -36,6 +39,7 @@ use clap::{Args, ValueEnum};
 use machine::Machine;
 use measurement::Measurement;
 use report::{Entry, Report};
+use series::Measured;
 use workbench::Workbench;
 
 /// Flags of `perf`.
@@ -109,9 +113,9 @@ fn wanted(only: &[Measurement]) -> Vec<Measurement> {
 fn measure(measurement: Measurement, ready: Result<()>, bench: &Workbench) -> Entry {
     let busy_before = busy::others();
     let measured = ready.and_then(|()| measurement.run(bench));
-    let (figures, failure) = match measured {
-        Ok(figures) => (figures, None),
-        Err(why) => (Vec::new(), Some(format!("{why:#}"))),
+    let (Measured { figures, series }, failure) = match measured {
+        Ok(measured) => (measured, None),
+        Err(why) => (Vec::new().into(), Some(format!("{why:#}"))),
     };
     if let Some(why) = &failure {
         eprintln!("{}: {why}", measurement.name());
@@ -123,6 +127,7 @@ fn measure(measurement: Measurement, ready: Result<()>, bench: &Workbench) -> En
         busy_before,
         quick: bench.quick,
         figures,
+        series,
         failure,
     }
 }

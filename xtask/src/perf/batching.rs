@@ -31,7 +31,7 @@ pub(super) fn run(bench: &Workbench) -> Result<Vec<Figure>> {
             model: BATCHED,
             first: rest(adulis.http),
             second: Second::Model(UNBATCHED),
-            concurrency: &concurrency,
+            load: &["--concurrency", &concurrency],
             pids: None,
         };
         for level in contest.run(bench, rounds)? {
@@ -57,11 +57,7 @@ mod tests {
 
     #[test]
     fn as_much_is_enough_below_sixteen_only() {
-        let same = Window {
-            requests_per_second: 1000.0,
-            p50_microseconds: 1.0,
-            server_cpu_microseconds_per_request: None,
-        };
+        let same = Window { requests_per_second: 1000.0, ..Window::default() };
         let pairs = [Pair { first: same, second: same }];
         let verdict = |level| figure(level, &pairs).unwrap().verdict.unwrap();
         assert_eq!(verdict(8), super::super::goal::Verdict::Met);

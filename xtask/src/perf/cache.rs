@@ -1,4 +1,10 @@
-//! The response cache: what is known against a model that does nothing, and against the model that would have to run.
+//! The response cache: what is known against a model that does nothing and against the model that would have to run, stampedes
+//! of identical requests, a shared tier that fails, rows of which half are known, and the bound of its memory.
+
+mod bound;
+mod outage;
+mod rows;
+mod stampede;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,8 +15,13 @@ use anyhow::{Context, Result};
 use super::echo::throughput;
 use super::figure::Figure;
 use super::goal::Goal;
-use super::load::{Contest, Second, rest};
-use super::workbench::{BATCHED, Rounds, Workbench};
+use super::load::{Contest, Second, grpc, rest};
+use super::workbench::{Adulis, BATCHED, Rounds, Workbench};
+
+pub(super) use bound::run as memory;
+pub(super) use outage::run as outages;
+pub(super) use rows::run as half_known;
+pub(super) use stampede::run as stampedes;
 
 const ROUNDS: Rounds = Rounds { repetitions: 2, windows: 10, interval: Duration::from_millis(500) };
 
@@ -22,63 +33,78 @@ const ENABLED: &str = "response_cache { enable: true }\n";
 
 /// Requests per second where all answers are known: of a small model, and of one that costs nothing to run.
 pub(super) fn run(bench: &Workbench) -> Result<Vec<Figure>> {
-    let against = |model, second, what: &str| {
-        let rounds = bench.rounds(ROUNDS);
-        let models = models(bench)?;
-        let mut pairs = Vec::new();
-        for _ in 0..rounds.repetitions {
-            let adulis = bench.serve(&models)?;
-            let contest = Contest {
-                name: "cache",
-                model,
-                first: rest(adulis.http),
-                second: Second::Model(second),
-                concurrency: "64",
-                pids: None,
-            };
-            let levels = contest.run(bench, rounds)?;
-            pairs.extend(levels.into_iter().flat_map(|level| level.pairs));
-        }
-        throughput(what, &pairs)
-    };
     let nothing = "response cache, all known, 64 connections: requests/s against a model that does nothing";
-    let uncached = "the same of the MLP against the MLP without cache";
+    let over_grpc = "the same over gRPC, 8 connections × 8 streams";
+    let uncached = "all known, MLP, REST binary, 64 connections: requests/s against the MLP without cache";
+    let over_rest = |adulis: &Adulis| rest(adulis.http);
     Ok(vec![
-        against(IDENTITY, "identity", nothing)?.goal(Goal::AtLeast(0.9)),
-        against(MLP, BATCHED, uncached)?,
+        against(bench, (IDENTITY, "identity"), over_rest, nothing)?.goal(Goal::AtLeast(0.9)),
+        against(bench, (IDENTITY, "identity"), |adulis| grpc(adulis.grpc), over_grpc)?
+            .goal(Goal::AtLeast(0.9)),
+        against(bench, (MLP, BATCHED), over_rest, uncached)?,
     ])
+}
+
+/// One model against another of the same server, asked the same thing over and over.
+fn against(
+    bench: &Workbench,
+    (model, second): (&str, &str),
+    url: impl Fn(&Adulis) -> String,
+    what: &str,
+) -> Result<Figure> {
+    let rounds = bench.rounds(ROUNDS);
+    let models = models(bench)?;
+    let mut pairs = Vec::new();
+    for _ in 0..rounds.repetitions {
+        let adulis = bench.serve(&models)?;
+        let contest = Contest {
+            name: "cache",
+            model,
+            first: url(&adulis),
+            second: Second::Model(second),
+            load: &["--concurrency", "64"],
+            pids: None,
+        };
+        let levels = contest.run(bench, rounds)?;
+        pairs.extend(levels.into_iter().flat_map(|level| level.pairs));
+    }
+    throughput(what, &pairs)
 }
 
 /// The models of the other comparisons, and each of them with the cache on.
 fn models(bench: &Workbench) -> Result<PathBuf> {
-    let plain = bench.models()?;
     let repository = bench.folder.join("cached");
-    for (from, to) in [
-        ("identity", "identity"),
-        (BATCHED, BATCHED),
-        ("identity", IDENTITY),
-        (BATCHED, MLP),
+    for (from, to, more) in [
+        ("identity", "identity", ""),
+        (BATCHED, BATCHED, ""),
+        ("identity", IDENTITY, ENABLED),
+        (BATCHED, MLP, ENABLED),
     ] {
-        let (from, to) = (plain.join(from), repository.join(to));
-        copy(&from, &to)?;
-        let config = fs::read_to_string(from.join("config.pbtxt"))?;
-        let name = to.file_name().unwrap_or_default();
-        let cached = if name == IDENTITY || name == MLP { ENABLED } else { "" };
-        // A name in the configuration would have to be the folder's.
-        let lines = config.lines().filter(|line| !line.starts_with("name:"));
-        let config: String = lines.map(|line| format!("{line}\n")).collect();
-        fs::write(to.join("config.pbtxt"), format!("{config}{cached}"))?;
+        copy(bench, from, &repository.join(to), more)?;
     }
     Ok(repository)
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    let version = to.join("1");
-    fs::create_dir_all(&version).with_context(|| format!("cannot make {}", version.display()))?;
+/// A model of the other comparisons in another folder, with more in its configuration.
+fn copy(bench: &Workbench, name: &str, to: &Path, more: &str) -> Result<()> {
+    let from = bench.models()?.join(name);
+    let config = fs::read_to_string(from.join("config.pbtxt"))?;
+    // A name in the configuration would have to be the folder's.
+    let lines = config.lines().filter(|line| !line.starts_with("name:"));
+    let config: String = lines.map(|line| format!("{line}\n")).collect();
+    write(to, &format!("{config}{more}"))?;
     let model = from.join("1").join("model.onnx");
     if model.exists() {
-        fs::copy(&model, version.join("model.onnx"))
+        fs::copy(&model, to.join("1").join("model.onnx"))
             .with_context(|| format!("cannot copy {}", model.display()))?;
     }
     Ok(())
+}
+
+/// A model without a file of its own.
+pub(super) fn write(folder: &Path, config: &str) -> Result<()> {
+    let version = folder.join("1");
+    fs::create_dir_all(&version).with_context(|| format!("cannot make {}", version.display()))?;
+    let config_file = folder.join("config.pbtxt");
+    fs::write(&config_file, config).with_context(|| format!("cannot write {}", config_file.display()))
 }

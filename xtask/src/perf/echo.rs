@@ -26,7 +26,7 @@ pub(super) fn rest_throughput(bench: &Workbench) -> Result<Vec<Figure>> {
         model: "identity",
         first: rest(adulis.http),
         second: Second::Echo(rest(baseline.http)),
-        concurrency: "64",
+        load: &["--concurrency", "64"],
         pids: None,
     })?;
     let what = "identity of 16 FP32, REST binary, 64 connections: requests/s against the bare Axum handler";
@@ -40,7 +40,7 @@ pub(super) fn grpc_throughput(bench: &Workbench) -> Result<Vec<Figure>> {
         model: "identity",
         first: grpc(adulis.grpc),
         second: Second::Server(grpc(baseline.grpc)),
-        concurrency: "64",
+        load: &["--concurrency", "64"],
         pids: Some([adulis.process.pid(), baseline.process.pid()]),
     })?;
     let what = "the same over gRPC, 8 connections × 8 streams, against the bare tonic service";
@@ -55,7 +55,7 @@ pub(super) fn added_latency(bench: &Workbench) -> Result<Vec<Figure>> {
         model: "identity",
         first: rest(adulis.http),
         second: Second::Echo(rest(baseline.http)),
-        concurrency: "1",
+        load: &["--concurrency", "1"],
         pids: None,
     })?;
     let added: Vec<f64> = pairs
@@ -74,7 +74,7 @@ pub(super) fn cpu(bench: &Workbench) -> Result<Vec<Figure>> {
         model: BATCHED,
         first: rest(adulis.http),
         second: Second::Echo(rest(baseline.http)),
-        concurrency: "64",
+        load: &["--concurrency", "64"],
         pids: Some([adulis.process.pid(), baseline.process.pid()]),
     })?;
     let what =
@@ -119,7 +119,7 @@ fn cpu_ratio(what: &str, pairs: &[Pair]) -> Result<Figure> {
 }
 
 /// Medians of the two sides.
-fn sides(pairs: &[Pair], figure: impl Fn(&Window) -> f64, unit: &str) -> Result<String> {
+pub(super) fn sides(pairs: &[Pair], figure: impl Fn(&Window) -> f64, unit: &str) -> Result<String> {
     let first = Spread::of(pairs.iter().map(|pair| figure(&pair.first))).context("no windows")?;
     let second = Spread::of(pairs.iter().map(|pair| figure(&pair.second))).context("no windows")?;
     let space = if unit.starts_with('/') { "" } else { " " };
@@ -137,8 +137,8 @@ mod tests {
     fn window(requests_per_second: f64, cpu: f64) -> Window {
         Window {
             requests_per_second,
-            p50_microseconds: 0.0,
             server_cpu_microseconds_per_request: Some(cpu),
+            ..Window::default()
         }
     }
 

@@ -3,9 +3,10 @@
 use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
 
-use super::figure::Figure;
+use super::series::Measured;
 use super::workbench::{Workbench, build};
-use super::{batching, cache, codec, copies, echo, forms, memory, peer, resnet, start};
+use super::{batching, cache, codec, copies, echo, forms, memory, peer, pools, resnet, start};
+use crate::debian;
 use crate::setup::{self, SetupArgs};
 
 /// One measurement of one or more figures, in the order of the report.
@@ -25,6 +26,20 @@ pub(super) enum Measurement {
     Batching,
     /// Answers that the response cache knows, against running the model.
     Cache,
+    /// Executions that a thousand identical requests at once cause.
+    CacheStampede,
+    /// A shared tier that freezes, goes and comes back.
+    CacheOutage,
+    /// Batches of which half the rows are known, row by row against whole.
+    CacheRows,
+    /// The bound of the cache's memory over ten minutes of requests that come once.
+    CacheMemory,
+    /// Sizes of the pool of connections to Redis.
+    PoolRedis,
+    /// Sizes of the pool of connections to Memcached.
+    PoolMemcached,
+    /// Sizes of the pool of connections to PostgreSQL.
+    PoolSql,
     /// A long run against ONNX Runtime in the process.
     Resnet50,
     /// Decoding of JSON.
@@ -56,10 +71,15 @@ impl Measurement {
     /// Roughly how long it takes once everything is built.
     pub(super) fn seconds(self) -> u32 {
         match self {
+            Self::CacheMemory => 630,
+            Self::CacheOutage => 300,
             Self::Batching => 200,
+            Self::CacheRows => 130,
+            Self::PoolRedis | Self::PoolMemcached | Self::PoolSql => 100,
             Self::Resnet50 => 70,
+            Self::Cache | Self::CacheStampede => 60,
             Self::Cpu | Self::Memory => 45,
-            Self::EchoRest | Self::EchoGrpc | Self::AddedLatency | Self::Fastapi | Self::Cache => 40,
+            Self::EchoRest | Self::EchoGrpc | Self::AddedLatency | Self::Fastapi => 40,
             Self::Json | Self::Forms => 30,
             Self::ManyModels => 15,
             Self::Start | Self::Copies => 5,
@@ -79,6 +99,11 @@ impl Measurement {
             Self::Fastapi => peer::environment().map(drop),
             Self::Forms => forms::environment().map(drop),
             Self::ManyModels => start::node_tests(bench).map(drop),
+            Self::CacheStampede | Self::CacheOutage | Self::PoolRedis => {
+                debian::ensure("redis-server", "redis-server")
+            }
+            Self::PoolMemcached => debian::ensure("memcached", "memcached"),
+            Self::PoolSql => debian::ensure_postgres(),
             Self::Resnet50 => build(&["--package", "adulis-onnx", "--example", resnet::EXAMPLE]),
             _ => Ok(()),
         }
@@ -88,8 +113,12 @@ impl Measurement {
     ///
     /// # Errors
     /// A server doesn't start, a request fails, what it says can't be understood.
-    pub(super) fn run(self, bench: &Workbench) -> Result<Vec<Figure>> {
-        match self {
+    pub(super) fn run(self, bench: &Workbench) -> Result<Measured> {
+        let figures = match self {
+            Self::CacheMemory => return cache::memory(bench),
+            Self::PoolRedis => return pools::redis(bench),
+            Self::PoolMemcached => return pools::memcached(bench),
+            Self::PoolSql => return pools::sql(bench),
             Self::EchoRest => echo::rest_throughput(bench),
             Self::EchoGrpc => echo::grpc_throughput(bench),
             Self::AddedLatency => echo::added_latency(bench),
@@ -97,6 +126,9 @@ impl Measurement {
             Self::Fastapi => peer::run(bench),
             Self::Batching => batching::run(bench),
             Self::Cache => cache::run(bench),
+            Self::CacheStampede => cache::stampedes(bench),
+            Self::CacheOutage => cache::outages(bench),
+            Self::CacheRows => cache::half_known(bench),
             Self::Resnet50 => resnet::run(bench),
             Self::Json => codec::run(bench),
             Self::Forms => forms::run(bench),
@@ -104,7 +136,8 @@ impl Measurement {
             Self::ManyModels => start::many_models(bench),
             Self::Memory => memory::run(bench),
             Self::Copies => copies::run(),
-        }
+        };
+        Ok(figures?.into())
     }
 }
 

@@ -37,9 +37,9 @@ pub(super) fn run(bench: &Workbench) -> Result<Vec<Figure>> {
     };
     let (_, metrics) = probe::get(adulis.metrics, "/metrics")?;
     let failed =
-        probe::metric_sum(&metrics, COUNTER, "") - probe::metric_sum(&metrics, COUNTER, "outcome=\"ok\"");
+        probe::metric_sum(&metrics, COUNTER, &[]) - probe::metric_sum(&metrics, COUNTER, &["outcome=\"ok\""]);
     // Those that were cut off with the load are cancelled, not failed.
-    let cancelled = probe::metric_sum(&metrics, COUNTER, "outcome=\"cancelled\"");
+    let cancelled = probe::metric_sum(&metrics, COUNTER, &["outcome=\"cancelled\""]);
     ensure!(failed <= cancelled, "{} requests failed", failed - cancelled);
     let what = format!(
         "resident memory over {} requests of the MLP: growth over the last half",
@@ -59,9 +59,10 @@ pub(super) fn run(bench: &Workbench) -> Result<Vec<Figure>> {
 
 /// One look.
 #[derive(Debug, Clone, Copy)]
-struct Look {
-    requests: f64,
-    resident_mib: f64,
+pub(super) struct Look {
+    /// Answered so far.
+    pub(super) requests: f64,
+    pub(super) resident_mib: f64,
 }
 
 /// Looks until so many requests have been answered.
@@ -71,7 +72,7 @@ fn watch(adulis: &Adulis, wanted: f64) -> Result<Vec<Look>> {
     eprintln!("memory: {} requests …", digits(wanted));
     loop {
         let (_, metrics) = probe::get(adulis.metrics, "/metrics")?;
-        let requests = probe::metric_sum(&metrics, COUNTER, "outcome=\"ok\"");
+        let requests = probe::metric_sum(&metrics, COUNTER, &["outcome=\"ok\""]);
         let resident_mib = Footprint::of(adulis.process.pid())?.resident_mib;
         // Before the first request the server has not taken what it needs to answer any.
         if requests > 0.0 {
@@ -89,7 +90,7 @@ fn watch(adulis: &Adulis, wanted: f64) -> Result<Vec<Look>> {
 
 /// Growth over the last half of the requests, in MiB: each look of the third quarter is paired with one of the fourth, as
 /// far apart as a quarter is long, so that each pair is a sample of the same growth.
-fn growth(course: &[Look]) -> Vec<f64> {
+pub(super) fn growth(course: &[Look]) -> Vec<f64> {
     let end = course.last().map_or(0.0, |look| look.requests);
     let half: Vec<&Look> = course.iter().filter(|look| look.requests >= end / 2.0).collect();
     let quarter = half.len() / 2;

@@ -55,7 +55,7 @@ pub(super) fn run(bench: &Workbench) -> Result<Vec<Figure>> {
             model: BATCHED,
             first: rest(adulis.http),
             second: Second::Server(rest(address)),
-            concurrency: "64",
+            load: &["--concurrency", "64"],
             pids: None,
         };
         pairs.extend(contest.run(bench, rounds)?.into_iter().flat_map(|level| level.pairs));

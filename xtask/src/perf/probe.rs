@@ -31,10 +31,11 @@ pub(super) fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
     Ok((status.context("the answer has no status")?, body.to_owned()))
 }
 
-/// Sum of a metric's samples whose labels include `label` (`name="value"`; empty for all).
-pub(super) fn metric_sum(text: &str, name: &str, label: &str) -> f64 {
+/// Sum of a metric's samples whose labels include all of `labels` (`name="value"`).
+pub(super) fn metric_sum(text: &str, name: &str, labels: &[&str]) -> f64 {
     let of_metric = |line: &&str| {
-        line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])) && line.contains(label)
+        line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+            && labels.iter().all(|label| line.contains(label))
     };
     let value = |line: &str| line.rsplit_once(' ')?.1.parse::<f64>().ok();
     text.lines().filter(of_metric).filter_map(value).sum()
@@ -95,10 +96,11 @@ mod tests {
     fn samples_of_one_metric_are_added() {
         let text = "# TYPE a counter\na_total{model=\"m\",outcome=\"ok\"} 3\na_total{model=\"n\",outcome=\"ok\"} 4\n\
                     a_total{model=\"m\",outcome=\"internal\"} 1\na_total_more 9\nb_total 2\n";
-        assert_eq!(metric_sum(text, "a_total", ""), 8.0);
-        assert_eq!(metric_sum(text, "a_total", "outcome=\"ok\""), 7.0);
-        assert_eq!(metric_sum(text, "b_total", ""), 2.0);
-        assert_eq!(metric_sum(text, "c_total", ""), 0.0);
+        assert_eq!(metric_sum(text, "a_total", &[]), 8.0);
+        assert_eq!(metric_sum(text, "a_total", &["outcome=\"ok\""]), 7.0);
+        assert_eq!(metric_sum(text, "a_total", &["model=\"m\"", "outcome=\"ok\""]), 3.0);
+        assert_eq!(metric_sum(text, "b_total", &[]), 2.0);
+        assert_eq!(metric_sum(text, "c_total", &[]), 0.0);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::figure::Figure;
 use super::goal::Verdict;
 use super::machine::Machine;
+use super::series::Series;
 use super::table;
 
 /// The report of one machine.
@@ -32,6 +33,9 @@ pub(super) struct Entry {
     /// Rough figures only.
     pub(super) quick: bool,
     pub(super) figures: Vec<Figure>,
+    /// Tables beside the figures.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) series: Vec<Series>,
     /// Why there are none.
     pub(super) failure: Option<String>,
 }
@@ -105,6 +109,7 @@ pub(super) mod tests {
             busy_before: 0.25,
             quick: false,
             figures: vec![figure.goal(Goal::AtLeast(1.0)).remark("10/s against 10/s")],
+            series: Vec::new(),
             failure: None,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::iter;
 
 use super::figure::{Figure, digits};
 use super::report::{Entry, Report};
@@ -25,6 +26,12 @@ pub(super) fn markdown(report: &Report) -> String {
     let remarks: Vec<String> = remarks(&report.entries).collect();
     if !remarks.is_empty() {
         let _ = writeln!(text, "\n{}", remarks.join("\n"));
+    }
+    for series in report.entries.iter().flat_map(|entry| &entry.series) {
+        let head = series.columns.clone();
+        let rows = series.rows.iter().map(|row| row.iter().copied().map(number).collect());
+        let rows: Vec<Vec<String>> = iter::once(head).chain(rows).collect();
+        let _ = write!(text, "\n{}:\n\n{}", series.what, aligned(&rows));
     }
     text
 }
@@ -93,18 +100,28 @@ fn remarks(entries: &[Entry]) -> impl Iterator<Item = String> {
     })
 }
 
+/// What is whole is counted, and shown as it is.
+fn number(value: f64) -> String {
+    if value.fract() == 0.0 && value.abs() < 100.0 {
+        format!("{value:.0}")
+    } else {
+        digits(value)
+    }
+}
+
 /// Columns padded to one width each.
-fn aligned(rows: &[[String; HEAD.len()]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+fn aligned<R: AsRef<[String]>>(rows: &[R]) -> String {
+    let cell_width = |row: &R, column: usize| row.as_ref()[column].chars().count();
+    let width = |column: usize| rows.iter().map(|row| cell_width(row, column)).max().unwrap_or(0);
     let mut text = String::new();
-    for (index, row) in rows.iter().enumerate() {
+    for (index, row) in rows.iter().map(AsRef::as_ref).enumerate() {
         let cells = row.iter().enumerate().map(|(column, cell)| {
             let padding = width(column) - cell.chars().count();
             format!("{cell}{}", " ".repeat(padding))
         });
         let _ = writeln!(text, "| {} |", cells.collect::<Vec<_>>().join(" | "));
         if index == 0 {
-            let rules = (0..HEAD.len()).map(|column| "-".repeat(width(column)));
+            let rules = (0..row.len()).map(|column| "-".repeat(width(column)));
             let _ = writeln!(text, "| {} |", rules.collect::<Vec<_>>().join(" | "));
         }
     }
@@ -114,6 +131,7 @@ fn aligned(rows: &[[String; HEAD.len()]]) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::report::tests::{entry, report};
+    use super::super::series::Series;
     use super::*;
 
     #[test]
@@ -138,6 +156,20 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("Rough"), "{text}");
+    }
+
+    #[test]
+    fn tables_stand_below_the_figures() {
+        let mut entry = entry("a", &[1.0]);
+        entry.series = vec![Series {
+            what: "a: over time".to_owned(),
+            columns: vec!["s".to_owned(), "MiB".to_owned()],
+            rows: vec![vec![0.0, 61.25], vec![600.0, 62.0]],
+        }];
+        let text = markdown(&report(vec![entry]));
+        let expected = "\na: over time:\n\n\
+                        | s   | MiB  |\n| --- | ---- |\n| 0   | 61.2 |\n| 600 | 62   |\n";
+        assert!(text.ends_with(expected), "{text}");
     }
 
     #[test]
