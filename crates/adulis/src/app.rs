@@ -150,7 +150,8 @@ impl Builder {
         self
     }
 
-    /// Puts a service of yours around the engine: what it answers is what clients see, over REST and gRPC alike.
+    /// Puts a service of yours around the engine: what it answers is what clients see, over REST and gRPC alike. As a
+    /// [`DelegatingService`](adulis_types::DelegatingService) it passes on whatever it does not answer itself.
     #[must_use]
     pub fn wrap(
         mut self,

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use adulis_types::{
-    BoxFuture, ErrorKind, Fault, IndexEntry, IndexQuery, InferRequest, InferResponse, InferenceService,
-    LoadModel, ModelConfigDocument, ModelMetadata, ModelRef, ModelStatistics, Name, RequestId,
-    ResponseStream, ServerMetadata, UnloadModel,
+    BoxFuture, DelegatingService, ErrorKind, Fault, InferRequest, InferResponse, InferenceService, ModelRef,
+    Name, RequestId, ResponseStream,
 };
 
 use self::rows::Rows;
@@ -145,7 +144,11 @@ impl Sample {
     }
 }
 
-impl InferenceService for Recording {
+impl DelegatingService for Recording {
+    fn inner(&self) -> &dyn InferenceService {
+        &*self.inner
+    }
+
     fn infer(&self, request: InferRequest) -> BoxFuture<'_, Result<InferResponse, Fault>> {
         let Some(mut watched) = self.watch(&request) else {
             return self.inner.infer(request);
@@ -164,50 +167,6 @@ impl InferenceService for Recording {
             Some(watched) => Box::pin(Watching::new(self, watched, answers)),
             None => answers,
         }
-    }
-
-    fn decoupled(&self, model: &ModelRef) -> bool {
-        self.inner.decoupled(model)
-    }
-
-    fn live(&self) -> bool {
-        self.inner.live()
-    }
-
-    fn ready(&self) -> bool {
-        self.inner.ready()
-    }
-
-    fn model_ready(&self, model: &ModelRef) -> Result<bool, Fault> {
-        self.inner.model_ready(model)
-    }
-
-    fn server_metadata(&self) -> ServerMetadata {
-        self.inner.server_metadata()
-    }
-
-    fn model_metadata(&self, model: &ModelRef) -> Result<ModelMetadata, Fault> {
-        self.inner.model_metadata(model)
-    }
-
-    fn model_config(&self, model: &ModelRef) -> Result<ModelConfigDocument, Fault> {
-        self.inner.model_config(model)
-    }
-
-    fn statistics(&self, model: Option<&ModelRef>) -> Result<Vec<ModelStatistics>, Fault> {
-        self.inner.statistics(model)
-    }
-
-    fn repository_index(&self, query: &IndexQuery) -> Result<Vec<IndexEntry>, Fault> {
-        self.inner.repository_index(query)
-    }
-
-    fn load_model(&self, request: LoadModel) -> BoxFuture<'_, Result<(), Fault>> {
-        self.inner.load_model(request)
-    }
-
-    fn unload_model(&self, request: UnloadModel) -> BoxFuture<'_, Result<(), Fault>> {
-        self.inner.unload_model(request)
     }
 }
 

@@ -1,9 +1,10 @@
 //! What travels between the frontends and the engine: requests, responses, metadata, errors, the
-//! [`InferenceService`] trait that joins the two sides, and the [`Services`] that frontends are handed. No I/O, no
-//! codec, no scheduling.
+//! [`InferenceService`] trait that joins the two sides, [`DelegatingService`] for what stands between them, and the
+//! [`Services`] that frontends are handed. No I/O, no codec, no scheduling.
 
 mod cache;
 mod control;
+mod delegating;
 mod dependency;
 mod error;
 mod metadata;
@@ -24,6 +25,7 @@ pub use cache::{
 };
 pub use compact_str::CompactString as Name;
 pub use control::{IndexEntry, IndexQuery, LoadModel, ModelConfigDocument, ModelState, UnloadModel};
+pub use delegating::DelegatingService;
 pub use dependency::Dependency;
 pub use error::{ErrorKind, Failure, Fault, Retry, ServiceError};
 pub use metadata::{ModelMetadata, ServerMetadata, TensorMetadata};

@@ -2,8 +2,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use adulis::types::{
-    BoxFuture, Fault, InferRequest, InferResponse, InferenceService, ModelMetadata, ModelRef, ServerMetadata,
+    BoxFuture, DelegatingService, Fault, InferRequest, InferResponse, InferenceService, ResponseStream,
 };
+use futures_util::TryStreamExt;
 
 /// Counts answers, over REST and gRPC alike: a service of the application's own around the engine.
 #[derive(Clone, Default)]
@@ -21,35 +22,32 @@ impl Counted {
     pub fn around(self, inner: Arc<dyn InferenceService>) -> Arc<dyn InferenceService> {
         Arc::new(Around { inner, counted: self })
     }
+
+    fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
+/// Answers as the one within does, whatever it is asked, and counts on the way.
 struct Around {
     inner: Arc<dyn InferenceService>,
     counted: Counted,
 }
 
-impl InferenceService for Around {
+impl DelegatingService for Around {
+    fn inner(&self) -> &dyn InferenceService {
+        &*self.inner
+    }
+
     fn infer(&self, request: InferRequest) -> BoxFuture<'_, Result<InferResponse, Fault>> {
         Box::pin(async move {
             let answer = self.inner.infer(request).await?;
-            self.counted.0.fetch_add(1, Ordering::Relaxed);
+            self.counted.count();
             Ok(answer)
         })
     }
 
-    fn ready(&self) -> bool {
-        self.inner.ready()
-    }
-
-    fn model_ready(&self, model: &ModelRef) -> Result<bool, Fault> {
-        self.inner.model_ready(model)
-    }
-
-    fn server_metadata(&self) -> ServerMetadata {
-        self.inner.server_metadata()
-    }
-
-    fn model_metadata(&self, model: &ModelRef) -> Result<ModelMetadata, Fault> {
-        self.inner.model_metadata(model)
+    fn infer_stream(&self, request: InferRequest) -> ResponseStream<'_> {
+        Box::pin(self.inner.infer_stream(request).inspect_ok(|_| self.counted.count()))
     }
 }

@@ -7,6 +7,7 @@ use adulis_protocol::grpc::grpc_inference_service_client::GrpcInferenceServiceCl
 use adulis_protocol::grpc::{ModelInferRequest, model_infer_request::InferInputTensor};
 use adulis_testing::RawConnection;
 use embed::Counted;
+use futures_util::stream;
 
 async fn start() -> SocketAddr {
     let counted = Counted::default();
@@ -52,10 +53,20 @@ async fn own_routes_backend_middleware_and_service_work_beside_rest_and_grpc() {
         raw_input_contents: vec![vec![7, 8, 9].into()],
         ..ModelInferRequest::default()
     };
-    let answer = grpc.model_infer(request).await.unwrap();
+    let answer = grpc.model_infer(request.clone()).await.unwrap();
     assert_eq!(answer.metadata().get("server").unwrap(), "my-application");
     assert_eq!(answer.into_inner().raw_output_contents, [[9, 8, 7].as_slice()]);
 
+    let mut answers = grpc.model_stream_infer(stream::iter([request])).await.unwrap().into_inner();
+    let streamed = answers.message().await.unwrap().unwrap();
+    assert_eq!(streamed.infer_response.unwrap().raw_output_contents, [[9, 8, 7].as_slice()]);
+
     let counted = http.request("GET /answers", &[], b"").await.unwrap();
-    assert_eq!(counted.text(), "2", "its service saw both protocols");
+    assert_eq!(counted.text(), "3", "its service saw both protocols, and streams");
+
+    // What its service does not answer, the engine does.
+    for path in ["GET /v2/models/reverse/config", "GET /v2/models/reverse/stats"] {
+        let answer = http.request(path, &[], b"").await.unwrap();
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    }
 }

@@ -3,9 +3,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adulis_types::{
-    BoxFuture, Fault, IndexEntry, IndexQuery, InferRequest, InferResponse, InferenceService, LoadModel,
-    ModelConfigDocument, ModelMetadata, ModelRef, ModelStatistics, ResponseStream, ServerMetadata,
-    TensorMetadata, UnloadModel, one_response,
+    BoxFuture, DelegatingService, Fault, InferRequest, InferResponse, InferenceService, LoadModel,
+    ModelMetadata, ModelRef, ResponseStream, TensorMetadata, one_response,
 };
 use futures_util::TryStreamExt;
 use futures_util::stream;
@@ -131,7 +130,11 @@ fn is_plain(plans: &Result<Vec<Plan>, String>) -> bool {
     plans.as_ref().is_ok_and(Vec::is_empty)
 }
 
-impl InferenceService for Enriching {
+impl DelegatingService for Enriching {
+    fn inner(&self) -> &dyn InferenceService {
+        &*self.inner
+    }
+
     fn infer(&self, request: InferRequest) -> BoxFuture<'_, Result<InferResponse, Fault>> {
         let Some(plans) = self.plans(&request.model).filter(|plans| !is_plain(plans)) else {
             return self.inner.infer(request);
@@ -147,7 +150,7 @@ impl InferenceService for Enriching {
             return self.inner.infer_stream(request);
         };
         if !self.inner.decoupled(&request.model) {
-            return one_response(self.infer(request));
+            return one_response(DelegatingService::infer(self, request));
         }
         let answers = async move {
             let request = self.enriched(request, &plans).await?;
@@ -173,41 +176,5 @@ impl InferenceService for Enriching {
             self.known.write().retain(|model, _| model.name != name);
             outcome
         })
-    }
-
-    fn decoupled(&self, model: &ModelRef) -> bool {
-        self.inner.decoupled(model)
-    }
-
-    fn live(&self) -> bool {
-        self.inner.live()
-    }
-
-    fn ready(&self) -> bool {
-        self.inner.ready()
-    }
-
-    fn model_ready(&self, model: &ModelRef) -> Result<bool, Fault> {
-        self.inner.model_ready(model)
-    }
-
-    fn server_metadata(&self) -> ServerMetadata {
-        self.inner.server_metadata()
-    }
-
-    fn model_config(&self, model: &ModelRef) -> Result<ModelConfigDocument, Fault> {
-        self.inner.model_config(model)
-    }
-
-    fn statistics(&self, model: Option<&ModelRef>) -> Result<Vec<ModelStatistics>, Fault> {
-        self.inner.statistics(model)
-    }
-
-    fn repository_index(&self, query: &IndexQuery) -> Result<Vec<IndexEntry>, Fault> {
-        self.inner.repository_index(query)
-    }
-
-    fn unload_model(&self, request: UnloadModel) -> BoxFuture<'_, Result<(), Fault>> {
-        self.inner.unload_model(request)
     }
 }

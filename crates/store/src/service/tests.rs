@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering;
 use adulis_telemetry::{InferenceLogMetrics, MetricRegistry};
 use adulis_tensor::{DataType, Shape, Tensor};
 use adulis_testing::ScriptedService;
-use adulis_types::InputTensor;
+use adulis_types::{IndexQuery, InputTensor, LoadModel, UnloadModel};
 use futures_util::StreamExt;
 use tokio::sync::mpsc::Receiver;
 
@@ -12,14 +12,16 @@ use crate::queue::Queued;
 use crate::record::Content;
 
 /// A service with a log of which nothing is written.
-fn recording(models: &[(&str, LogPolicy)]) -> (Recording, Receiver<Queued>, Arc<ScriptedService>) {
+fn recording(
+    models: &[(&str, LogPolicy)],
+) -> (Arc<dyn InferenceService>, Receiver<Queued>, Arc<ScriptedService>) {
     let models = models.iter().map(|(name, policy)| ((*name).to_owned(), policy.clone()));
     let policies = LogPolicies { models: models.collect(), ..LogPolicies::default() };
     let metrics = InferenceLogMetrics::register(&MetricRegistry::default());
     let (queue, receiver) = Queue::new(100, 1 << 20, metrics);
     let inner = Arc::new(ScriptedService::default());
     let log = Log { policies: Arc::new(policies), queue };
-    (Recording::new(Arc::clone(&inner) as _, None, Some(log)), receiver, inner)
+    (Arc::new(Recording::new(Arc::clone(&inner) as _, None, Some(log))), receiver, inner)
 }
 
 fn all() -> LogPolicy {
