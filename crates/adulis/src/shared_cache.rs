@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use adulis_cache::{GuardedTier, MemcachedTier, RedisTier, SharedTier};
+use adulis_cache::{GuardedTier, PoolTier};
 use adulis_pool::{
-    BackendStatus, Health, MemcachedPool, MemcachedServers, PoolError, PoolOptions, RedisPool, RedisTls,
-    RedisUrl,
+    BackendStatus, Health, KeyValuePool, MemcachedPool, MemcachedServers, PoolError, PoolOptions, RedisPool,
+    RedisTls, RedisUrl,
 };
 use adulis_telemetry::PoolMetrics;
 use adulis_types::Dependency;
@@ -64,29 +64,21 @@ impl SharedCache {
             Self::Redis(redis) => {
                 let tls = redis.tls()?;
                 let pool = RedisPool::open("redis", (redis.url.clone(), tls), &redis.pool, metrics)?;
-                let tier = RedisTier::new(pool.clone(), &redis.key_prefix);
-                let seen = move || vec![pool.status()];
-                Ok(opened(tier, "redis", &redis.pool, seen))
+                Ok(opened(pool, &redis.key_prefix, &redis.pool))
             }
             Self::Memcached(memcached) => {
                 let pool = MemcachedPool::open("memcached", &memcached.servers, &memcached.pool, metrics)?
                     .with_max_value_bytes(memcached.max_value_bytes);
-                let tier = MemcachedTier::new(pool.clone(), &memcached.key_prefix);
-                let seen = move || pool.status();
-                Ok(opened(tier, "memcached", &memcached.pool, seen))
+                Ok(opened(pool, &memcached.key_prefix, &memcached.pool))
             }
         }
     }
 }
 
-fn opened(
-    tier: impl SharedTier,
-    name: &'static str,
-    pool: &PoolOptions,
-    status: impl Fn() -> Vec<BackendStatus> + Send + Sync + 'static,
-) -> Opened {
-    let guarded = GuardedTier::new(Arc::new(tier), pool.timeout + GRACE);
-    (guarded, Arc::new(Backend { name, status: Box::new(status) }))
+fn opened<P: KeyValuePool>(pool: P, key_prefix: &str, options: &PoolOptions) -> Opened {
+    let tier = PoolTier::new(pool.clone(), key_prefix);
+    let guarded = GuardedTier::new(Arc::new(tier), options.timeout + GRACE);
+    (guarded, Arc::new(Backend { name: P::KIND, status: Box::new(move || pool.backends()) }))
 }
 
 impl RedisCache {

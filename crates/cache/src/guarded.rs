@@ -5,24 +5,23 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::breaker::{Breaker, Tripped};
 use crate::{Holder, Key, SharedTier, StoredValue, TierError};
 
 /// Writes that are under way at a time. What comes while there are as many is not written.
 const MAX_WRITES: usize = 64;
 
-/// A shared tier that costs a request no more than its deadline, and nothing while it fails.
+/// A shared tier of which no call takes longer than its deadline, and everything is counted.
+///
+/// While it fails it is left alone: that is the tier's own to know, which asks its backend over pools with breakers.
 #[derive(Clone)]
 pub struct GuardedTier(Arc<Guard>);
 
 struct Guard {
     tier: Arc<dyn SharedTier>,
     deadline: Duration,
-    breaker: Mutex<Breaker>,
     writes: Arc<Semaphore>,
     counts: TierCounts,
     observe: OnceLock<Observe>,
@@ -67,7 +66,6 @@ impl GuardedTier {
         Self(Arc::new(Guard {
             tier,
             deadline,
-            breaker: Mutex::default(),
             writes: Arc::new(Semaphore::new(MAX_WRITES)),
             counts: TierCounts::default(),
             observe: OnceLock::new(),
@@ -93,8 +91,8 @@ impl GuardedTier {
 
     /// Whether it is left alone at the moment.
     #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.0.breaker.lock().is_open()
+    pub fn is_left_alone(&self) -> bool {
+        self.0.tier.is_left_alone()
     }
 
     /// The values of some keys, in their order.
@@ -158,28 +156,18 @@ impl GuardedTier {
     }
 
     async fn call<T>(&self, call: impl Future<Output = Result<T, TierError>>) -> Result<T, TierError> {
-        let Guard { deadline, breaker, counts, .. } = &*self.0;
-        if !breaker.lock().admits(Instant::now()) {
-            counts.skipped.fetch_add(1, Ordering::Relaxed);
-            return Err(TierError::Open);
-        }
+        let Guard { deadline, counts, .. } = &*self.0;
         let outcome =
             tokio::time::timeout(*deadline, call).await.unwrap_or(Err(TierError::Timeout(*deadline)));
         match &outcome {
-            Ok(_) => {
-                if breaker.lock().succeeded() {
-                    tracing::info!(tier = self.name(), "the cache tier answers again");
-                }
-            }
-            // It leaves itself alone, and knows best for how long.
+            Ok(_) => {}
             Err(TierError::Open) => {
                 counts.skipped.fetch_add(1, Ordering::Relaxed);
             }
+            // That it is left alone from now on, or is well again, is told by whoever finds that out.
             Err(error) => {
                 counts.failures.fetch_add(1, Ordering::Relaxed);
-                if breaker.lock().failed(Instant::now()) == Tripped::Now {
-                    tracing::warn!(tier = self.name(), %error, "the cache tier fails: it is left alone for a while");
-                }
+                tracing::debug!(tier = self.name(), %error, "a call to the cache tier failed");
             }
         }
         outcome

@@ -20,9 +20,8 @@
 //! - What comes from a shared tier is checked as bytes from outside are; whatever is wrong with it is as if it were not there.
 //!
 //! There is no protocol and no engine here, and connections are `adulis-pool`'s: the engine brings [`Compute`], the binary the pool of
-//! a [`RedisTier`] or [`MemcachedTier`], or a [`SharedTier`] of its own.
+//! a [`PoolTier`], or a [`SharedTier`] of its own.
 
-mod breaker;
 mod cache;
 mod compute;
 mod entry;
@@ -49,4 +48,4 @@ pub use guarded::{GuardedTier, TierCounts};
 pub use key::{Key, ModelDigest, ModelKeys, Question};
 pub use scope::{Counts, Scope};
 pub use settings::{CacheSettings, ModelPolicy};
-pub use shared::{Holder, MemcachedTier, RedisTier, SharedTier, StoredValue, TierError};
+pub use shared::{Holder, PoolTier, SharedTier, StoredValue, TierError};

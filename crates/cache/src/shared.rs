@@ -1,6 +1,5 @@
-mod memcached;
 mod naming;
-mod redis;
+mod pooled;
 
 use std::time::Duration;
 
@@ -9,18 +8,21 @@ use bytes::Bytes;
 
 use crate::Key;
 
-pub use memcached::MemcachedTier;
-pub use redis::RedisTier;
+pub use pooled::PoolTier;
 
 /// A tier that replicas share: a store of bytes by key, with expiry, somewhere on the network.
 ///
 /// It is asked after the memory tier, by whoever will run the model otherwise. It is never trusted: what it gives is checked
-/// (see [`crate::value`]), and whatever goes wrong with it means "skip". Callers bound each call by a deadline and leave a
-/// tier alone for a while after failures ([`crate::GuardedTier`]); implementations need not. Dropping a future may leave the
-/// call half done: every operation can be repeated.
+/// (see [`crate::value`]), and whatever goes wrong with it means "skip". Callers bound each call by a deadline
+/// ([`crate::GuardedTier`]). An implementation leaves what it asks alone for a while after failures, and answers
+/// [`TierError::Open`] at once meanwhile: `adulis_pool::Breaker` is there for that, and pools have one. Dropping a future may
+/// leave the call half done: every operation can be repeated.
 pub trait SharedTier: Send + Sync + 'static {
     /// What metrics and logs call it: `redis`, `memcached`.
     fn name(&self) -> &'static str;
+
+    /// Whether it is left alone for now, as a whole, after it failed.
+    fn is_left_alone(&self) -> bool;
 
     /// The values of some keys, in the order of the keys; `None` where there is none. One round trip, as far as it can be.
     ///

@@ -167,10 +167,15 @@ pub(crate) struct FakeTier {
     pub(crate) is_frozen: AtomicBool,
     /// It refuses everything.
     pub(crate) is_broken: AtomicBool,
+    /// It is left alone.
+    pub(crate) is_left_alone: AtomicBool,
 }
 
 impl FakeTier {
     async fn called(&self) -> Result<(), TierError> {
+        if self.is_left_alone.load(Ordering::Relaxed) {
+            return Err(TierError::Open);
+        }
         self.calls.fetch_add(1, Ordering::Relaxed);
         if self.is_frozen.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
@@ -190,6 +195,10 @@ pub(crate) fn guarded(tier: &Arc<FakeTier>) -> GuardedTier {
 impl SharedTier for FakeTier {
     fn name(&self) -> &'static str {
         "fake"
+    }
+
+    fn is_left_alone(&self) -> bool {
+        self.is_left_alone.load(Ordering::Relaxed)
     }
 
     fn get_many<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, TierError>> {

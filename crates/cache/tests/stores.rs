@@ -5,9 +5,11 @@
     reason = "test code outside test functions"
 )]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use adulis_cache::{Holder, Key, MemcachedTier, RedisTier, SharedTier, StoredValue, TierError};
+use adulis_cache::{GuardedTier, Holder, Key, PoolTier, SharedTier, StoredValue, TierError};
 use adulis_pool::{MemcachedPool, PoolOptions, RedisPool, RedisTls};
 use adulis_telemetry::PoolMetrics;
 use adulis_testing::{BackingServer, RedisCluster};
@@ -21,17 +23,17 @@ fn options() -> PoolOptions {
     PoolOptions { timeout, acquire_timeout: timeout, ..PoolOptions::default() }
 }
 
-fn redis(url: &str) -> RedisTier {
+fn redis(url: &str) -> PoolTier<RedisPool> {
     let at = (url.parse().unwrap(), RedisTls::default());
     let pool = RedisPool::open("redis", at, &options(), &PoolMetrics::default()).unwrap();
-    RedisTier::new(pool, PREFIX)
+    PoolTier::new(pool, PREFIX)
 }
 
-fn memcached(servers: &[BackingServer]) -> MemcachedTier {
+fn memcached(servers: &[BackingServer]) -> PoolTier<MemcachedPool> {
     let addresses: Vec<String> = servers.iter().map(|server| server.address().to_string()).collect();
     let servers = format!("memcached://{}", addresses.join(",")).parse().unwrap();
     let pool = MemcachedPool::open("memcached", &servers, &options(), &PoolMetrics::default()).unwrap();
-    MemcachedTier::new(pool, PREFIX)
+    PoolTier::new(pool, PREFIX)
 }
 
 fn key(number: u8) -> Key {
@@ -45,6 +47,15 @@ fn stored(number: u8, bytes: usize) -> StoredValue {
     StoredValue { key: key(number), value, ttl }
 }
 
+/// Waits until something holds.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds().await {
+        assert!(begun.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 async fn keeps_what_it_is_given(tier: &dyn SharedTier) {
     let values: Vec<StoredValue> = (0..100).map(|number| stored(number, usize::from(number) * 100)).collect();
     tier.set_many(&values).await.unwrap();
@@ -56,11 +67,7 @@ async fn keeps_what_it_is_given(tier: &dyn SharedTier) {
     assert!(found == expected.collect::<Vec<_>>(), "each at its key's place");
     let short = StoredValue { ttl: Duration::from_millis(1), ..stored(200, 5) };
     tier.set_many(&[short]).await.unwrap();
-    let begun = Instant::now();
-    while tier.get_many(&[key(200)]).await.unwrap() != [None] {
-        assert!(begun.elapsed() < Duration::from_secs(30), "it does not go");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("it is gone", async || tier.get_many(&[key(200)]).await.unwrap() == [None]).await;
 }
 
 async fn has_leases(tier: &dyn SharedTier) {
@@ -111,19 +118,27 @@ async fn what_is_too_large_for_memcached_is_left_out() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_gone_is_left_alone() {
+async fn a_server_that_is_gone_is_left_alone_until_it_is_back() {
     let mut servers = [BackingServer::redis(&[]), BackingServer::memcached(&[])];
-    let redis = redis(&format!("redis://{}", servers[0].address()));
-    let memcached = memcached(&servers[1..]);
-    let tiers: [&dyn SharedTier; 2] = [&redis, &memcached];
-    for tier in tiers {
+    let redis: Arc<dyn SharedTier> = Arc::new(redis(&format!("redis://{}", servers[0].address())));
+    let memcached: Arc<dyn SharedTier> = Arc::new(memcached(&servers[1..]));
+    let tiers = [redis, memcached].map(|tier| GuardedTier::new(tier, Duration::from_secs(5)));
+    let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    for tier in &tiers {
         tier.set_many(&[stored(1, 10)]).await.unwrap();
+        assert!(!tier.is_left_alone());
     }
     servers.iter_mut().for_each(BackingServer::kill);
-    for tier in tiers {
-        let begun = Instant::now();
-        while !matches!(tier.get_many(&[key(1)]).await, Err(TierError::Open)) {
-            assert!(begun.elapsed() < Duration::from_secs(30), "{} is asked still", tier.name());
-        }
+    for tier in &tiers {
+        until("it is asked no more", async || matches!(tier.get_many(&[key(1)]).await, Err(TierError::Open))).await;
+        let failures = read(&tier.counts().failures);
+        assert!(tier.is_left_alone() && read(&tier.counts().skipped) >= 1);
+        assert!(tier.get_many(&[key(1)]).await.is_err());
+        assert_eq!(read(&tier.counts().failures), failures, "what is not asked does not fail");
+    }
+    servers.iter_mut().for_each(BackingServer::restart);
+    for tier in &tiers {
+        until("it is asked again", async || tier.set_many(&[stored(1, 10)]).await.is_ok()).await;
+        assert!(!tier.is_left_alone());
     }
 }

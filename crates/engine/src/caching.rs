@@ -72,7 +72,7 @@ fn tier_report(tier: &GuardedTier) -> SharedTierReport {
     let (counts, read) = (tier.counts(), |count: &AtomicU64| count.load(Ordering::Relaxed));
     SharedTierReport {
         name: tier.name().into(),
-        is_left_alone: tier.is_open(),
+        is_left_alone: tier.is_left_alone(),
         hits: read(&counts.hits),
         misses: read(&counts.misses),
         rejected: read(&counts.rejected),

@@ -1,7 +1,8 @@
 //! Bounded, metered connections to what replicas share: Redis and Memcached.
 //!
-//! [`RedisPool`] shares a few connections among many operations at a time, over one server, the master that Sentinels name, or
-//! a cluster. [`MemcachedPool`] has a pool for each of several servers, and spreads keys over them by consistent hashing.
+//! What both can do is a [`KeyValuePool`]. [`RedisPool`] shares a few connections among many operations at a time, over one server,
+//! the master that Sentinels name, or a cluster. [`MemcachedPool`] has a pool for each of several servers, and spreads keys over
+//! them by consistent hashing.
 //!
 //! ```text
 //! operation ─ breaker open? refused at once ─ turn ─ connection ─ answer    all within one timeout
@@ -29,6 +30,7 @@ mod entry;
 mod error;
 mod gate;
 mod keeper;
+mod key_value;
 mod memcached;
 mod multiplex;
 mod options;
@@ -38,6 +40,7 @@ mod status;
 pub use breaker::{Admission, Breaker, BreakerOptions, BreakerState, Outcome};
 pub use entry::Entry;
 pub use error::PoolError;
+pub use key_value::KeyValuePool;
 pub use memcached::{MAX_KEY_BYTES, MAX_VALUE_BYTES, MemcachedPool, MemcachedServers};
 pub use options::PoolOptions;
 pub use redis::{RedisPool, RedisTls, RedisUrl, UrlError};

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 
 use crate::gate::Operation;
 use crate::keeper::Keeper;
-use crate::{BackendStatus, Entry, PoolError, PoolOptions};
+use crate::{BackendStatus, Entry, KeyValuePool, PoolError, PoolOptions};
 
 mod job;
 mod node;
@@ -77,85 +77,6 @@ impl MemcachedPool {
         self
     }
 
-    /// The values of these keys, in their order; `None` where there is none. Keys of servers that do not answer count as
-    /// missing, as long as any server answers.
-    ///
-    /// # Errors
-    /// As [`PoolError`] says, if no server answers, or a key is none that Memcached takes.
-    pub async fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Bytes>>, PoolError> {
-        let mut asked = Vec::new();
-        for (node, keys) in self.spread(keys, AsRef::as_ref)? {
-            asked.push(perform(node, Operation::Get, Get(keys.into_iter().map(AsRef::as_ref).collect())));
-        }
-        let mut found = some(join_all(asked).await)?;
-        // A key that is asked for twice has one value.
-        let value = |key: &K| found.iter_mut().find_map(|part| part.get(key.as_ref()).cloned());
-        Ok(keys.iter().map(value).collect())
-    }
-
-    /// Sets these keys, each for its time to live, in whole seconds, at least one. So that many go in one round trip, times
-    /// beyond 16 seconds are cut by up to an eighth. Values that are too large are left out.
-    ///
-    /// # Errors
-    /// As [`PoolError`] says; others may be set then. [`PoolError::TooLarge`] if one was left out.
-    pub async fn set_many<K: AsRef<[u8]>>(&self, entries: &[Entry<K>]) -> Result<(), PoolError> {
-        let limit = self.max_value_bytes;
-        let too_large = entries.iter().map(|entry| entry.value.len()).find(|&size| size > limit);
-        let fitting: Vec<&Entry<K>> = entries.iter().filter(|entry| entry.value.len() <= limit).collect();
-        let mut asked = Vec::new();
-        for (node, entries) in self.spread(&fitting, |entry| entry.key.as_ref())? {
-            let mut by_ttl: BTreeMap<i64, Vec<KeyAndValue<'_>>> = BTreeMap::new();
-            for Entry { key, value, ttl } in entries {
-                by_ttl.entry(rough(seconds(*ttl))).or_default().push((key.as_ref(), value));
-            }
-            asked.push(set(node, Set(by_ttl)));
-        }
-        let result = join_all(asked).await.into_iter().find(Result::is_err).unwrap_or(Ok(()));
-        match too_large {
-            Some(actual) => {
-                let backend = Arc::clone(self.nodes[0].peek().gate.backend());
-                Err(PoolError::TooLarge { backend, what: "a value", actual, limit })
-            }
-            None => result,
-        }
-    }
-
-    /// Sets a key for `ttl`, in whole seconds, unless it is there. True if it was set.
-    ///
-    /// # Errors
-    /// As [`PoolError`] says.
-    pub async fn set_if_absent(&self, key: &[u8], value: &[u8], ttl: Duration) -> Result<bool, PoolError> {
-        let ttl = seconds(ttl);
-        perform(self.node(key)?, Operation::SetIfAbsent, Add { key, value, ttl }).await
-    }
-
-    /// Removes these keys; returns how many were there.
-    ///
-    /// # Errors
-    /// As [`PoolError`] says; others may be removed then.
-    pub async fn delete<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<u64, PoolError> {
-        let mut asked = Vec::new();
-        for (node, keys) in self.spread(keys, AsRef::as_ref)? {
-            let keys = keys.into_iter().map(AsRef::as_ref).collect();
-            asked.push(perform(node, Operation::Delete, Delete(keys)));
-        }
-        join_all(asked).await.into_iter().sum()
-    }
-
-    /// Removes a key if it has this value: what another has set meanwhile stays. True if it was removed.
-    ///
-    /// # Errors
-    /// As [`PoolError`] says.
-    pub async fn delete_if_equals(&self, key: &[u8], value: &[u8]) -> Result<bool, PoolError> {
-        perform(self.node(key)?, Operation::DeleteIfEquals, DeleteIfEquals { key, value }).await
-    }
-
-    /// Of each server, whether it answers, and since when.
-    #[must_use]
-    pub fn status(&self) -> Vec<BackendStatus> {
-        self.nodes.iter().map(|node| node.peek().gate.status()).collect()
-    }
-
     fn node(&self, key: &[u8]) -> Result<&Arc<Node>, PoolError> {
         let node = self.nodes[self.ring.server(key)].kept();
         let backend = || Arc::clone(node.gate.backend());
@@ -183,6 +104,67 @@ impl MemcachedPool {
         }
         parts.retain(|(_, items)| !items.is_empty());
         Ok(parts)
+    }
+}
+
+/// Keys of servers that do not answer count as missing, as long as any server answers. Times to live are whole seconds, at least
+/// one; so that many values go in one round trip, times beyond 16 seconds are cut by up to an eighth.
+impl KeyValuePool for MemcachedPool {
+    const KIND: &'static str = "memcached";
+
+    async fn get_many<K: AsRef<[u8]> + Sync>(&self, keys: &[K]) -> Result<Vec<Option<Bytes>>, PoolError> {
+        let mut asked = Vec::new();
+        for (node, keys) in self.spread(keys, AsRef::as_ref)? {
+            asked.push(perform(node, Operation::Get, Get(keys.into_iter().map(AsRef::as_ref).collect())));
+        }
+        let mut found = some(join_all(asked).await)?;
+        // A key that is asked for twice has one value.
+        let value = |key: &K| found.iter_mut().find_map(|part| part.get(key.as_ref()).cloned());
+        Ok(keys.iter().map(value).collect())
+    }
+
+    async fn set_many<K: AsRef<[u8]> + Sync>(&self, entries: &[Entry<K>]) -> Result<(), PoolError> {
+        let limit = self.max_value_bytes;
+        let too_large = entries.iter().map(|entry| entry.value.len()).find(|&size| size > limit);
+        let fitting: Vec<&Entry<K>> = entries.iter().filter(|entry| entry.value.len() <= limit).collect();
+        let mut asked = Vec::new();
+        for (node, entries) in self.spread(&fitting, |entry| entry.key.as_ref())? {
+            let mut by_ttl: BTreeMap<i64, Vec<KeyAndValue<'_>>> = BTreeMap::new();
+            for Entry { key, value, ttl } in entries {
+                by_ttl.entry(rough(seconds(*ttl))).or_default().push((key.as_ref(), value));
+            }
+            asked.push(set(node, Set(by_ttl)));
+        }
+        let result = join_all(asked).await.into_iter().find(Result::is_err).unwrap_or(Ok(()));
+        match too_large {
+            Some(actual) => {
+                let backend = Arc::clone(self.nodes[0].peek().gate.backend());
+                Err(PoolError::TooLarge { backend, what: "a value", actual, limit })
+            }
+            None => result,
+        }
+    }
+
+    async fn set_if_absent(&self, key: &[u8], value: &[u8], ttl: Duration) -> Result<bool, PoolError> {
+        let ttl = seconds(ttl);
+        perform(self.node(key)?, Operation::SetIfAbsent, Add { key, value, ttl }).await
+    }
+
+    async fn delete<K: AsRef<[u8]> + Sync>(&self, keys: &[K]) -> Result<u64, PoolError> {
+        let mut asked = Vec::new();
+        for (node, keys) in self.spread(keys, AsRef::as_ref)? {
+            let keys = keys.into_iter().map(AsRef::as_ref).collect();
+            asked.push(perform(node, Operation::Delete, Delete(keys)));
+        }
+        join_all(asked).await.into_iter().sum()
+    }
+
+    async fn delete_if_equals(&self, key: &[u8], value: &[u8]) -> Result<bool, PoolError> {
+        perform(self.node(key)?, Operation::DeleteIfEquals, DeleteIfEquals { key, value }).await
+    }
+
+    fn backends(&self) -> Vec<BackendStatus> {
+        self.nodes.iter().map(|node| node.peek().gate.status()).collect()
     }
 }
 

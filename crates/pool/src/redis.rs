@@ -11,7 +11,7 @@ use crate::clock::now;
 use crate::gate::{Gate, Operation};
 use crate::keeper::{Keeper, Kept};
 use crate::multiplex::Multiplex;
-use crate::{BackendStatus, Entry, PoolError, PoolOptions};
+use crate::{BackendStatus, Entry, KeyValuePool, PoolError, PoolOptions};
 
 mod connect;
 mod error;
@@ -116,78 +116,6 @@ impl RedisPool {
         Ok(Self(Arc::new(Keeper::new(inner))))
     }
 
-    /// The values of these keys, in their order; `None` where there is none.
-    ///
-    /// In a cluster, the keys of servers that do not answer count as missing, as long as any server answers.
-    ///
-    /// # Errors
-    /// As [`PoolError`] says.
-    pub async fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Bytes>>, PoolError> {
-        let values: Vec<Option<Vec<u8>>> = if self.0.peek().is_cluster {
-            let commands = keys.iter().map(|key| command("GET", [key.as_ref()])).collect();
-            self.0
-                .kept()
-                .spread(Operation::Get, commands)
-                .await?
-                .into_iter()
-                .map(Option::flatten)
-                .collect()
-        } else {
-            let chunks = keys.chunks(MAX_KEYS);
-            let commands = chunks.map(|keys| command("MGET", keys.iter().map(AsRef::as_ref)));
-            let answers: Vec<Vec<Option<Vec<u8>>>> =
-                self.0.kept().pipe(Operation::Get, commands.collect()).await?;
-            answers.into_iter().flatten().collect()
-        };
-        Ok(values.into_iter().map(|value| value.map(Bytes::from)).collect())
-    }
-
-    /// Sets these keys, each for its time to live, at least a millisecond.
-    ///
-    /// # Errors
-    /// As [`PoolError`] says; some may be set then.
-    pub async fn set_many<K: AsRef<[u8]>>(&self, entries: &[Entry<K>]) -> Result<(), PoolError> {
-        let commands = entries.iter().map(|Entry { key, value, ttl }| {
-            let mut set = command("SET", [key.as_ref(), value]);
-            set.arg("PX").arg(milliseconds(*ttl));
-            set
-        });
-        // What is not set is computed again: which part of a cluster did not answer, its metrics tell.
-        self.0.kept().each::<()>(Operation::Set, commands.collect()).await.map(drop)
-    }
-
-    /// Sets a key for `ttl` unless it is there. True if it was set.
-    ///
-    /// # Errors
-    /// As [`PoolError`] says.
-    pub async fn set_if_absent(&self, key: &[u8], value: &[u8], ttl: Duration) -> Result<bool, PoolError> {
-        let mut set = command("SET", [key, value]);
-        set.arg("NX").arg("PX").arg(milliseconds(ttl));
-        let answer: Option<String> = self.0.kept().one(Operation::SetIfAbsent, set).await?;
-        Ok(answer.is_some())
-    }
-
-    /// Removes these keys; returns how many were there.
-    ///
-    /// # Errors
-    /// As [`PoolError`] says; some may be removed then.
-    pub async fn delete<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<u64, PoolError> {
-        let commands = keys.iter().map(|key| command("UNLINK", [key.as_ref()])).collect();
-        let removed: Vec<Option<u64>> = self.0.kept().each(Operation::Delete, commands).await?;
-        Ok(removed.into_iter().flatten().sum())
-    }
-
-    /// Removes a key if it has this value, in one step. True if it was removed.
-    ///
-    /// # Errors
-    /// As [`PoolError`] says.
-    pub async fn delete_if_equals(&self, key: &[u8], value: &[u8]) -> Result<bool, PoolError> {
-        let mut eval = redis::cmd("EVAL");
-        eval.arg(DELETE_IF_EQUALS).arg(1).arg(key).arg(value);
-        let removed: u64 = self.0.kept().one(Operation::DeleteIfEquals, eval).await?;
-        Ok(removed > 0)
-    }
-
     /// These fields of each of these hashes, in their order; `None` for a field that is missing, as all are of a hash that is
     /// missing.
     ///
@@ -219,6 +147,65 @@ impl RedisPool {
     #[must_use]
     pub fn status(&self) -> BackendStatus {
         self.0.peek().gate.status()
+    }
+}
+
+/// In a cluster, the keys of servers that do not answer count as missing, as long as any server answers.
+impl KeyValuePool for RedisPool {
+    const KIND: &'static str = "redis";
+
+    async fn get_many<K: AsRef<[u8]> + Sync>(&self, keys: &[K]) -> Result<Vec<Option<Bytes>>, PoolError> {
+        let values: Vec<Option<Vec<u8>>> = if self.0.peek().is_cluster {
+            let commands = keys.iter().map(|key| command("GET", [key.as_ref()])).collect();
+            self.0
+                .kept()
+                .spread(Operation::Get, commands)
+                .await?
+                .into_iter()
+                .map(Option::flatten)
+                .collect()
+        } else {
+            let chunks = keys.chunks(MAX_KEYS);
+            let commands = chunks.map(|keys| command("MGET", keys.iter().map(AsRef::as_ref)));
+            let answers: Vec<Vec<Option<Vec<u8>>>> =
+                self.0.kept().pipe(Operation::Get, commands.collect()).await?;
+            answers.into_iter().flatten().collect()
+        };
+        Ok(values.into_iter().map(|value| value.map(Bytes::from)).collect())
+    }
+
+    async fn set_many<K: AsRef<[u8]> + Sync>(&self, entries: &[Entry<K>]) -> Result<(), PoolError> {
+        let commands = entries.iter().map(|Entry { key, value, ttl }| {
+            let mut set = command("SET", [key.as_ref(), value]);
+            set.arg("PX").arg(milliseconds(*ttl));
+            set
+        });
+        // What is not set is computed again: which part of a cluster did not answer, its metrics tell.
+        self.0.kept().each::<()>(Operation::Set, commands.collect()).await.map(drop)
+    }
+
+    async fn set_if_absent(&self, key: &[u8], value: &[u8], ttl: Duration) -> Result<bool, PoolError> {
+        let mut set = command("SET", [key, value]);
+        set.arg("NX").arg("PX").arg(milliseconds(ttl));
+        let answer: Option<String> = self.0.kept().one(Operation::SetIfAbsent, set).await?;
+        Ok(answer.is_some())
+    }
+
+    async fn delete<K: AsRef<[u8]> + Sync>(&self, keys: &[K]) -> Result<u64, PoolError> {
+        let commands = keys.iter().map(|key| command("UNLINK", [key.as_ref()])).collect();
+        let removed: Vec<Option<u64>> = self.0.kept().each(Operation::Delete, commands).await?;
+        Ok(removed.into_iter().flatten().sum())
+    }
+
+    async fn delete_if_equals(&self, key: &[u8], value: &[u8]) -> Result<bool, PoolError> {
+        let mut eval = redis::cmd("EVAL");
+        eval.arg(DELETE_IF_EQUALS).arg(1).arg(key).arg(value);
+        let removed: u64 = self.0.kept().one(Operation::DeleteIfEquals, eval).await?;
+        Ok(removed > 0)
+    }
+
+    fn backends(&self) -> Vec<BackendStatus> {
+        vec![self.status()]
     }
 }
 

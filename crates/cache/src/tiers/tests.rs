@@ -84,24 +84,31 @@ async fn a_failing_leader_gives_its_lease_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tier_that_is_frozen_costs_its_deadline_a_few_times_and_then_nothing() {
+async fn a_tier_that_is_frozen_costs_its_deadline_and_one_that_is_left_alone_nothing() {
     let (tier, model) = (Arc::new(FakeTier::default()), Model::taking(0));
     tier.is_frozen.store(true, Ordering::Relaxed);
     let cache = replica(&tier, by_rows());
-    let mut took = Vec::new();
-    for value in 0..6 {
+    let took = async |value: u8| {
         let began = Instant::now();
         answered(&cache, &model, &[value]).await;
-        took.push(began.elapsed().as_millis());
+        began.elapsed().as_millis()
+    };
+    let frozen = took(1).await;
+    assert!((20..30).contains(&frozen), "{frozen} ms");
+    // It knows by now, and says so.
+    tier.is_left_alone.store(true, Ordering::Relaxed);
+    let shared = cache.cache.shared().unwrap();
+    let failures = shared.counts().failures.load(Ordering::Relaxed);
+    for value in 2..6 {
+        assert!(took(value).await < 20);
     }
-    assert!(took[0] >= 20 && took[0] < 30, "{took:?}");
-    assert!(took[3..].iter().all(|milliseconds| *milliseconds < 20), "{took:?}");
-    assert!(cache.cache.shared().unwrap().is_open());
+    assert!(shared.is_left_alone());
+    assert_eq!(shared.counts().failures.load(Ordering::Relaxed), failures, "to be left alone is no failure");
+    assert!(shared.counts().skipped.load(Ordering::Relaxed) >= 4);
     tier.is_frozen.store(false, Ordering::Relaxed);
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tier.is_left_alone.store(false, Ordering::Relaxed);
     answered(&cache, &model, &[100]).await;
-    assert!(!cache.cache.shared().unwrap().is_open(), "it is tried again");
-    assert!(tier.values.lock().len() == 1);
+    assert_eq!(tier.values.lock().len(), 1, "what comes afterwards is written again");
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@
 
 mod load;
 mod memcached;
+mod operations;
 mod redis;
 mod topologies;
 

@@ -1,14 +1,15 @@
 use std::time::{Duration, Instant};
 
 use adulis_pool::{
-    Entry, Health, MAX_KEY_BYTES, MAX_VALUE_BYTES, MemcachedPool, MemcachedServers, PoolError, PoolOptions,
+    Entry, Health, KeyValuePool, MAX_KEY_BYTES, MAX_VALUE_BYTES, MemcachedPool, MemcachedServers, PoolError,
+    PoolOptions,
 };
 use adulis_telemetry::{MetricRegistry, PoolMetrics};
 use adulis_testing::BackingServer;
 use bytes::Bytes;
 
 use crate::load::Load;
-use crate::redis::entries;
+use crate::operations::{all_become, entries, every_operation_works};
 use crate::{TIMEOUT, becomes, metric, options, until};
 
 fn servers(count: usize) -> Vec<BackingServer> {
@@ -22,29 +23,12 @@ fn open(servers: &[BackingServer], registry: &MetricRegistry) -> MemcachedPool {
     MemcachedPool::open("memcached", &servers, &options, &PoolMetrics::register(registry)).unwrap()
 }
 
-async fn all_become(health: Health, pool: &MemcachedPool) {
-    for index in 0..pool.status().len() {
-        becomes(health, || pool.status().swap_remove(index)).await;
-    }
-}
-
 #[tokio::test]
 async fn every_operation_works_over_three_servers() {
     let servers = servers(3);
     let registry = MetricRegistry::default();
     let pool = open(&servers, &registry);
-    all_become(Health::Up, &pool).await;
-    let entries = entries(1300);
-    pool.set_many(&entries).await.unwrap();
-    let keys: Vec<&[u8]> =
-        entries.iter().rev().map(|entry| &*entry.key).chain([&b"gone"[..], b"key-1"]).collect();
-    let values = pool.get_many(&keys).await.unwrap();
-    let expected = entries.iter().rev().map(|entry| Some(entry.value.clone()));
-    let expected: Vec<_> = expected.chain([None, Some(entries[1].value.clone())]).collect();
-    assert!(values == expected, "in the order of the keys");
-    assert_eq!(pool.get_many::<&[u8]>(&[]).await.unwrap(), []);
-    assert_eq!(pool.delete(&["key-1", "key-2", "gone"]).await.unwrap(), 2);
-    assert_eq!(pool.get_many(&["key-2"]).await.unwrap(), [None]);
+    every_operation_works(&pool).await;
     for server in &servers {
         let sample = format!(
             "adulis_pool_operation_seconds_count{{pool=\"memcached {}\",operation=\"set\"}}",
@@ -52,17 +36,6 @@ async fn every_operation_works_over_three_servers() {
         );
         assert!(metric(&registry, &sample) >= 1.0, "each has its share");
     }
-
-    let minute = Duration::from_secs(60);
-    assert!(pool.set_if_absent(b"lease", b"me", minute).await.unwrap());
-    assert!(!pool.set_if_absent(b"lease", b"you", minute).await.unwrap());
-    assert!(!pool.delete_if_equals(b"lease", b"you").await.unwrap());
-    assert_eq!(pool.get_many(&["lease"]).await.unwrap(), [Some(Bytes::from("me"))]);
-    assert!(pool.delete_if_equals(b"lease", b"me").await.unwrap());
-    assert!(!pool.delete_if_equals(b"lease", b"me").await.unwrap());
-
-    assert!(pool.set_if_absent(b"soon-gone", b"x", Duration::from_millis(30)).await.unwrap());
-    until("it has expired", async || pool.get_many(&["soon-gone"]).await.unwrap() == [None]).await;
 }
 
 #[tokio::test]
@@ -99,7 +72,7 @@ async fn what_memcached_does_not_take_is_refused_before_it_is_sent() {
     let error = pool.set_many(&[entry("big", 2 << 20), entry("small", 1)]).await.unwrap_err();
     assert!(matches!(error, PoolError::Answer { .. }), "{error}");
     assert!(pool.get_many(&["small"]).await.unwrap()[0].is_some());
-    assert_eq!(pool.status()[0].health, Health::Up);
+    assert_eq!(pool.backends()[0].health, Health::Up);
 }
 
 #[tokio::test]
@@ -137,7 +110,7 @@ async fn rides_out(stop: impl FnOnce(&mut BackingServer), go_on: impl FnOnce(&mu
     });
     load.hits(100).await;
     stop(&mut servers[1]);
-    becomes(Health::Down, || pool.status().swap_remove(1)).await;
+    becomes(Health::Down, || pool.backends().swap_remove(1)).await;
     let begun = Instant::now();
     let left = found().await;
     assert!(
@@ -147,7 +120,7 @@ async fn rides_out(stop: impl FnOnce(&mut BackingServer), go_on: impl FnOnce(&mu
     );
     load.hits(100).await;
     go_on(&mut servers[1]);
-    becomes(Health::Up, || pool.status().swap_remove(1)).await;
+    becomes(Health::Up, || pool.backends().swap_remove(1)).await;
     until("all are found again", async || {
         pool.set_many(&entries).await.is_ok() && found().await == 60
     })

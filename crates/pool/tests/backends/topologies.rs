@@ -1,10 +1,11 @@
 use std::time::Duration;
 
-use adulis_pool::{Health, PoolOptions};
+use adulis_pool::{Health, KeyValuePool, PoolOptions};
 use adulis_telemetry::MetricRegistry;
 use adulis_testing::{RedisCluster, RedisSentinel};
 
-use crate::redis::{entries, every_operation_works, open, open_with};
+use crate::operations::{entries, every_operation_works};
+use crate::redis::{open, open_with};
 use crate::{becomes, options, until};
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use adulis_pool::RedisPool;
+use adulis_pool::{Health, KeyValuePool, PoolError};
 use adulis_types::BoxFuture;
 use bytes::Bytes;
 
@@ -8,26 +8,32 @@ use super::naming::Naming;
 use super::{Holder, SharedTier, StoredValue, TierError};
 use crate::Key;
 
-/// Values and leases in Redis: one server, a Sentinel's master, or a cluster.
+/// Values and leases in whatever store stands behind a pool: Redis, as one server, a Sentinel's master or a cluster; or
+/// Memcached servers.
 ///
-/// Keys are spread over a cluster's slots, each by itself: nothing is asked that would need two of them in one.
+/// Each key goes its own way: nothing is asked that would need two of them on one server. Values larger than the store takes are
+/// not stored, and those beside them are. The pool's breaker is what leaves the store alone after failures.
 #[derive(Debug, Clone)]
-pub struct RedisTier {
-    pool: RedisPool,
+pub struct PoolTier<P> {
+    pool: P,
     naming: Naming,
 }
 
-impl RedisTier {
+impl<P: KeyValuePool> PoolTier<P> {
     /// Keys begin with `prefix`.
     #[must_use]
-    pub fn new(pool: RedisPool, prefix: &str) -> Self {
+    pub fn new(pool: P, prefix: &str) -> Self {
         Self { pool, naming: Naming::new(prefix) }
     }
 }
 
-impl SharedTier for RedisTier {
+impl<P: KeyValuePool> SharedTier for PoolTier<P> {
     fn name(&self) -> &'static str {
-        "redis"
+        P::KIND
+    }
+
+    fn is_left_alone(&self) -> bool {
+        self.pool.backends().iter().all(|backend| backend.health == Health::Down)
     }
 
     fn get_many<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, TierError>> {
@@ -38,7 +44,13 @@ impl SharedTier for RedisTier {
     }
 
     fn set_many<'a>(&'a self, values: &'a [StoredValue]) -> BoxFuture<'a, Result<(), TierError>> {
-        Box::pin(async move { Ok(self.pool.set_many(&self.naming.entries(values)).await?) })
+        Box::pin(async move {
+            match self.pool.set_many(&self.naming.entries(values)).await {
+                // What is too large is computed again each time; the tier is as well as it was.
+                Err(PoolError::TooLarge { .. }) => Ok(()),
+                result => Ok(result?),
+            }
+        })
     }
 
     fn lease<'a>(
