@@ -50,6 +50,10 @@ pub struct Search {
     pub(crate) outputs: Option<SmallVec<[usize; 4]>>,
     /// The oldest that was known.
     pub(crate) age: Duration,
+    /// Whether some of what was known was out of date.
+    pub(crate) is_stale: bool,
+    /// Of that, what is to be computed anew while the answer is found.
+    refresh: Option<Refresh>,
     pub(crate) spent: Duration,
     /// Whether anything of it is looked up at all.
     pub(crate) looks: bool,
@@ -188,12 +192,12 @@ impl ModelCache {
             plan.set(slot, State::Known(entry));
         }
         let complete = plan.missing().next().is_none();
+        let (rows, is_stale) = (plan.rows(), !stale.is_empty());
+        let refresh = self.refresh(question, stale, rows);
         match plan.answer().filter(|_| complete) {
-            None => Look::Search(Search { age, ..self.search(question, plan, now) }),
+            None => Look::Search(Search { age, is_stale, refresh, ..self.search(question, plan, now) }),
             Some(answer) => {
-                let rows = plan.rows();
-                let status = if stale.is_empty() { CacheStatus::Hit } else { CacheStatus::Stale };
-                let refresh = self.refresh(question, stale, rows);
+                let status = if is_stale { CacheStatus::Stale } else { CacheStatus::Hit };
                 let found = Found { answer, status, age, refresh, ..Found::nothing(now) };
                 self.count(&found, rows);
                 Look::Known(found)
@@ -240,6 +244,8 @@ impl ModelCache {
             plan,
             outputs: question.outputs.map(SmallVec::from_slice),
             age: Duration::ZERO,
+            is_stale: false,
+            refresh: None,
             spent: began.elapsed(),
             looks: true,
         }
@@ -322,6 +328,13 @@ impl ModelCache {
 }
 
 impl Search {
+    /// What is to be computed anew beside the search: rows that are known and out of date. It is whoever takes it who runs it,
+    /// and at once: others may wait for it, and the search waits for others.
+    #[must_use]
+    pub fn take_refresh(&mut self) -> Option<Refresh> {
+        self.refresh.take()
+    }
+
     /// How long the look into memory took.
     #[must_use]
     pub fn spent(&self) -> Duration {

@@ -40,6 +40,8 @@ struct Progress {
     whole: Option<Answer>,
     /// Whether it waited for another.
     waited: bool,
+    /// Whether some of its rows are given although they are out of date.
+    is_stale: bool,
     /// Time in tiers.
     spent: Duration,
 }
@@ -59,7 +61,7 @@ impl ModelCache {
         compute: &C,
         deadline: Option<Instant>,
     ) -> Result<Found, C::Error> {
-        let Search { mut plan, outputs, age, spent, looks } = search;
+        let Search { mut plan, outputs, age, is_stale, spent, looks, .. } = search;
         let asked = Asked {
             inputs: &inputs,
             compute,
@@ -68,7 +70,7 @@ impl ModelCache {
             row_wise: rows.is_some(),
             deadline,
         };
-        let mut progress = Progress { spent, ..Progress::default() };
+        let mut progress = Progress { spent, is_stale, ..Progress::default() };
         if looks {
             self.fly(&mut plan, &asked, &mut progress).await?;
         } else {
@@ -295,6 +297,7 @@ impl ModelCache {
         let status = match () {
             () if !looks => CacheStatus::Bypass,
             () if run > 0 => CacheStatus::Miss,
+            () if progress.is_stale => CacheStatus::Stale,
             () if progress.waited => CacheStatus::Coalesced,
             () => CacheStatus::Hit,
         };

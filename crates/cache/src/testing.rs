@@ -152,7 +152,18 @@ pub(crate) async fn ask(
     let question = Question { inputs: &inputs, rows: count, outputs: None, told: None };
     match cache.look_up(&question) {
         Look::Known(found) => Ok(found),
-        Look::Search(search) => cache.resolve(search, (inputs, count), model, deadline).await,
+        Look::Search(mut search) => {
+            let refresh = search.take_refresh();
+            let again = inputs.clone();
+            // Beside the search, as a task of its own would be.
+            let anew = async {
+                if let Some(refresh) = refresh {
+                    // What fails stays as it was.
+                    let _ = cache.revalidate(refresh, (again, count), model).await;
+                }
+            };
+            tokio::join!(cache.resolve(search, (inputs, count), model, deadline), anew).0
+        }
         Look::Nothing => panic!("rows can be cut"),
     }
 }

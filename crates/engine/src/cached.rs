@@ -107,7 +107,13 @@ impl Instances {
                 let (took, response) = self.tell(asking.id, found, (&selection, rows, cache.rows_of(rows)));
                 return Looked::Known(took, response);
             }
-            Look::Search(search) => Some(search),
+            Look::Search(mut search) => {
+                if let Some(refresh) = search.take_refresh() {
+                    let (inputs, outputs) = (inputs.clone(), outputs.as_deref());
+                    self.refresh(executor, Refreshing { asking: &asking, refresh, inputs, rows, outputs });
+                }
+                Some(search)
+            }
             Look::Nothing => None,
         };
         Looked::Unknown(Box::new(Searching { search, asking, inputs, rows, selection, outputs }))

@@ -200,6 +200,27 @@ async fn what_is_out_of_date_is_given_while_it_is_computed_anew_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rows_that_are_out_of_date_are_given_beside_missing_ones_and_computed_anew() {
+    let policy = ModelPolicy { ttl: Some(SECOND), stale_while_revalidate: SECOND, ..by_rows() };
+    let (cache, model) = (cached(policy), Model::taking(10));
+    ask(&cache, &model, &[1, 2], None).await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    let partly = ask(&cache, &model, &[1, 3, 2], None).await.unwrap();
+    assert_eq!(partly.answer, answer_to(&rows(&[1, 3, 2])));
+    assert_eq!((partly.status, partly.rows_run), (CacheStatus::Miss, 1));
+    assert!(partly.age >= SECOND, "the oldest of them: {:?}", partly.age);
+    let mut runs = model.runs.lock().split_off(1);
+    runs.sort();
+    assert_eq!(runs, [vec![1, 2], vec![3]], "the missing one for the request, the others behind it");
+    assert_eq!(ask(&cache, &model, &[1, 2, 3], None).await.unwrap().status, CacheStatus::Hit);
+    tokio::time::sleep(SECOND).await;
+    let (leader, follower) = tokio::join!(ask(&cache, &model, &[4], None), ask(&cache, &model, &[1, 4], None));
+    assert_eq!(leader.unwrap().status, CacheStatus::Miss);
+    let follower = follower.unwrap();
+    assert_eq!((follower.status, follower.rows_run), (CacheStatus::Stale, 0), "nothing ran for it");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_that_runs_anew_is_remembered() {
     let (cache, model) = (cached(by_rows()), Model::taking(1));
     ask(&cache, &model, &[1, 2], None).await.unwrap();

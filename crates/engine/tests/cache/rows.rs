@@ -15,6 +15,27 @@ async fn only_rows_that_are_not_known_run() {
     assert_eq!([rows("found"), rows("run")], [2.0 + 2.0 + 1.0, 3.0 + 2.0]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_out_of_date_are_computed_anew_beside_those_that_are_missing() {
+    let mut model = entry("m", None, &[]);
+    model.config.caching = Caching {
+        ttl: Some(Duration::from_millis(1)),
+        stale_while_revalidate: Duration::from_secs(3600),
+        ..Caching::default()
+    };
+    let server = Server::start(&[model]);
+    assert_eq!(server.status(request("m", &[1, 2])).await, CacheStatus::Miss);
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let response = server.ask(request("m", &[1, 3, 2])).await.unwrap();
+    assert_eq!(response.cache.unwrap().status, CacheStatus::Miss);
+    let rows = || server.metric("adulis_inference_rows_total{model=\"m\",version=\"1\"}");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while rows() < 5.0 {
+        assert!(Instant::now() < deadline, "{} rows: the two that are known are not computed anew", rows());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_model_can_be_looked_up_whole() {
     let mut model = entry("m", None, &[]);
