@@ -31,11 +31,15 @@ fn repository() -> TestRepository {
 
 /// A server without a memory of its own, so that what it knows it has from the store.
 fn replica(repository: &TestRepository, section: &str, url: &str) -> TestServer {
+    remembering(repository, "off", (section, url))
+}
+
+fn remembering(repository: &TestRepository, memory: &str, (section, url): (&str, &str)) -> TestServer {
     let file = repository.path().join("adulis.toml");
     let times = "check_interval = '1s'\ntimeout = '300ms'\nacquire_timeout = '300ms'";
     let delays = "min_delay = '100ms'\nmax_delay = '500ms'";
     let text = format!(
-        "[cache]\nmemory_bytes = 'off'\n[cache.{section}]\nurl = '{url}'\n[cache.{section}.pool]\n{times}\n\
+        "[cache]\nmemory_bytes = '{memory}'\npurge_interval = '200ms'\n[cache.{section}]\nurl = '{url}'\n[cache.{section}.pool]\n{times}\n\
          [cache.{section}.breaker]\n{delays}\n"
     );
     fs::write(&file, text).unwrap();
@@ -144,6 +148,26 @@ async fn a_redis_that_is_killed() {
 async fn a_memcached_that_is_frozen() {
     let mut memcached = BackingServer::memcached(&[]);
     rides_out("memcached", &mut memcached, |server| server.freeze(), |server| server.thaw()).await;
+}
+
+#[tokio::test]
+async fn a_purge_of_one_replica_reaches_the_other() {
+    let redis = BackingServer::redis(&[]);
+    let (repository, url) = (repository(), format!("redis://{}", redis.address()));
+    let [one, other] = [0, 1].map(|_| remembering(&repository, "1MiB", ("redis", &url)));
+    for server in [&one, &other] {
+        server.ready().await;
+        until("it is up", async || told(server, "redis").await["up"] == json!(true)).await;
+    }
+    until("both know", async || hits(&one, 0..3).await + hits(&other, 0..3).await == 6).await;
+    for path in ["/v2/cache/models/m/purge", "/v2/cache/purge"] {
+        let purged = one.post(path, "").await.unwrap();
+        assert_eq!(purged.status, 200, "{}", purged.text());
+        until("the other forgets it", async || ask(&other, 1).await == "miss").await;
+        assert_eq!(ask(&other, 1).await, "hit");
+        let report: Value = serde_json::from_str(&one.get("/v2/cache").await.unwrap().text()).unwrap();
+        assert_eq!(report["shared"]["purges_pending"], json!(0));
+    }
 }
 
 #[tokio::test]

@@ -141,6 +141,9 @@ struct Shared {
     hits: u64,
     misses: u64,
     failures: u64,
+    /// Servers of before do not tell.
+    #[serde(default)]
+    purges_pending: u64,
 }
 
 #[derive(Deserialize)]
@@ -174,9 +177,13 @@ fn table(body: &str) -> anyhow::Result<String> {
     let Status { memory, shared, models } = serde_json::from_str(body)?;
     let Memory { capacity_bytes, bytes, entries } = memory;
     let mut out = format!("memory: {entries} answers, {bytes} of {capacity_bytes} bytes\n");
-    if let Some(Shared { tier, left_alone, hits, misses, failures }) = shared {
+    if let Some(Shared { tier, left_alone, hits, misses, failures, purges_pending }) = shared {
         let state = if left_alone { ", left alone after failures" } else { "" };
-        writeln!(out, "{tier}: {hits} hits, {misses} misses, {failures} failures{state}")?;
+        write!(out, "{tier}: {hits} hits, {misses} misses, {failures} failures{state}")?;
+        if purges_pending > 0 {
+            write!(out, ", {purges_pending} purges that other replicas do not know of yet")?;
+        }
+        out.push('\n');
     }
     let mut lines = vec![COLUMNS.map(str::to_owned)];
     lines.extend(models.into_iter().map(|model| {
@@ -221,12 +228,12 @@ mod tests {
     #[test]
     fn what_the_server_tells_is_a_table() {
         let body = r#"{"memory":{"capacity_bytes":1000,"bytes":500,"entries":2},
-            "shared":{"tier":"redis","left_alone":true,"hits":1,"misses":2,"failures":3,"later":4},
+            "shared":{"tier":"redis","left_alone":true,"hits":1,"misses":2,"failures":3,"purges_pending":1,"later":4},
             "models":[{"name":"m","version":"1","entries":2,"bytes":500,"hits":12345,"stale":0,"coalesced":0,
             "misses":2,"bypassed":0,"evictions":0,"rows_found":1,"rows_run":2}]}"#;
         let expected = "\
 memory: 2 answers, 500 of 1000 bytes
-redis: 1 hits, 2 misses, 3 failures, left alone after failures
+redis: 1 hits, 2 misses, 3 failures, left alone after failures, 1 purges that other replicas do not know of yet
 MODEL  VERSION  ENTRIES  BYTES   HITS  STALE  COALESCED  MISSES  BYPASSED  EVICTED
 m            1        2    500  12345      0          0       2         0        0
 ";

@@ -11,6 +11,7 @@ use crate::flight::{Flights, Lead};
 use crate::key::{Key, ModelKeys, Question};
 use crate::memory::MemoryTier;
 use crate::plan::{Plan, State};
+use crate::purging::{Marks, Purging};
 use crate::scope::{Counted, Scope};
 use crate::value::Answer;
 use crate::{CacheSettings, GuardedTier, ModelPolicy};
@@ -21,6 +22,7 @@ pub struct ResponseCache {
     pub(crate) memory: MemoryTier,
     pub(crate) flights: Arc<Flights>,
     pub(crate) shared: Option<GuardedTier>,
+    pub(crate) purging: Purging,
 }
 
 /// What a model version's requests are looked up with.
@@ -28,6 +30,7 @@ pub struct ModelCache {
     pub(crate) cache: Arc<ResponseCache>,
     pub(crate) keys: ModelKeys,
     pub(crate) scope: Arc<Scope>,
+    pub(crate) marks: Marks,
     pub(crate) policy: ModelPolicy,
     /// What its outputs are, for what comes from outside.
     pub(crate) outputs: Vec<(DataType, ShapePattern)>,
@@ -92,6 +95,7 @@ impl ResponseCache {
             memory: MemoryTier::new(settings.memory_bytes, settings.max_entry_bytes),
             flights: Flights::new(),
             shared,
+            purging: Purging::new(&settings.namespace),
             settings,
         })
     }
@@ -126,9 +130,10 @@ impl ResponseCache {
         self.memory.capacity()
     }
 
-    /// Drops from memory what belongs to a model, or everything. Returns how many answers that were.
-    pub fn purge(&self, model: Option<&str>) -> u64 {
-        self.memory.purge(model)
+    /// Purges that other replicas could not be told of yet.
+    #[must_use]
+    pub fn purges_pending(&self) -> u64 {
+        self.purging.untold()
     }
 }
 
@@ -141,7 +146,8 @@ impl ModelCache {
         policy: ModelPolicy,
         outputs: Vec<(DataType, ShapePattern)>,
     ) -> Self {
-        Self { cache, keys, scope, policy, outputs }
+        let marks = cache.purging.marks(scope.model());
+        Self { cache, keys, scope, marks, policy, outputs }
     }
 
     /// How its answers are kept.
@@ -288,11 +294,15 @@ impl ModelCache {
         let fresh_until = ttl.and_then(|ttl| computed.checked_add(ttl));
         let stale_until = fresh_until.and_then(|until| until.checked_add(stale));
         let life = Life { computed, fresh_until, stale_until };
-        if purges != self.scope.purges() || !self.cache.memory.takes(weight(&outcome)) {
+        if purges != self.marks.count() || !self.cache.memory.takes(weight(&outcome)) {
             return Arc::new(Entry::passing(outcome, life));
         }
         let entry = Arc::new(Entry::owned(outcome, life, &self.scope));
         self.cache.memory.insert(key, Arc::clone(&entry));
+        // A purge that came between may have looked through the memory before it was there.
+        if purges != self.marks.count() {
+            self.cache.memory.remove(&key);
+        }
         entry
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::{Holder, Key, SharedTier, StoredValue, TierError};
+use crate::{Holder, Key, MarkChange, SharedTier, StoredValue, TierError};
 
 /// Writes that are under way at a time. What comes while there are as many is not written.
 const MAX_WRITES: usize = 64;
@@ -105,11 +105,7 @@ impl GuardedTier {
         if let Some(observe) = self.0.observe.get().filter(|_| !matches!(values, Err(TierError::Open))) {
             observe(began.elapsed());
         }
-        let values = values?;
-        if values.len() != keys.len() {
-            let (got, want) = (values.len(), keys.len());
-            return Err(TierError::failed(format!("it gave {got} values for {want} keys")));
-        }
+        let values = one_each(values?, keys)?;
         let found = values.iter().flatten().count();
         self.0.counts.hits.fetch_add(found as u64, Ordering::Relaxed);
         self.0.counts.misses.fetch_add((values.len() - found) as u64, Ordering::Relaxed);
@@ -142,6 +138,22 @@ impl GuardedTier {
         self.call(self.0.tier.release(key, holder)).await
     }
 
+    /// What lies under some marks, in their order.
+    ///
+    /// # Errors
+    /// [`TierError`]: nothing is known of them.
+    pub async fn marks(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, TierError> {
+        one_each(self.call(self.0.tier.marks(keys)).await?, keys)
+    }
+
+    /// Changes a mark, unless something else than the old lies there by now: whether it did.
+    ///
+    /// # Errors
+    /// [`TierError`]: it is not known what lies there.
+    pub async fn replace_mark(&self, key: &Key, change: &MarkChange) -> Result<bool, TierError> {
+        self.call(self.0.tier.replace_mark(key, change)).await
+    }
+
     /// A place for a write in the background; `None` while there are too many, which is counted for `values` values.
     pub(crate) fn write_permit(&self, values: usize) -> Option<OwnedSemaphorePermit> {
         let permit = Arc::clone(&self.0.writes).try_acquire_owned().ok();
@@ -172,4 +184,13 @@ impl GuardedTier {
         }
         outcome
     }
+}
+
+/// As many values as keys, or it is no answer.
+fn one_each(values: Vec<Option<Bytes>>, keys: &[Key]) -> Result<Vec<Option<Bytes>>, TierError> {
+    if values.len() == keys.len() {
+        return Ok(values);
+    }
+    let (got, want) = (values.len(), keys.len());
+    Err(TierError::failed(format!("it gave {got} values for {want} keys")))
 }

@@ -4,6 +4,8 @@ use adulis_tensor::Tensor;
 use adulis_types::{ParameterValue, Parameters};
 use smallvec::{SmallVec, smallvec};
 
+use crate::purging::Generations;
+
 /// What an answer is found by: 256 bits of BLAKE3.
 ///
 /// Two questions that could be answered differently never share a key, also where somebody tries to make them: that would
@@ -24,6 +26,22 @@ impl Key {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// Where the generation of a model's answers lies in a tier, or that of all.
+    pub(crate) fn of_generation(namespace: &str, model: Option<&str>) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("adulis cache: generation 1");
+        hasher.update(&length(namespace.len()));
+        hasher.update(namespace.as_bytes());
+        hasher.update(&[u8::from(model.is_some())]);
+        hasher.update(model.unwrap_or_default().as_bytes());
+        Self(hasher.finalize().into())
+    }
+
+    /// What it is called in a tier that replicas share, while these generations last.
+    #[must_use]
+    pub(crate) fn under(&self, generations: Generations) -> Self {
+        Self(blake3::keyed_hash(&self.0, &generations.to_bytes()).into())
     }
 
     /// One key that stands for all of these, whatever their order: theirs, if it is one.

@@ -17,6 +17,7 @@
 //! - Nobody waits for another request while it has something to run that others may wait for.
 //! - Errors are not remembered, unless that is asked for.
 //! - The bytes in memory never exceed what was set; each entry has its own allocation, exactly as large as it is.
+//! - What was purged is given no more, here from that moment on, and by replicas that share the tier as soon as they have looked.
 //! - What comes from a shared tier is checked as bytes from outside are; whatever is wrong with it is as if it were not there.
 //!
 //! There is no protocol and no engine here, and connections are `adulis-pool`'s: the engine brings [`Compute`], the binary the pool of
@@ -27,10 +28,12 @@ mod compute;
 mod entry;
 mod files;
 mod flight;
+mod generation;
 mod guarded;
 mod key;
 mod memory;
 mod plan;
+mod purging;
 mod resolve;
 mod rows;
 mod scope;
@@ -48,4 +51,4 @@ pub use guarded::{GuardedTier, TierCounts};
 pub use key::{Key, ModelDigest, ModelKeys, Question};
 pub use scope::{Counts, Scope};
 pub use settings::{CacheSettings, ModelPolicy};
-pub use shared::{Holder, PoolTier, SharedTier, StoredValue, TierError};
+pub use shared::{Holder, MarkChange, PoolTier, SharedTier, StoredValue, TierError};

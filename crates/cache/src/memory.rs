@@ -79,6 +79,11 @@ impl MemoryTier {
         }
     }
 
+    /// Drops what is known under a key.
+    pub(crate) fn remove(&self, key: &Key) {
+        self.cache.remove(key);
+    }
+
     /// Drops what belongs to a model, or everything. Returns how many entries that were.
     ///
     /// Cost: a look at every entry, one shard after the other.

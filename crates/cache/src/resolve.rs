@@ -169,8 +169,8 @@ impl ModelCache {
         progress: &mut Progress,
     ) -> Result<(), C::Error> {
         let began = Instant::now();
-        let purges = self.scope.purges();
-        let (leads, lease) = self.ask_shared(plan, leads, asked).await;
+        let (leads, begun) = self.ask_shared(plan, leads, asked).await;
+        let purges = begun.purges;
         progress.spent += began.elapsed();
         if leads.is_empty() {
             return Ok(());
@@ -201,7 +201,7 @@ impl ModelCache {
             lead.land(&entry);
             plan.set(slot, State::Run(answer));
         }
-        self.write_shared(written, now_since_1970, lease);
+        self.write_shared(written, now_since_1970, begun);
         if slots.len() == asked.rows {
             progress.whole = Some(computed.answer);
         }
@@ -216,7 +216,7 @@ impl ModelCache {
         asked: &Asked<'_, C>,
         progress: &mut Progress,
     ) -> Result<(), C::Error> {
-        let purges = self.scope.purges();
+        let purges = self.marks.count();
         let slots: Vec<usize> = (0..plan.slots().len()).collect();
         let computed = self.run(plan, &slots, asked).await?;
         add(&mut progress.timings, &computed.timings);

@@ -1,6 +1,5 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What the cache has counted of one model version. All of it is relaxed: a reader may see one count before another.
 #[derive(Debug, Default)]
@@ -17,9 +16,6 @@ pub struct Scope {
     bypassed: AtomicU64,
     rows_found: AtomicU64,
     rows_run: AtomicU64,
-    /// When what was known was purged last, in milliseconds since 1970, and how often it was.
-    purged: AtomicU64,
-    purges: AtomicU64,
 }
 
 /// A reading of a [`Scope`].
@@ -92,25 +88,6 @@ impl Scope {
             rows_found: read(&self.rows_found),
             rows_run: read(&self.rows_run),
         }
-    }
-
-    /// Makes everything out of date that was begun before, here or elsewhere.
-    pub fn purge(&self) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let milliseconds = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        self.purged.store(milliseconds, Ordering::Release);
-        self.purges.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// How often it was purged: what is begun at one count and ends at another is not remembered.
-    pub(crate) fn purges(&self) -> u64 {
-        self.purges.load(Ordering::Acquire)
-    }
-
-    /// Whether what was computed then, since 1970, was purged since.
-    pub(crate) fn is_purged(&self, computed: Duration) -> bool {
-        let purged = self.purged.load(Ordering::Acquire);
-        purged > 0 && computed.as_millis() <= u128::from(purged)
     }
 
     pub(crate) fn count(&self, request: Counted) {

@@ -17,6 +17,8 @@ pub struct CacheSettings {
     pub all_models: bool,
     /// For how long one replica says that it is computing an answer which others wait for; zero does not say so.
     pub lease: Duration,
+    /// How often replicas look in the tier that they share whether another one has purged.
+    pub purge_interval: Duration,
     /// Answers of at least this many bytes are compressed in shared tiers; `None` compresses none.
     pub compress_from_bytes: Option<usize>,
     /// Deployments that share a tier and not their answers have different ones.
@@ -33,6 +35,7 @@ impl Default for CacheSettings {
             jitter: 0.1,
             all_models: false,
             lease: Duration::from_secs(2),
+            purge_interval: Duration::from_secs(1),
             compress_from_bytes: Some(4096),
             namespace: String::new(),
         }

@@ -56,6 +56,35 @@ pub trait SharedTier: Send + Sync + 'static {
     /// # Errors
     /// [`TierError`].
     fn release<'a>(&'a self, key: &'a Key, holder: Holder) -> BoxFuture<'a, Result<(), TierError>>;
+
+    /// What lies under some marks, in their order; `None` where nothing does. Marks lie beside values and leases, and tell replicas
+    /// of purges.
+    ///
+    /// # Errors
+    /// [`TierError`], as of [`SharedTier::get_many`].
+    fn marks<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, TierError>>;
+
+    /// Changes a mark, unless something else than the old lies there by now: whether it did. Nothing may lie there for a moment
+    /// between.
+    ///
+    /// # Errors
+    /// [`TierError`]: it may be there, or nothing.
+    fn replace_mark<'a>(
+        &'a self,
+        key: &'a Key,
+        change: &'a MarkChange,
+    ) -> BoxFuture<'a, Result<bool, TierError>>;
+}
+
+/// What is to be put in the place of a mark.
+#[derive(Debug, Clone)]
+pub struct MarkChange {
+    /// What was read there; `None` for nothing.
+    pub old: Option<Bytes>,
+    /// What is to be there.
+    pub new: [u8; 16],
+    /// How long it may be kept.
+    pub ttl: Duration,
 }
 
 /// A value on its way into a shared tier.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::value::Answer;
 use crate::{
     CacheSettings, Compute, Computed, Found, GuardedTier, Holder, Inputs, Key, Look, ModelCache, ModelDigest,
-    ModelPolicy, Question, ResponseCache, Scope, SharedTier, StoredValue, TierError,
+    MarkChange, ModelPolicy, Question, ResponseCache, Scope, SharedTier, StoredValue, TierError,
 };
 
 /// Rows of two bytes.
@@ -173,6 +173,7 @@ pub(crate) async fn ask(
 pub(crate) struct FakeTier {
     pub(crate) values: Mutex<HashMap<Key, (Bytes, Duration)>>,
     pub(crate) leases: Mutex<HashMap<Key, (Holder, Instant)>>,
+    pub(crate) marks: Mutex<HashMap<Key, Bytes>>,
     pub(crate) calls: AtomicUsize,
     /// It answers nothing any more.
     pub(crate) is_frozen: AtomicBool,
@@ -255,6 +256,30 @@ impl SharedTier for FakeTier {
                 leases.remove(key);
             }
             Ok(())
+        })
+    }
+
+    fn marks<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, TierError>> {
+        Box::pin(async move {
+            self.called().await?;
+            let marks = self.marks.lock();
+            Ok(keys.iter().map(|key| marks.get(key).cloned()).collect())
+        })
+    }
+
+    fn replace_mark<'a>(
+        &'a self,
+        key: &'a Key,
+        change: &'a MarkChange,
+    ) -> BoxFuture<'a, Result<bool, TierError>> {
+        Box::pin(async move {
+            self.called().await?;
+            let mut marks = self.marks.lock();
+            if marks.get(key) != change.old.as_ref() {
+                return Ok(false);
+            }
+            marks.insert(*key, Bytes::copy_from_slice(&change.new));
+            Ok(true)
         })
     }
 }

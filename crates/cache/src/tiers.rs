@@ -13,6 +13,7 @@ use crate::cache::ModelCache;
 use crate::compute::Compute;
 use crate::entry::{Entry, Outcome, weight};
 use crate::plan::{Plan, State};
+use crate::purging::Generations;
 use crate::resolve::{Asked, Leads};
 use crate::value::{self, Answer, Packing};
 use crate::{GuardedTier, Holder, Key, StoredValue, TierError};
@@ -24,6 +25,15 @@ const SHORTEST_TTL: Duration = Duration::from_millis(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
+/// What held when a leader began.
+pub(crate) struct Begun {
+    /// How often its model had been purged.
+    pub(crate) purges: u64,
+    /// Under which generations answers lie in the shared tier; `None` where there is none that could be used.
+    generations: Option<Generations>,
+    lease: Option<Lease>,
+}
+
 impl ModelCache {
     /// Looks for what is this request's to find where replicas share it. What is found there lands; what is left is to be run,
     /// under a lease if one could be had. Whatever goes wrong is as if nothing were there.
@@ -34,27 +44,39 @@ impl ModelCache {
         plan: &mut Plan,
         mut leads: Leads,
         asked: &Asked<'_, C>,
-    ) -> (Leads, Option<Lease>) {
+    ) -> (Leads, Begun) {
+        let mut begun = Begun { purges: self.marks.count(), generations: None, lease: None };
         let Some(tier) = &self.cache.shared else {
-            return (leads, None);
+            return (leads, begun);
+        };
+        self.cache.watch();
+        self.cache.generations(&self.marks).await;
+        // In this order: what is found under a generation that was purged since is not remembered.
+        begun.purges = self.marks.count();
+        begun.generations = self.marks.generations();
+        let Some(generations) = begun.generations else {
+            return (leads, begun);
         };
         let duration = self.cache.settings.lease;
         let mut pause = FIRST_PAUSE;
         let end = Instant::now() + duration;
         let until = asked.deadline.map_or(end, |deadline| deadline.min(end));
         loop {
-            let found = self.find(tier, plan, &mut leads, asked).await;
+            let found = self.find(tier, plan, (&mut leads, &begun), asked).await;
             if found.is_err() || leads.is_empty() || duration.is_zero() {
-                return (leads, None);
+                return (leads, begun);
             }
-            let keys: Vec<Key> = leads.iter().map(|(_, lead)| *lead.key()).collect();
+            let keys = shared_keys(&leads, generations);
             match Lease::take(tier, Key::of_all(&keys), duration).await {
-                Ok(Some(lease)) => return (leads, Some(lease)),
+                Ok(Some(lease)) => {
+                    begun.lease = Some(lease);
+                    return (leads, begun);
+                }
                 Ok(None) if Instant::now() < until => {
                     tokio::time::sleep_until((Instant::now() + pause).min(until)).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
-                Ok(None) | Err(_) => return (leads, None),
+                Ok(None) | Err(_) => return (leads, begun),
             }
         }
     }
@@ -63,19 +85,22 @@ impl ModelCache {
         &self,
         tier: &GuardedTier,
         plan: &mut Plan,
-        leads: &mut Leads,
+        (leads, begun): (&mut Leads, &Begun),
         asked: &Asked<'_, C>,
     ) -> Result<(), TierError> {
-        let purges = self.scope.purges();
-        let keys: Vec<Key> = leads.iter().map(|(_, lead)| *lead.key()).collect();
+        let Some(generations) = begun.generations else {
+            return Ok(());
+        };
+        let keys = shared_keys(leads, generations);
         let values = tier.get_many(&keys).await?;
         let mut left = Leads::new();
-        for ((slot, lead), value) in std::mem::take(leads).into_iter().zip(values) {
-            let accepted = value.and_then(|value| self.accepted(tier, lead.key(), &value, asked));
+        for (((slot, lead), key), value) in std::mem::take(leads).into_iter().zip(&keys).zip(values) {
+            let accepted = value.and_then(|value| self.accepted(tier, key, &value, asked));
             match accepted {
                 None => left.push((slot, lead)),
                 Some((answer, age)) => {
-                    let entry = self.remember(*lead.key(), Outcome::Answer(answer), (age, purges));
+                    let outcome = Outcome::Answer(answer);
+                    let entry = self.remember(*lead.key(), outcome, (age, begun.purges));
                     lead.land(&entry);
                     plan.set(slot, State::Known(entry));
                 }
@@ -108,8 +133,7 @@ impl ModelCache {
         }
         // A clock that goes fast makes nothing older than it is.
         let age = since_1970().saturating_sub(computed);
-        let is_fresh = self.policy.ttl.is_none_or(|ttl| age < ttl) && !self.scope.is_purged(computed);
-        is_fresh.then_some((answer, age))
+        self.policy.ttl.is_none_or(|ttl| age < ttl).then_some((answer, age))
     }
 
     /// Writes answers that have just been computed, in the background, and gives the lease back when they are there.
@@ -117,8 +141,11 @@ impl ModelCache {
         &self,
         written: Vec<(Key, Arc<Entry>)>,
         computed: Duration,
-        lease: Option<Lease>,
+        begun: Begun,
     ) {
+        let Begun { generations: Some(generations), lease, .. } = begun else {
+            return;
+        };
         let (Some(tier), Ok(runtime)) = (&self.cache.shared, Handle::try_current()) else {
             return;
         };
@@ -139,8 +166,10 @@ impl ModelCache {
             let values: Vec<StoredValue> = written
                 .iter()
                 .filter_map(|(key, entry)| {
-                    let value = value::encode(key, entry.answer()?, computed, packing);
-                    Some(StoredValue { key: *key, value, ttl })
+                    // One that was purged meanwhile lies where nobody looks any more.
+                    let key = key.under(generations);
+                    let value = value::encode(&key, entry.answer()?, computed, packing);
+                    Some(StoredValue { key, value, ttl })
                 })
                 .collect();
             // What went wrong is counted, and logged once.
@@ -148,6 +177,11 @@ impl ModelCache {
             drop((lease, permit));
         });
     }
+}
+
+/// What leads are called in the shared tier.
+fn shared_keys(leads: &Leads, generations: Generations) -> Vec<Key> {
+    leads.iter().map(|(_, lead)| lead.key().under(generations)).collect()
 }
 
 /// A lease that this replica has, or may have. Dropped, it is given back.

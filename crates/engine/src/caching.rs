@@ -45,7 +45,7 @@ pub(crate) fn report(cache: &ResponseCache, lifecycle: Option<&Lifecycle>) -> Ca
         capacity_bytes: cache.capacity(),
         bytes: cache.bytes(),
         entries: cache.entries(),
-        shared: cache.shared().map(tier_report),
+        shared: cache.shared().map(|tier| tier_report(tier, cache.purges_pending())),
         models: cached.map(model_report).collect(),
     }
 }
@@ -68,7 +68,7 @@ fn model_report(cached: &ModelCache) -> CachedModel {
     }
 }
 
-fn tier_report(tier: &GuardedTier) -> SharedTierReport {
+fn tier_report(tier: &GuardedTier, purges_pending: u64) -> SharedTierReport {
     let (counts, read) = (tier.counts(), |count: &AtomicU64| count.load(Ordering::Relaxed));
     SharedTierReport {
         name: tier.name().into(),
@@ -80,6 +80,7 @@ fn tier_report(tier: &GuardedTier) -> SharedTierReport {
         dropped: read(&counts.dropped),
         failures: read(&counts.failures),
         skipped: read(&counts.skipped),
+        purges_pending,
     }
 }
 

@@ -94,6 +94,7 @@ async fn the_cache_is_looked_at_and_purged() {
     let report: Value = serde_json::from_slice(&report.body).unwrap();
     assert_eq!(report["memory"], json!({"capacity_bytes": 1000, "bytes": 500, "entries": 2}));
     assert_eq!((&report["shared"]["tier"], &report["shared"]["failures"]), (&json!("redis"), &json!(2)));
+    assert_eq!(report["shared"]["purges_pending"], json!(0));
     let model = &report["models"][0];
     assert_eq!((&model["name"], &model["version"], &model["hits"]), (&json!("m"), &json!("3"), &json!(7)));
     let post =

@@ -160,12 +160,14 @@ fn shared(encoder: &mut DescriptorEncoder<'_>, tier: &SharedTierReport) -> Resul
     ];
     let help = "Calls to a shared tier that failed, and that were not made because others had";
     counters(encoder, "adulis_cache_tier_failures", help, failures)?;
-    let left = [(NameLabels { tier: Arc::clone(&tier.name) }, u64::from(tier.is_left_alone))];
+    let of_tier = |value| [(NameLabels { tier: Arc::clone(&tier.name) }, value)];
+    let help = "Purges that other replicas could not be told of yet";
+    gauges(encoder, "adulis_cache_purges_pending", help, of_tier(tier.purges_pending))?;
     gauges(
         encoder,
         "adulis_cache_tier_left_alone",
         "1 while a shared tier is left alone after failures",
-        left,
+        of_tier(u64::from(tier.is_left_alone)),
     )
 }
 
@@ -243,6 +245,7 @@ mod tests {
             "adulis_cache_tier_values_total{tier=\"redis\",outcome=\"rejected\"} 0",
             "adulis_cache_tier_failures_total{tier=\"redis\",outcome=\"failed\"} 3",
             "adulis_cache_tier_left_alone{tier=\"redis\"} 1",
+            "adulis_cache_purges_pending{tier=\"redis\"} 0",
             "adulis_cache_lookup_duration_seconds_count{tier=\"memory\"} 0",
         ] {
             assert!(text.lines().any(|candidate| candidate == line), "{line} is not in\n{text}");

@@ -158,6 +158,8 @@ pub struct SharedTierReport {
     pub failures: u64,
     /// Calls that were not made, because others failed before.
     pub skipped: u64,
+    /// Purges that it does not know of yet, because it did not answer: other replicas follow when it does.
+    pub purges_pending: u64,
 }
 
 /// One model version's part of the response cache.
@@ -195,7 +197,7 @@ pub trait CacheControl: Send + Sync + 'static {
     fn report(&self) -> CacheReport;
 
     /// Makes what is known of a model, or of all, unreachable, in every tier: what comes afterwards is computed. Returns how
-    /// many answers this process forgot. Other replicas keep theirs until they are purged, too.
+    /// many answers this process forgot. Other replicas that share a tier follow within moments, or when it answers again.
     ///
     /// # Errors
     /// [`crate::ErrorKind::NotFound`] for a model that is not there, or not cached.

@@ -1,5 +1,6 @@
 //! The response cache.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use adulis_engine::CacheSettings;
@@ -32,6 +33,7 @@ pub(super) struct RawCache {
     jitter_percent: Option<i64>,
     all_models: Option<bool>,
     lease: Option<String>,
+    purge_interval: Option<String>,
     compress_from_bytes: Option<Value>,
     namespace: Option<String>,
     redis: RawRedis,
@@ -40,6 +42,7 @@ pub(super) struct RawCache {
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 const LONGEST_LEASE: Duration = Duration::from_secs(60);
+const PURGE_INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60 * 60);
 const MAX_NAMESPACE_BYTES: usize = 256;
 
 impl Check<'_> {
@@ -79,6 +82,9 @@ impl Check<'_> {
                     .duration("cache.lease", text, &(Duration::ZERO..=LONGEST_LEASE))
                     .unwrap_or(default.lease),
             },
+            purge_interval: self
+                .duration("cache.purge_interval", raw.purge_interval.as_deref(), &PURGE_INTERVALS)
+                .unwrap_or(default.purge_interval),
             compress_from_bytes: self
                 .size_or_off("cache.compress_from_bytes", raw.compress_from_bytes.as_ref())
                 .unwrap_or(default.compress_from_bytes),
@@ -124,6 +130,7 @@ impl CacheConfig {
             ttl: Some(of.ttl.map_or_else(|| OFF.to_owned(), format_duration)),
             jitter_percent: Some(i64::from(percent)),
             all_models: Some(of.all_models),
+            purge_interval: Some(format_duration(of.purge_interval)),
             lease: Some(if of.lease.is_zero() { OFF.to_owned() } else { format_duration(of.lease) }),
             compress_from_bytes: of.compress_from_bytes.map_or_else(off, size),
             namespace: Some(of.namespace.clone()),

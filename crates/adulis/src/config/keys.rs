@@ -98,6 +98,7 @@ pub(super) const KEYS: &[Key] = &[
     key("cache.jitter_percent", "ADULIS_CACHE_JITTER_PERCENT", Kind::Number),
     key("cache.all_models", "ADULIS_CACHE_ALL_MODELS", Kind::Flag),
     key("cache.lease", "ADULIS_CACHE_LEASE", Kind::Text),
+    key("cache.purge_interval", "ADULIS_CACHE_PURGE_INTERVAL", Kind::Text),
     key("cache.compress_from_bytes", "ADULIS_CACHE_COMPRESS_FROM_BYTES", Kind::Text),
     key("cache.namespace", "ADULIS_CACHE_NAMESPACE", Kind::Text),
     key("cache.redis.url", "ADULIS_CACHE_REDIS_URL", Kind::Text),

@@ -31,6 +31,10 @@ impl Naming {
         format!("{}lease:{key}", self.prefix)
     }
 
+    pub(super) fn mark(&self, key: &Key) -> String {
+        format!("{}mark:{key}", self.prefix)
+    }
+
     fn value(&self, key: &Key) -> String {
         format!("{}{key}", self.prefix)
     }
@@ -51,12 +55,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_and_leases_have_names_of_their_own() {
+    fn values_leases_and_marks_have_names_of_their_own() {
         let naming = Naming::new("adulis:");
         let key = Key::from_bytes([0xab; 32]);
         let value = &naming.values(&[key])[0];
         assert_eq!(*value, format!("adulis:{}", "ab".repeat(32)));
         assert_eq!(naming.lease(&key), format!("adulis:lease:{}", "ab".repeat(32)));
+        assert_eq!(naming.mark(&key), format!("adulis:mark:{}", "ab".repeat(32)));
         let longest = Naming::new(&"p".repeat(100)).lease(&key);
         assert!(longest.len() <= adulis_pool::MAX_KEY_BYTES);
     }

@@ -5,10 +5,10 @@ use adulis_types::BoxFuture;
 use bytes::Bytes;
 
 use super::naming::Naming;
-use super::{Holder, SharedTier, StoredValue, TierError};
+use super::{Holder, MarkChange, SharedTier, StoredValue, TierError};
 use crate::Key;
 
-/// Values and leases in whatever store stands behind a pool: Redis, as one server, a Sentinel's master or a cluster; or
+/// Values, leases and marks in whatever store stands behind a pool: Redis, as one server, a Sentinel's master or a cluster; or
 /// Memcached servers.
 ///
 /// Each key goes its own way: nothing is asked that would need two of them on one server. Values larger than the store takes are
@@ -70,6 +70,29 @@ impl<P: KeyValuePool> SharedTier for PoolTier<P> {
             let name = self.naming.lease(key);
             self.pool.delete_if_equals(name.as_bytes(), &holder.0).await?;
             Ok(())
+        })
+    }
+
+    fn marks<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, TierError>> {
+        Box::pin(async move {
+            let names: Vec<String> = keys.iter().map(|key| self.naming.mark(key)).collect();
+            Ok(self.pool.get_many(&names).await?)
+        })
+    }
+
+    fn replace_mark<'a>(
+        &'a self,
+        key: &'a Key,
+        change: &'a MarkChange,
+    ) -> BoxFuture<'a, Result<bool, TierError>> {
+        Box::pin(async move {
+            let name = self.naming.mark(key);
+            if let Some(old) = &change.old
+                && !self.pool.delete_if_equals(name.as_bytes(), old).await?
+            {
+                return Ok(false);
+            }
+            Ok(self.pool.set_if_absent(name.as_bytes(), &change.new, change.ttl).await?)
         })
     }
 }

@@ -52,7 +52,8 @@ async fn a_replica_that_dies_with_a_lease_is_waited_for_no_longer_than_that() {
     let cache = replica(&tier, by_rows());
     let question = rows(&[1]);
     let question = crate::Question { inputs: &question, rows: Some(1), outputs: None, told: None };
-    let key = cache.keys.of(&question).unwrap()[0];
+    let generations = cache.cache.generations(&cache.marks).await.unwrap();
+    let key = cache.keys.of(&question).unwrap()[0].under(generations);
     let lease = cache.cache.settings.lease;
     tier.leases.lock().insert(key, (Holder([9; 16]), Instant::now() + lease));
     let began = Instant::now();
@@ -160,9 +161,80 @@ async fn what_was_purged_here_is_not_taken_from_there() {
     let (tier, model) = (Arc::new(FakeTier::default()), Model::taking(1));
     let cache = replica(&tier, by_rows());
     answered(&cache, &model, &[1]).await;
-    cache.scope().purge();
     cache.cache.purge(Some("m"));
     assert_eq!(answered(&cache, &model, &[1]).await.status, CacheStatus::Miss);
+}
+
+/// Longer than replicas take to see a purge.
+const SEEN: Duration = Duration::from_millis(1500);
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_reaches_the_other_replicas() {
+    for purged in [Some("m"), None] {
+        let (tier, model) = (Arc::new(FakeTier::default()), Model::taking(1));
+        let [first, second] = std::array::from_fn(|_| replica(&tier, by_rows()));
+        for (cache, status) in [
+            (&first, CacheStatus::Miss),
+            (&second, CacheStatus::Hit),
+            (&second, CacheStatus::Hit),
+        ] {
+            assert_eq!(answered(cache, &model, &[1, 2]).await.status, status);
+        }
+        assert_eq!(first.cache.purge(purged), 2);
+        assert_eq!(answered(&first, &model, &[1]).await.status, CacheStatus::Miss, "here at once");
+        tokio::time::sleep(SEEN).await;
+        assert_eq!((second.scope().read().entries, first.cache.purges_pending()), (0, 0));
+        assert_eq!(answered(&second, &model, &[1]).await.status, CacheStatus::Hit, "what came afterwards is shared");
+        assert_eq!(answered(&second, &model, &[2]).await.status, CacheStatus::Miss);
+        assert_eq!(*model.runs.lock(), [vec![1, 2], vec![1], vec![2]]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_while_the_tier_is_down_reaches_the_others_when_it_is_back() {
+    let (tier, model) = (Arc::new(FakeTier::default()), Model::taking(1));
+    let [first, second] = std::array::from_fn(|_| replica(&tier, by_rows()));
+    answered(&first, &model, &[1]).await;
+    answered(&second, &model, &[1]).await;
+    tier.is_broken.store(true, Ordering::Relaxed);
+    first.cache.purge(Some("m"));
+    tokio::time::sleep(SEEN).await;
+    assert_eq!(first.cache.purges_pending(), 1);
+    assert_eq!(answered(&first, &model, &[1]).await.status, CacheStatus::Miss);
+    assert_eq!(answered(&second, &model, &[1]).await.status, CacheStatus::Hit, "it cannot know");
+    tier.is_broken.store(false, Ordering::Relaxed);
+    tokio::time::sleep(SEEN).await;
+    assert_eq!((second.scope().read().entries, first.cache.purges_pending()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_loses_everything_purges_nothing() {
+    let (tier, model) = (Arc::new(FakeTier::default()), Model::taking(1));
+    let [first, second] = std::array::from_fn(|_| replica(&tier, by_rows()));
+    answered(&first, &model, &[1]).await;
+    answered(&second, &model, &[1]).await;
+    let marks = tier.marks.lock().clone();
+    tier.marks.lock().clear();
+    tier.values.lock().clear();
+    tokio::time::sleep(SEEN).await;
+    assert_eq!(*tier.marks.lock(), marks, "they are written again");
+    for cache in [&first, &second] {
+        assert_eq!(answered(cache, &model, &[1]).await.status, CacheStatus::Hit);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_of_one_model_is_none_of_another() {
+    let tier = Arc::new(FakeTier::default());
+    let cache = replica(&tier, by_rows());
+    let other = cache.cache.purging.marks(&"other".into());
+    let of_other = cache.cache.generations(&other).await.unwrap();
+    let own = cache.cache.generations(&cache.marks).await.unwrap();
+    cache.cache.purge(Some("m"));
+    assert_eq!(cache.cache.generations(&other).await, Some(of_other));
+    assert_ne!(cache.cache.generations(&cache.marks).await, Some(own));
+    let key = Key::from_bytes([1; 32]);
+    assert_ne!(key.under(own), key.under(of_other));
 }
 
 #[test]

@@ -37,8 +37,6 @@ impl CacheControl for CacheAdmin {
             let message = format!("model '{model}' is not there, or has no response cache");
             return Err(Failure::new(ErrorKind::NotFound, message).into());
         }
-        // First, so that nothing is remembered any more that was begun before.
-        cached.iter().for_each(|cached| cached.scope().purge());
         let purged = self.cache.purge(model);
         tracing::info!(model = model.unwrap_or("*"), answers = purged, "the response cache is purged");
         Ok(purged)

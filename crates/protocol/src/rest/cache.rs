@@ -49,6 +49,7 @@ fn shared(out: &mut Vec<u8>, tier: &SharedTierReport) {
         ("dropped", tier.dropped),
         ("failures", tier.failures),
         ("skipped", tier.skipped),
+        ("purges_pending", tier.purges_pending),
     ];
     counts(out, ",", &told);
     out.push(b'}');

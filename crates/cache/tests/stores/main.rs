@@ -5,11 +5,13 @@
     reason = "test code outside test functions"
 )]
 
+mod purging;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use adulis_cache::{GuardedTier, Holder, Key, PoolTier, SharedTier, StoredValue, TierError};
+use adulis_cache::{GuardedTier, Holder, Key, MarkChange, PoolTier, SharedTier, StoredValue, TierError};
 use adulis_pool::{MemcachedPool, PoolOptions, RedisPool, RedisTls};
 use adulis_telemetry::PoolMetrics;
 use adulis_testing::{BackingServer, RedisCluster};
@@ -83,9 +85,26 @@ async fn has_leases(tier: &dyn SharedTier) {
     assert!(tier.get_many(&[key(1)]).await.unwrap()[0].as_ref().is_none_or(|value| value.len() == 100));
 }
 
+async fn has_marks(tier: &dyn SharedTier) {
+    let change = |old: Option<[u8; 16]>, new| MarkChange {
+        old: old.map(|old| Bytes::copy_from_slice(&old)),
+        new,
+        ttl: Duration::from_secs(60),
+    };
+    let keys = [key(1), key(2)];
+    assert_eq!(tier.marks(&keys).await.unwrap(), [None, None], "beside values and leases");
+    assert!(tier.replace_mark(&keys[0], &change(None, [1; 16])).await.unwrap());
+    assert!(!tier.replace_mark(&keys[0], &change(None, [2; 16])).await.unwrap(), "one is there");
+    assert!(!tier.replace_mark(&keys[0], &change(Some([2; 16]), [3; 16])).await.unwrap(), "another is there");
+    assert!(tier.replace_mark(&keys[0], &change(Some([1; 16]), [3; 16])).await.unwrap());
+    let marks = tier.marks(&keys).await.unwrap();
+    assert_eq!(marks, [Some(Bytes::from_static(&[3; 16])), None]);
+}
+
 async fn works(tier: &dyn SharedTier) {
     keeps_what_it_is_given(tier).await;
     has_leases(tier).await;
+    has_marks(tier).await;
 }
 
 #[tokio::test]
