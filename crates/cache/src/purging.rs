@@ -139,7 +139,9 @@ impl Purging {
     /// All that somebody needs.
     fn living(&self) -> Vec<Arc<Mark>> {
         let models = self.models.lock();
-        std::iter::once(Arc::clone(&self.all)).chain(models.values().filter_map(Weak::upgrade)).collect()
+        std::iter::once(Arc::clone(&self.all))
+            .chain(models.values().filter_map(Weak::upgrade))
+            .collect()
     }
 
     /// Purges that the tier does not know of yet.

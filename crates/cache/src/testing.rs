@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use crate::value::Answer;
 use crate::{
-    CacheSettings, Compute, Computed, Found, GuardedTier, Holder, Inputs, Key, Look, ModelCache, ModelDigest,
-    MarkChange, ModelPolicy, Question, ResponseCache, Scope, SharedTier, StoredValue, TierError,
+    CacheSettings, Compute, Computed, Found, GuardedTier, Holder, Inputs, Key, Look, MarkChange, ModelCache,
+    ModelDigest, ModelPolicy, Question, ResponseCache, Scope, SharedTier, StoredValue, TierError,
 };
 
 /// Rows of two bytes.

@@ -137,12 +137,7 @@ impl ModelCache {
     }
 
     /// Writes answers that have just been computed, in the background, and gives the lease back when they are there.
-    pub(crate) fn write_shared(
-        &self,
-        written: Vec<(Key, Arc<Entry>)>,
-        computed: Duration,
-        begun: Begun,
-    ) {
+    pub(crate) fn write_shared(&self, written: Vec<(Key, Arc<Entry>)>, computed: Duration, begun: Begun) {
         let Begun { generations: Some(generations), lease, .. } = begun else {
             return;
         };

@@ -197,6 +197,28 @@ impl Lifecycle {
                 "response_cache.enable takes no effect for an ensemble: enable it for the models of its steps"
             );
         }
+        self.compose((source, version), ensemble, started)
+    }
+
+    /// Whether an ensemble could be loaded with the models that there are, in every version.
+    pub(crate) fn fits(&self, source: &Source) -> bool {
+        let config = &source.entry.config;
+        let Some(ensemble) = config.scheduling.ensemble() else {
+            return false;
+        };
+        let composed = |version: &ModelVersion| {
+            self.compose((source, version.version), ensemble, Instant::now()).is_ok()
+        };
+        plan::check_supported(config).is_ok() && source.entry.versions.iter().all(composed)
+    }
+
+    fn compose(
+        &self,
+        (source, version): (&Source, u64),
+        ensemble: &adulis_repository::Ensemble,
+        started: Instant,
+    ) -> Result<Arc<ServingModel>, LoadError> {
+        let config = &source.entry.config;
         let ensemble = Box::new(Ensemble::new(config, ensemble)?);
         let loaded = Loaded { backend: None, platform: PLATFORM, version, started };
         let served = self.served(source, &loaded, (ensemble::interface(config), None));

@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use adulis_repository::{Fingerprint, Problem, Scan};
+use parking_lot::Mutex;
 
 use crate::composing::{self, Arranged};
 use crate::lifecycle::{Lifecycle, steps_in};
@@ -30,7 +31,7 @@ impl PollThread {
     ) -> Option<Self> {
         let (stop, stopped) = mpsc::channel();
         let lifecycle = Arc::downgrade(lifecycle);
-        let mut poll = Poll { seen, problems: Vec::new() };
+        let mut poll = Poll { seen, problems: Vec::new(), given_up: Arc::default() };
         let work = move || {
             while stopped.recv_timeout(interval) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let Some(lifecycle) = Weak::upgrade(&lifecycle) else {
@@ -66,7 +67,12 @@ struct Poll {
     seen: BTreeMap<String, Fingerprint>,
     /// What was wrong at the last look, so that it is told once.
     problems: Vec<Problem>,
+    given_up: Arc<Mutex<GivenUp>>,
 }
+
+/// Ensembles that could not be loaded again while older ones of theirs serve, as when a model of theirs comes after them. Each with
+/// the state of the model table for which that was looked at last.
+type GivenUp = BTreeMap<String, Option<u64>>;
 
 /// What is to be done about a model.
 #[derive(Debug, PartialEq, Eq)]
@@ -93,7 +99,8 @@ impl Poll {
             scan.problems.iter().for_each(|problem| tracing::error!("{problem}"));
             self.problems.clone_from(&scan.problems);
         }
-        let changes = changes(&self.seen, &scan, SystemTime::now());
+        let mut changes = changes(&self.seen, &scan, SystemTime::now());
+        changes.extend(self.again(lifecycle, &scan));
         let steps = |name: &str| steps_in(&scan, name);
         for Arranged { item: change, after } in composing::arranged(changes, Change::name, steps) {
             let name = change.name().to_owned();
@@ -108,6 +115,30 @@ impl Poll {
                 }
             }
         }
+    }
+
+    /// Ensembles that were given up, look as they did then, and could be loaded with the models that there are by now.
+    fn again(&self, lifecycle: &Lifecycle, scan: &Scan) -> Vec<Change> {
+        let epoch = lifecycle.table.epoch();
+        let is_as_seen = |name: &String| {
+            let print = scan.fingerprints.get(name);
+            print.is_some() && print == self.seen.get(name)
+        };
+        let fits = |name: &str| match scan.model(name) {
+            Some(Ok(entry)) => lifecycle.fits(&Source::found(entry, scan)),
+            Some(Err(_)) | None => false,
+        };
+        let mut given_up = self.given_up.lock();
+        given_up.retain(|name, _| is_as_seen(name) || !scan.problems.is_empty());
+        let unlooked = given_up.iter_mut().filter(|(_, looked)| **looked != Some(epoch));
+        let looked = unlooked.map(|(name, looked)| {
+            *looked = Some(epoch);
+            name
+        });
+        looked
+            .filter(|name| is_as_seen(name) && fits(name))
+            .map(|name| Change::Look(name.clone()))
+            .collect()
     }
 
     /// Has a change taken care of. `false` if nobody can: then it is tried again.
@@ -128,10 +159,20 @@ impl Poll {
             Change::Look(name) => match scan.model(name) {
                 Some(Ok(entry)) => {
                     let source = Source::found(entry, scan);
-                    tracing::info!(model = name, "its files are new or have changed: loading");
-                    let model = Arc::clone(&source.name);
-                    // What went wrong is in the index and in the log.
-                    loaders.submit_after(&model, after, move || drop(lifecycle.load(&source, true))).is_ok()
+                    let (model, given_up) = (Arc::clone(&source.name), Arc::clone(&self.given_up));
+                    if given_up.lock().remove(name).is_some() {
+                        tracing::info!(model = name, "the models that it is made of have changed: loading");
+                    } else {
+                        tracing::info!(model = name, "its files are new or have changed: loading");
+                    }
+                    let work = move || {
+                        // What went wrong is in the index and in the log.
+                        let loaded = lifecycle.load(&source, true);
+                        if loaded.is_err() && source.is_ensemble() && lifecycle.table.answers(&source.name) {
+                            given_up.lock().insert(source.entry.name, None);
+                        }
+                    };
+                    loaders.submit_after(&model, after, work).is_ok()
                 }
                 Some(Err(problems)) => {
                     lifecycle.fail(name, problems);

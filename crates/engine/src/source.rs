@@ -37,6 +37,11 @@ impl Source {
         Self { fingerprint, ..Self::new(entry.clone()) }
     }
 
+    /// Whether it is made of other models.
+    pub(crate) fn is_ensemble(&self) -> bool {
+        self.entry.config.scheduling.ensemble().is_some()
+    }
+
     /// The same, wanted for itself or only for an ensemble.
     pub(crate) fn asked(mut self, asked: bool) -> Self {
         self.asked = asked;

@@ -69,6 +69,11 @@ impl ModelTable {
         look(&self.0.read())
     }
 
+    /// See [`Models::epoch`].
+    pub(crate) fn epoch(&self) -> u64 {
+        self.with(Models::epoch)
+    }
+
     fn write(&self) -> RwLockWriteGuard<'_, Models> {
         let mut models = self.0.write();
         models.epoch += 1;

@@ -214,7 +214,8 @@ async fn rows_that_are_out_of_date_are_given_beside_missing_ones_and_computed_an
     assert_eq!(runs, [vec![1, 2], vec![3]], "the missing one for the request, the others behind it");
     assert_eq!(ask(&cache, &model, &[1, 2, 3], None).await.unwrap().status, CacheStatus::Hit);
     tokio::time::sleep(SECOND).await;
-    let (leader, follower) = tokio::join!(ask(&cache, &model, &[4], None), ask(&cache, &model, &[1, 4], None));
+    let (leader, follower) =
+        tokio::join!(ask(&cache, &model, &[4], None), ask(&cache, &model, &[1, 4], None));
     assert_eq!(leader.unwrap().status, CacheStatus::Miss);
     let follower = follower.unwrap();
     assert_eq!((follower.status, follower.rows_run), (CacheStatus::Stale, 0), "nothing ran for it");

@@ -104,7 +104,11 @@ async fn a_tier_that_is_frozen_costs_its_deadline_and_one_that_is_left_alone_not
         assert!(took(value).await < 20);
     }
     assert!(shared.is_left_alone());
-    assert_eq!(shared.counts().failures.load(Ordering::Relaxed), failures, "to be left alone is no failure");
+    assert_eq!(
+        shared.counts().failures.load(Ordering::Relaxed),
+        failures,
+        "to be left alone is no failure"
+    );
     assert!(shared.counts().skipped.load(Ordering::Relaxed) >= 4);
     tier.is_frozen.store(false, Ordering::Relaxed);
     tier.is_left_alone.store(false, Ordering::Relaxed);
@@ -184,7 +188,11 @@ async fn a_purge_reaches_the_other_replicas() {
         assert_eq!(answered(&first, &model, &[1]).await.status, CacheStatus::Miss, "here at once");
         tokio::time::sleep(SEEN).await;
         assert_eq!((second.scope().read().entries, first.cache.purges_pending()), (0, 0));
-        assert_eq!(answered(&second, &model, &[1]).await.status, CacheStatus::Hit, "what came afterwards is shared");
+        assert_eq!(
+            answered(&second, &model, &[1]).await.status,
+            CacheStatus::Hit,
+            "what came afterwards is shared"
+        );
         assert_eq!(answered(&second, &model, &[2]).await.status, CacheStatus::Miss);
         assert_eq!(*model.runs.lock(), [vec![1, 2], vec![1], vec![2]]);
     }

@@ -95,7 +95,10 @@ async fn has_marks(tier: &dyn SharedTier) {
     assert_eq!(tier.marks(&keys).await.unwrap(), [None, None], "beside values and leases");
     assert!(tier.replace_mark(&keys[0], &change(None, [1; 16])).await.unwrap());
     assert!(!tier.replace_mark(&keys[0], &change(None, [2; 16])).await.unwrap(), "one is there");
-    assert!(!tier.replace_mark(&keys[0], &change(Some([2; 16]), [3; 16])).await.unwrap(), "another is there");
+    assert!(
+        !tier.replace_mark(&keys[0], &change(Some([2; 16]), [3; 16])).await.unwrap(),
+        "another is there"
+    );
     assert!(tier.replace_mark(&keys[0], &change(Some([1; 16]), [3; 16])).await.unwrap());
     let marks = tier.marks(&keys).await.unwrap();
     assert_eq!(marks, [Some(Bytes::from_static(&[3; 16])), None]);
@@ -149,7 +152,10 @@ async fn a_server_that_is_gone_is_left_alone_until_it_is_back() {
     }
     servers.iter_mut().for_each(BackingServer::kill);
     for tier in &tiers {
-        until("it is asked no more", async || matches!(tier.get_many(&[key(1)]).await, Err(TierError::Open))).await;
+        until("it is asked no more", async || {
+            matches!(tier.get_many(&[key(1)]).await, Err(TierError::Open))
+        })
+        .await;
         let failures = read(&tier.counts().failures);
         assert!(tier.is_left_alone() && read(&tier.counts().skipped) >= 1);
         assert!(tier.get_many(&[key(1)]).await.is_err());

@@ -46,7 +46,8 @@ struct Replica {
 
 impl Replica {
     fn new(tier: impl SharedTier) -> Self {
-        let settings = CacheSettings { purge_interval: Duration::from_millis(100), ..CacheSettings::default() };
+        let settings =
+            CacheSettings { purge_interval: Duration::from_millis(100), ..CacheSettings::default() };
         let tier = GuardedTier::new(Arc::new(tier), Duration::from_secs(2));
         let cache = ResponseCache::new(settings, Some(tier));
         let keys = (ModelDigest::new("m", 1).finish(), Scope::new("m".into(), 1));

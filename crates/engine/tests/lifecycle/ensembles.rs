@@ -277,6 +277,31 @@ async fn no_request_of_an_ensemble_is_lost_while_a_step_is_loaded_again() {
 }
 
 #[tokio::test]
+async fn a_watched_ensemble_that_came_before_its_model_is_loaded_when_that_has_come() {
+    let repository = repository();
+    let server = Server::start(&repository, all(ControlMode::Poll(Duration::from_millis(50))));
+    repository.configure("e", &chain(&["one", "three"]));
+    let why = "e 1 READY version 1: step[1]: model 'three' is not there";
+    server.wait_for_index(&[why, "one 1 READY", "two 1 READY"]).await;
+    assert_eq!(server.adds("e", None).await, Ok(3), "the old one goes on");
+    // Another change of the table leaves it as it is.
+    repository.put("other", 1, "add=9");
+    server.wait_for_index(&[why, "one 1 READY", "other 1 READY", "two 1 READY"]).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(server.index()[0], why);
+    repository.put("three", 1, "add=30");
+    let all = [
+        "e 1 READY",
+        "one 1 READY",
+        "other 1 READY",
+        "three 1 READY",
+        "two 1 READY",
+    ];
+    server.wait_for_index(&all).await;
+    assert_eq!(server.adds("e", None).await, Ok(31));
+}
+
+#[tokio::test]
 async fn a_watched_repository_loads_ensembles_after_their_models_and_sees_either_change() {
     let repository = Repository::new();
     repository.put("other", 1, "add=1");
