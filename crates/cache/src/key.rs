@@ -128,6 +128,12 @@ const WHOLE: u8 = 0;
 const ROW: u8 = 1;
 
 impl ModelKeys {
+    /// All that they have in common: what the model version's answers depend on.
+    #[must_use]
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.model
+    }
+
     /// The keys of a question: of each row, in their order, or of the whole request. `None` where the inputs cannot be cut into
     /// as many rows.
     ///

@@ -1,27 +1,29 @@
 //! Which models have a response cache, and what their keys are made of: decided when they are loaded.
 
 mod admin;
+mod identity;
 
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, RandomState};
-use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use adulis_backend::{Backend, EngineOptions, Model, TensorSpec};
-use adulis_cache::{FilesSeen, GuardedTier, ModelCache, ModelDigest, ModelPolicy, ResponseCache, Scope};
-use adulis_repository::{Fingerprint, ModelConfig, ModelEntry, ModelVersion, Scheduling};
+use adulis_backend::{EngineOptions, TensorSpec};
+use adulis_cache::{GuardedTier, ModelCache, ModelDigest, ModelPolicy, ResponseCache, Scope};
+use adulis_repository::{Caching, ModelConfig, ModelEntry, ModelVersion, Scheduling};
 use adulis_telemetry::CacheMetrics;
+use adulis_tensor::{DataType, ShapePattern};
 use adulis_types::{CacheReport, CachedModel, SharedTierReport};
 
 pub(crate) use admin::CacheAdmin;
+pub(crate) use identity::{Identified, Identity};
 
 use crate::admission::Interface;
 use crate::lifecycle::Lifecycle;
 use crate::{LoadError, Settings};
 
-const KEY: &str = "response_cache.enable";
+/// What asks for a cache.
+pub(crate) const KEY: &str = "response_cache.enable";
 const INSIST: &str = "set its parameter response_cache_insist to true to cache it all the same";
 
 /// The response cache of a server, if it is to have one.
@@ -40,18 +42,18 @@ pub(crate) fn open(settings: &Settings, metrics: &CacheMetrics) -> Option<Arc<Re
 /// What the cache holds and has done, of the models that there are.
 pub(crate) fn report(cache: &ResponseCache, lifecycle: Option<&Lifecycle>) -> CacheReport {
     let serving = lifecycle.map(|lifecycle| lifecycle.table.all_serving()).unwrap_or_default();
-    let cached = serving.iter().filter_map(|serving| serving.served.cache.as_deref());
+    let cached = serving.iter().filter_map(|serving| serving.cached());
     CacheReport {
         capacity_bytes: cache.capacity(),
         bytes: cache.bytes(),
         entries: cache.entries(),
         shared: cache.shared().map(|tier| tier_report(tier, cache.purges_pending())),
-        models: cached.map(model_report).collect(),
+        models: cached.map(|scope| model_report(scope)).collect(),
     }
 }
 
-fn model_report(cached: &ModelCache) -> CachedModel {
-    let (scope, counts) = (cached.scope(), cached.scope().read());
+fn model_report(scope: &Scope) -> CachedModel {
+    let counts = scope.read();
     CachedModel {
         name: Arc::clone(scope.model()),
         version: scope.version(),
@@ -84,29 +86,36 @@ fn tier_report(tier: &GuardedTier, purges_pending: u64) -> SharedTierReport {
     }
 }
 
-/// A model version that is to have a response cache, before its files are read by anybody.
+/// A model version whose answers may be remembered, before its files are read by anybody.
 pub(crate) struct Wanted {
     cache: Arc<ResponseCache>,
-    /// Where its files are, and what they looked like.
-    files: PathBuf,
-    before: Fingerprint,
-    /// Whether it is one file, whose data may lie anywhere beside it.
-    is_bare: bool,
-    /// Whether its own configuration asks for it.
+    identity: Identity,
+    /// Whether it is to have a response cache of its own, and whether its own configuration asks for it.
+    is_cached: bool,
     is_asked: bool,
+}
+
+/// What a model version that serves has of the response cache.
+#[derive(Default)]
+pub(crate) struct Made {
+    /// Its own.
+    pub(crate) cache: Option<Box<ModelCache>>,
+    /// Its part in those of ensembles.
+    pub(crate) identity: Option<Box<Identity>>,
 }
 
 /// What a model version turned out to be when it was loaded.
 pub(crate) struct LoadedModel<'a> {
     pub(crate) config: &'a ModelConfig,
     pub(crate) version: u64,
-    pub(crate) backend: &'a dyn Backend,
-    pub(crate) model: &'a dyn Model,
+    pub(crate) backend: &'a str,
+    /// Whether it is told of requests' ids and parameters.
+    pub(crate) reads_requests: bool,
     pub(crate) options: &'a EngineOptions,
     pub(crate) interface: &'a Interface,
 }
 
-/// Whether a model version is to have a response cache, and what its files look like now if so.
+/// Whether a model version may have to do with a response cache, and what its files look like now if so.
 pub(crate) fn wanted(
     cache: Option<&Arc<ResponseCache>>,
     entry: &ModelEntry,
@@ -114,101 +123,103 @@ pub(crate) fn wanted(
 ) -> Option<Wanted> {
     let config = &entry.config;
     let Some(cache) = cache else {
-        if config.response_cache {
-            tracing::warn!(model = %entry.name, "{KEY} takes no effect: the server's response cache is off");
-        }
+        warn_if_off(config);
         return None;
     };
     let one_answer = matches!(config.scheduling, Scheduling::Unconfigured | Scheduling::Dynamic(_));
     let all = cache.settings().all_models && one_answer && !config.decoupled;
-    if !(config.response_cache || all) {
-        return None;
-    }
-    let (files, is_bare) = files_of(entry, &version.path);
-    let before = Fingerprint::of(&files);
-    Some(Wanted {
-        cache: Arc::clone(cache),
-        files,
-        before,
-        is_bare,
-        is_asked: config.response_cache,
-    })
+    let (is_asked, is_cached) = (config.response_cache, config.response_cache || all);
+    let identity = Identity::of(entry, &version.path);
+    Some(Wanted { cache: Arc::clone(cache), identity, is_cached, is_asked })
 }
 
-/// The folder of a version, or the model's only file.
-fn files_of(entry: &ModelEntry, path: &Path) -> (PathBuf, bool) {
-    if path.is_dir() {
-        return (path.to_owned(), false);
+/// Tells that a model asks for a cache where there is none.
+pub(crate) fn warn_if_off(config: &ModelConfig) {
+    if config.response_cache {
+        tracing::warn!(model = %config.name, "{KEY} takes no effect: the server's response cache is off");
     }
-    let parent = path
-        .parent()
-        .filter(|parent| entry.directory.as_deref().is_some_and(|directory| parent.starts_with(directory)));
-    parent.map_or_else(|| (path.to_owned(), true), |parent| (parent.to_owned(), false))
 }
 
 impl Wanted {
-    /// The cache of the model version, now that it is loaded. `None` where it cannot have one and did not ask for it itself.
+    /// What the model version has of the response cache, now that it is loaded: no cache of its own where it cannot have one and did
+    /// not ask for it itself.
     ///
-    /// Blocking: its files are read.
+    /// Blocking: its files are read, if it is to have one.
     ///
     /// # Errors
     /// [`LoadError::Configuration`] where it asks for a cache and cannot have one, with the reason.
-    pub(crate) fn make(self, loaded: &LoadedModel<'_>) -> Result<Option<Box<ModelCache>>, LoadError> {
-        let LoadedModel { config, version, interface, .. } = *loaded;
-        let mut digest = loaded.digest(&self.cache.settings().namespace);
-        let refused = match self.read(&mut digest) {
-            Err(error) => Some(format!("the model's files cannot be read for its keys: {error}")),
-            Ok(FilesSeen { random: Some(operator), .. }) if !config.caching.insist => Some(format!(
-                "the model has operator {operator}, so that its answers are no function of its inputs; {INSIST}"
-            )),
-            Ok(seen) => {
-                // What may have changed since the engine read it, or has parts elsewhere, is known to this load alone.
-                if (self.is_bare && seen.external) || Fingerprint::of(&self.files) != self.before {
-                    digest.part("load", &unique());
-                }
-                None
-            }
-        };
-        if let Some(reason) = refused {
-            if self.is_asked {
-                return Err(LoadError::Configuration { key: KEY.to_owned(), reason });
-            }
-            tracing::info!(model = %interface.model, version, %reason, "not cached");
-            return Ok(None);
-        }
-        let scope = Scope::new(Arc::clone(&interface.model), version);
-        let outputs = interface.outputs.iter().map(|spec| (spec.datatype, spec.shape.clone())).collect();
-        let policy = policy(loaded, &self.cache);
-        Ok(Some(Box::new(ModelCache::new(self.cache, (digest.finish(), scope), policy, outputs))))
+    pub(crate) fn make(self, loaded: &LoadedModel<'_>) -> Result<Made, LoadError> {
+        let cache = if self.is_cached { self.own(loaded)? } else { None };
+        Ok(Made { cache, identity: Some(Box::new(self.identity)) })
     }
 
-    /// Models of backends that read no files have none.
-    fn read(&self, digest: &mut ModelDigest) -> io::Result<FilesSeen> {
-        match digest.files(&self.files) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.files.exists() => {
-                Ok(FilesSeen::default())
+    fn own(&self, loaded: &LoadedModel<'_>) -> Result<Option<Box<ModelCache>>, LoadError> {
+        let LoadedModel { config, version, interface, .. } = *loaded;
+        let identified = self.identity.find(|| loaded.digest(&self.cache.settings().namespace));
+        let keys =
+            identified
+                .map_err(ToString::to_string)
+                .and_then(|Identified { keys, random }| match random {
+                    Some(operator) if !config.caching.insist => Err(random_reason(operator)),
+                    _ => Ok(keys.clone()),
+                });
+        let keys = match keys {
+            Ok(keys) => keys,
+            Err(reason) if self.is_asked => return Err(refused(reason)),
+            Err(reason) => {
+                tracing::info!(model = %interface.model, version, %reason, "not cached");
+                return Ok(None);
             }
-            read => read,
+        };
+        // What a model is told of a request is told of all its rows.
+        let by_rows = interface.max_rows.is_some() && !loaded.reads_requests;
+        if config.caching.row_wise == Some(true) && !by_rows {
+            let model = &interface.model;
+            tracing::warn!(%model, "response_cache_row_wise takes no effect: the model does not batch, or reads requests");
         }
+        let scope = Scope::new(Arc::clone(&interface.model), version);
+        let policy = policy(&config.caching, by_rows, &self.cache);
+        let cache = ModelCache::new(Arc::clone(&self.cache), (keys, scope), policy, outputs(interface));
+        Ok(Some(Box::new(cache)))
     }
+}
+
+/// Why a model that is random is not cached.
+pub(crate) fn random_reason(operator: &str) -> String {
+    format!("the model has operator {operator}, so that its answers are no function of its inputs; {INSIST}")
+}
+
+/// A cache that a model asks for and cannot have.
+fn refused(reason: String) -> LoadError {
+    LoadError::Configuration { key: KEY.to_owned(), reason }
 }
 
 impl LoadedModel<'_> {
     /// All that the answers depend on beside files and requests.
     fn digest(&self, namespace: &str) -> ModelDigest {
-        let Self { config, version, backend, options, interface, .. } = self;
-        let mut digest = ModelDigest::new(&interface.model, *version);
-        digest.part("namespace", namespace.as_bytes());
-        digest.part("server", env!("CARGO_PKG_VERSION").as_bytes());
-        digest.part("backend", backend.name().as_bytes());
+        let Self { config, version, backend, options, interface, .. } = *self;
+        let mut digest = begun(config, (version, interface), namespace);
+        digest.part("backend", backend.as_bytes());
         let engine = format!("{:?} {:?}", options.graph_optimization, options.providers);
         digest.part("engine", engine.as_bytes());
-        digest.part("configuration", config.to_pbtxt().as_bytes());
-        digest.part("max_rows", format!("{:?}", interface.max_rows).as_bytes());
-        digest.part("inputs", signature(&interface.inputs).as_bytes());
-        digest.part("outputs", signature(&interface.outputs).as_bytes());
         digest
     }
+}
+
+/// All that the answers of a model of whatever kind depend on, beside what answers them and requests.
+pub(crate) fn begun(
+    config: &ModelConfig,
+    (version, interface): (u64, &Interface),
+    namespace: &str,
+) -> ModelDigest {
+    let mut digest = ModelDigest::new(&interface.model, version);
+    digest.part("namespace", namespace.as_bytes());
+    digest.part("server", env!("CARGO_PKG_VERSION").as_bytes());
+    digest.part("configuration", config.to_pbtxt().as_bytes());
+    digest.part("max_rows", format!("{:?}", interface.max_rows).as_bytes());
+    digest.part("inputs", signature(&interface.inputs).as_bytes());
+    digest.part("outputs", signature(&interface.outputs).as_bytes());
+    digest
 }
 
 /// Names cannot be told apart from what stands around them unless they are quoted.
@@ -221,19 +232,18 @@ fn signature(specs: &[TensorSpec]) -> String {
     text
 }
 
-fn policy(loaded: &LoadedModel<'_>, cache: &ResponseCache) -> ModelPolicy {
-    let caching = &loaded.config.caching;
-    // What a model is told of a request is told of all its rows.
-    let can_be_row_wise = loaded.interface.max_rows.is_some() && !loaded.model.reads_requests();
-    if caching.row_wise == Some(true) && !can_be_row_wise {
-        let model = &loaded.interface.model;
-        tracing::warn!(%model, "response_cache_row_wise takes no effect: the model does not batch, or reads requests");
-    }
+/// What a model's answers are, for what comes from a shared tier.
+pub(crate) fn outputs(interface: &Interface) -> Vec<(DataType, ShapePattern)> {
+    interface.outputs.iter().map(|spec| (spec.datatype, spec.shape.clone())).collect()
+}
+
+/// How a model's answers are kept, by rows where they can be.
+pub(crate) fn policy(caching: &Caching, by_rows: bool, cache: &ResponseCache) -> ModelPolicy {
     ModelPolicy {
         ttl: caching.ttl.map_or(cache.settings().ttl, |ttl| Some(ttl).filter(|ttl| !ttl.is_zero())),
         stale_while_revalidate: caching.stale_while_revalidate,
         negative_ttl: caching.negative_ttl,
-        row_wise: can_be_row_wise && caching.row_wise.unwrap_or(true),
+        row_wise: by_rows && caching.row_wise.unwrap_or(true),
     }
 }
 

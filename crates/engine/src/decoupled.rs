@@ -60,7 +60,7 @@ impl ServingModel {
     /// Answers one request, as often as the model does, and counts it. Dropping the stream cancels what is left.
     pub(crate) fn answers<'a>(
         self: &Arc<Self>,
-        lifecycle: &'a Lifecycle,
+        lifecycle: &'a Arc<Lifecycle>,
         request: InferRequest,
     ) -> AnswerStream<'a> {
         let serving = Arc::clone(self);

@@ -17,7 +17,7 @@ pub(crate) fn config(serving: &ServingModel, decoupled: bool) -> ModelConfig {
         outputs: tensors(&interface.outputs, batches),
         merges: serving.merges(),
     });
-    ModelConfig { decoupled, response_cache: served.cache.is_some(), ..completed }
+    ModelConfig { decoupled, response_cache: serving.cached().is_some(), ..completed }
 }
 
 fn tensors(specs: &[TensorSpec], batches: bool) -> Vec<TensorConfig> {

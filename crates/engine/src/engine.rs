@@ -134,7 +134,11 @@ impl Engine {
         Err(error)
     }
 
-    async fn answer(&self, serving: &ServingModel, request: InferRequest) -> Result<InferResponse, Fault> {
+    async fn answer(
+        &self,
+        serving: &Arc<ServingModel>,
+        request: InferRequest,
+    ) -> Result<InferResponse, Fault> {
         let _in_flight = InFlight::new(&self.metrics);
         Ok(serving.answer(&self.lifecycle, request).await?)
     }

@@ -2,12 +2,15 @@
 //! would: there is no thread, queue or instance of an ensemble.
 //!
 //! [`graph`] says who gives what to whom, [`origins`] what of it comes with each answer of a decoupled step, [`flow`] how far
-//! one request has come, [`verdict`] whether the models that there are now fit together; [`asking`] asks one of them and
-//! [`carried`] what is handed on. [`run`] is a request with one answer, [`scopes`] one with any number, which are [`answers`].
+//! one request has come, [`verdict`] whether the models that there are now fit together, and [`composition`] what answers of all of them
+//! depend on; [`asking`] asks one of them and [`carried`] what is handed on. [`run`] is a request with one answer, which may be
+//! [`cached`], [`scopes`] one with any number, which are [`answers`].
 
 mod answers;
 mod asking;
+mod cached;
 mod carried;
+mod composition;
 mod flow;
 mod graph;
 mod origins;
@@ -15,6 +18,7 @@ mod run;
 mod scopes;
 mod verdict;
 
+use adulis_cache::ModelKeys;
 use adulis_repository::{Ensemble as Config, ModelConfig};
 use adulis_types::RequestedOutput;
 use parking_lot::Mutex;
@@ -25,6 +29,7 @@ use crate::admission::Interface;
 use crate::plan;
 use crate::reshape::Reshapes;
 pub(crate) use answers::Answers;
+pub(crate) use composition::{Remembering, cached_with, is_part, unidentified};
 use graph::Graph;
 use verdict::Remembered;
 pub(crate) use verdict::{Cause, Unready};
@@ -36,6 +41,10 @@ pub(crate) struct Ensemble {
     requested: Vec<Vec<RequestedOutput>>,
     /// Requests that each step may have under way; empty: any number.
     permits: Vec<Semaphore>,
+    /// What its answers depend on beside its models and requests.
+    digest: ModelKeys,
+    /// Where they are remembered, if that is asked for.
+    remembering: Option<Remembering>,
     /// Whether the models fit together, as it was found for one state of the model table.
     remembered: Mutex<Option<Remembered>>,
 }
@@ -43,7 +52,11 @@ pub(crate) struct Ensemble {
 impl Ensemble {
     /// # Errors
     /// [`LoadError::Configuration`] where the data flow makes no sense.
-    pub(crate) fn new(config: &ModelConfig, ensemble: &Config) -> Result<Self, LoadError> {
+    pub(crate) fn new(
+        config: &ModelConfig,
+        ensemble: &Config,
+        (digest, remembering): (ModelKeys, Option<Remembering>),
+    ) -> Result<Self, LoadError> {
         let graph = Graph::new(config, ensemble)?;
         let requested = graph.steps.iter().map(|step| {
             let outputs = step.outputs.iter().map(|(name, _)| RequestedOutput::new(name.clone()));
@@ -57,7 +70,7 @@ impl Ensemble {
                 graph.steps.iter().map(|_| Semaphore::new(limit)).collect()
             }
         };
-        Ok(Self { graph, requested, permits, remembered: Mutex::new(None) })
+        Ok(Self { graph, requested, permits, digest, remembering, remembered: Mutex::new(None) })
     }
 
     /// The models that it asks, without those that they ask in turn.

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::EngineError;
 use crate::admission::{Admitted, shape_class};
-use crate::cached::{Asking, Cached, Looked};
+use crate::cached::{self, Asking, Looked, OnInstances};
 use crate::decoupled::About;
 use crate::executor::Executor;
 use crate::job::{Job, JobInputs, Reply};
@@ -55,13 +55,27 @@ impl Instances {
         let deadline = timeout.and_then(|timeout| arrived.checked_add(timeout));
         // Of a request's place in a sequence no key knows; there are none where it could matter.
         if let Some(cache) = self.served.cache.as_deref().filter(|_| request.sequence.is_none()) {
-            let directive = request.cache;
-            let asking = Asking { id, request_id, parameters, priority, deadline, arrived, directive };
-            let place = Cached { executor, lane, cache };
-            return match self.look_up(place, asking, admitted) {
+            let (directive, sequence, trace) = (request.cache, None, request.trace);
+            let asking = Asking {
+                id,
+                request_id,
+                parameters,
+                sequence,
+                priority,
+                deadline,
+                arrived,
+                directive,
+                trace,
+            };
+            let place = OnInstances { instances: self, executor, lane, cache };
+            let (looked, refreshing) = cached::look_up(&place, asking, admitted);
+            if let Some(refreshing) = refreshing {
+                self.refresh(executor, refreshing);
+            }
+            return match looked {
                 Looked::Known(took, response) => Ok((took, response)),
                 // Boxed, so that the future of other requests is no larger for it.
-                Looked::Unknown(searching) => Box::pin(self.search(place, searching)).await,
+                Looked::Unknown(searching) => Box::pin(cached::search(&place, searching)).await,
             };
         }
         let Admitted { inputs, rows, outputs } = admitted;
@@ -159,8 +173,7 @@ impl Instances {
     }
 
     pub(crate) fn deadline_exceeded(&self, queued: Instant) -> EngineError {
-        let waited_microseconds = microseconds(queued.elapsed());
-        EngineError::DeadlineExceeded { model: self.served.interface.model.clone(), waited_microseconds }
+        self.served.deadline_exceeded(queued)
     }
 
     pub(crate) fn queue_timeout(&self, queued: Instant) -> EngineError {

@@ -18,7 +18,7 @@ use crate::Settings;
 use crate::caching;
 use crate::composing::{self, Arranged};
 use crate::control::{ControlMode, StartModels};
-use crate::ensemble::{Cause, Unready};
+use crate::ensemble::{self, Cause, Unready};
 use crate::executor::Executor;
 use crate::inline::InlineLimits;
 use crate::loaders::{Loaders, NotTaken};
@@ -180,8 +180,14 @@ impl Lifecycle {
             (version.version, outcome)
         });
         drop(unchanged);
+        // So that ensembles which remember answers of theirs go on doing so from the moment at which it serves.
+        if self.table.with(|models| ensemble::is_part(name, models)) {
+            let loaded = outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref().ok().map(Arc::clone));
+            self.identify(&loaded.collect::<Vec<_>>());
+        }
         let Finished { displaced, problem } = self.table.finish(name, outcomes);
         self.retire(displaced, None);
+        self.identify_steps();
         self.tell_ensembles(name);
         match problem {
             None => self.table.unready(name).map_or(Ok(()), |unready| Err(unready.reason)),

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use adulis_backend::{Backend, BackendError, LoadRequest, Model, TensorSpec};
 use adulis_batcher::{CostModel, LimitFault};
-use adulis_cache::ModelCache;
+use adulis_cache::Scope;
 use adulis_repository::{Labels, ModelConfig, ModelVersion};
 use adulis_telemetry::panic_message;
 
 use crate::admission::Interface;
-use crate::caching::{self, LoadedModel};
-use crate::ensemble::{self, Ensemble, Unready};
+use crate::caching::{self, LoadedModel, Made};
+use crate::ensemble::{self, Ensemble, Remembering, Unready};
 use crate::inline::InlineLimits;
 use crate::instance::Slot;
 use crate::instances::Instances;
@@ -139,12 +139,12 @@ impl Lifecycle {
             max_rows: plan.max_rows,
         };
         let config = &source.entry.config;
-        let cache = cache.map(|cache| {
+        let made = cache.map(|cache| {
             let options = &plan::engine_options(config, &self.settings);
-            let (backend, model, interface) = (&**backend, &*model, &interface);
-            cache.make(&LoadedModel { config, version, backend, model, options, interface })
+            let (backend, reads_requests, interface) = (backend.name(), model.reads_requests(), &interface);
+            cache.make(&LoadedModel { config, version, backend, reads_requests, options, interface })
         });
-        let cache = cache.transpose()?.flatten();
+        let made = made.transpose()?.unwrap_or_default();
         let limited = self.executor.limited(config);
         let rules = Rules {
             policy: plan.policy,
@@ -157,7 +157,7 @@ impl Lifecycle {
             Some(sequences) => Lane::Sequences(Box::new(SequenceLane::new(sequences, slots, cost))),
         };
         let loaded = Loaded { backend: Some(backend.name()), platform: backend.platform(), version, started };
-        let served = self.served(source, &loaded, (interface, cache));
+        let served = self.served(source, &loaded, (interface, made));
         let instances = self.executor.register(|key| {
             Arc::new(Instances {
                 key,
@@ -191,11 +191,8 @@ impl Lifecycle {
         if !config.warmup.is_empty() {
             tracing::warn!(model = %source.name, "model_warmup takes no effect: an ensemble's models have their own");
         }
-        if config.response_cache {
-            tracing::warn!(
-                model = %source.name,
-                "response_cache.enable takes no effect for an ensemble: enable it for the models of its steps"
-            );
+        if self.cache.is_none() {
+            caching::warn_if_off(config);
         }
         self.compose((source, version), ensemble, started)
     }
@@ -219,9 +216,22 @@ impl Lifecycle {
         started: Instant,
     ) -> Result<Arc<ServingModel>, LoadError> {
         let config = &source.entry.config;
-        let ensemble = Box::new(Ensemble::new(config, ensemble)?);
+        let interface = ensemble::interface(config);
+        let namespace = &self.settings.cache.namespace;
+        let digest = caching::begun(config, (version, &interface), namespace).finish();
+        let remembering = self.cache.as_ref().filter(|_| config.response_cache);
+        let remembering = remembering.map(|cache| Remembering {
+            cache: Arc::clone(cache),
+            caching: config.caching,
+            scope: Scope::new(Arc::clone(&source.name), version),
+        });
+        let ensemble = Box::new(Ensemble::new(config, ensemble, (digest, remembering))?);
+        // What it is made of is known before it answers.
+        if self.identify(&self.table.with(|models| ensemble.unidentified(models))) {
+            self.table.touch();
+        }
         let loaded = Loaded { backend: None, platform: PLATFORM, version, started };
-        let served = self.served(source, &loaded, (ensemble::interface(config), None));
+        let served = self.served(source, &loaded, (interface, Made::default()));
         let serving = ServingModel { served, scheduler: Scheduler::Ensemble(ensemble) };
         match self.table.with(|models| serving.ready(models)) {
             Err(Unready { reason, .. }) if self.table.answers(&source.name) => {
@@ -235,7 +245,7 @@ impl Lifecycle {
         &self,
         source: &Source,
         loaded: &Loaded,
-        (interface, cache): (Interface, Option<Box<ModelCache>>),
+        (interface, Made { cache, identity }): (Interface, Made),
     ) -> Arc<Served> {
         let Loaded { backend, platform, version, started } = *loaded;
         Arc::new(Served {
@@ -249,6 +259,7 @@ impl Lifecycle {
             interface,
             decoupled: backend.is_some() && source.entry.config.decoupled,
             cache,
+            identity,
             load_time: started.elapsed(),
             fingerprint: source.fingerprint(version),
             files: source.files.clone(),

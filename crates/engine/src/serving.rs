@@ -2,7 +2,7 @@ use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use adulis_cache::ModelCache;
+use adulis_cache::{ModelCache, Scope};
 use adulis_repository::{ModelConfig, VersionFingerprint};
 use adulis_telemetry::{
     CacheMetrics, ModelLabels, ModelMetrics, SequenceReport, ServingMetrics, TritonReport,
@@ -15,9 +15,10 @@ use adulis_types::{
 
 use crate::EngineError;
 use crate::admission::{Interface, Selected, Selection};
+use crate::caching::Identity;
 use crate::ensemble::{Ensemble, Unready};
 use crate::executor::Executor;
-use crate::instances::Instances;
+use crate::instances::{Instances, microseconds};
 use crate::job::{Answer, Job};
 use crate::lane::Lane;
 use crate::lifecycle::Lifecycle;
@@ -51,8 +52,10 @@ pub(crate) struct Served {
     /// Whether the transaction policy allows any number of answers, whether the backend makes use of that or not. Not for an
     /// ensemble, for which its steps decide.
     pub(crate) decoupled: bool,
-    /// Where answers are remembered, if they are.
+    /// Where answers are remembered, if they are. Not for an ensemble, for which its steps decide.
     pub(crate) cache: Option<Box<ModelCache>>,
+    /// What it is to the answers of ensembles that it has a part in, where those could be remembered. Not for an ensemble.
+    pub(crate) identity: Option<Box<Identity>>,
     pub(crate) serving: ServingMetrics,
     /// Made at the first request, so that models nobody asks have no series.
     pub(crate) metrics: OnceLock<ModelMetrics>,
@@ -68,14 +71,14 @@ pub(crate) struct Served {
 impl ServingModel {
     /// Answers one request, and counts it.
     pub(crate) async fn answer(
-        &self,
-        lifecycle: &Lifecycle,
+        self: &Arc<Self>,
+        lifecycle: &Arc<Lifecycle>,
         request: InferRequest,
     ) -> Result<InferResponse, EngineError> {
         let mut counted = Counted::new(&*self.served, request.arrived);
         let result = match &self.scheduler {
             Scheduler::Instances(instances) => instances.answer(&lifecycle.executor, request).await,
-            Scheduler::Ensemble(ensemble) => boxed(ensemble, &self.served, lifecycle, request).await,
+            Scheduler::Ensemble(ensemble) => boxed(ensemble, self, lifecycle, request).await,
         };
         let result = result.map(|(took, response)| {
             counted.outcome = Ok((took, self.own(response.timings)));
@@ -143,6 +146,14 @@ impl ServingModel {
         }
     }
 
+    /// What the response cache has counted of it, if it has one.
+    pub(crate) fn cached(&self) -> Option<&Arc<Scope>> {
+        match &self.scheduler {
+            Scheduler::Instances(_) => self.served.cache.as_deref().map(ModelCache::scope),
+            Scheduler::Ensemble(ensemble) => ensemble.cached(),
+        }
+    }
+
     /// What sequences there are, if the model's requests form sequences.
     pub(crate) fn sequences(&self) -> Option<SequenceReport> {
         match &self.scheduler {
@@ -183,11 +194,11 @@ impl Took {
 /// An ensemble's answer as an object: one of its steps may be an ensemble in turn.
 fn boxed<'a>(
     ensemble: &'a Ensemble,
-    served: &'a Served,
-    lifecycle: &'a Lifecycle,
+    serving: &'a Arc<ServingModel>,
+    lifecycle: &'a Arc<Lifecycle>,
     request: InferRequest,
 ) -> BoxFuture<'a, Result<(Took, InferResponse), EngineError>> {
-    Box::pin(ensemble.answer(served, lifecycle, request))
+    Box::pin(ensemble.answer(serving, lifecycle, request))
 }
 
 impl Served {
@@ -224,20 +235,10 @@ impl Served {
         self.serving.cache()
     }
 
-    /// The response of an answer that has only the outputs that were asked for, in the signature's order.
-    pub(crate) fn respond_wanted(
-        &self,
-        id: adulis_types::Name,
-        answer: Answer,
-        selection: &Selection,
-    ) -> InferResponse {
-        let Selection::These(wanted) = selection else {
-            return self.respond(id, answer, selection);
-        };
-        let place = |index| wanted.iter().filter(|other| other.index < index).count();
-        let ordered = wanted.iter().filter_map(|of| answer.outputs.get(place(of.index)).cloned());
-        let outputs = ordered.zip(wanted).map(|(tensor, of)| self.named(tensor, *of)).collect();
-        self.response(id, answer.parameters, (outputs, answer.timings))
+    /// The caller's time is over, who has waited since then.
+    pub(crate) fn deadline_exceeded(&self, since: Instant) -> EngineError {
+        let waited_microseconds = microseconds(since.elapsed());
+        EngineError::DeadlineExceeded { model: self.interface.model.clone(), waited_microseconds }
     }
 
     /// The response with the outputs that were asked for.
@@ -269,7 +270,7 @@ impl Served {
         OutputTensor::new(self.interface.outputs[index].name.clone(), tensor)
     }
 
-    fn response(
+    pub(crate) fn response(
         &self,
         id: adulis_types::Name,
         parameters: Parameters,

@@ -46,6 +46,19 @@ impl Models {
         }
     }
 
+    /// Everything that is there to answer.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<ServingModel>> {
+        self.entries.values().flat_map(|entry| entry.ready().map(|(_, serving)| serving))
+    }
+
+    /// The versions of a model that are there to answer.
+    pub(crate) fn versions(&self, model: &str) -> impl Iterator<Item = &Arc<ServingModel>> {
+        self.entries
+            .get(model)
+            .into_iter()
+            .flat_map(|entry| entry.ready().map(|(_, serving)| serving))
+    }
+
     fn find(&self, model: &ModelRef) -> Result<&Model, EngineError> {
         let entry = self.entries.get(model.name.as_str());
         entry.ok_or_else(|| EngineError::ModelNotFound { model: model.name.clone() })
@@ -72,6 +85,11 @@ impl ModelTable {
     /// See [`Models::epoch`].
     pub(crate) fn epoch(&self) -> u64 {
         self.with(Models::epoch)
+    }
+
+    /// Something has become known of a model that is in it.
+    pub(crate) fn touch(&self) {
+        drop(self.write());
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Models> {
@@ -167,11 +185,7 @@ impl ModelTable {
     pub(crate) fn all_serving(&self) -> Vec<Arc<ServingModel>> {
         let mut serving: Vec<Arc<ServingModel>> = {
             let models = self.0.read();
-            models
-                .entries
-                .values()
-                .flat_map(|entry| entry.ready().map(|(_, serving)| Arc::clone(serving)))
-                .collect()
+            models.all().map(Arc::clone).collect()
         };
         serving.sort_by(|a, b| {
             (&a.served.interface.model, a.served.version).cmp(&(&b.served.interface.model, b.served.version))

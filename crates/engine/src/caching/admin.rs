@@ -3,8 +3,8 @@ use std::sync::{Arc, Weak};
 use adulis_cache::ResponseCache;
 use adulis_types::{CacheControl, CacheReport, ErrorKind, Failure, Fault};
 
+use crate::ensemble;
 use crate::lifecycle::Lifecycle;
-use crate::serving::ServingModel;
 
 /// The response cache, as operators see it.
 pub(crate) struct CacheAdmin {
@@ -13,15 +13,16 @@ pub(crate) struct CacheAdmin {
 }
 
 impl CacheAdmin {
-    /// The versions of a model that answer, or all.
-    fn serving(&self, model: Option<&str>) -> Vec<Arc<ServingModel>> {
+    /// What is purged with a model: itself, where it has a response cache, and the ensembles with one that are made of it.
+    fn named(&self, model: &str) -> Vec<Arc<str>> {
         let Some(lifecycle) = self.lifecycle.upgrade() else {
             return Vec::new();
         };
-        match model {
-            None => lifecycle.table.all_serving(),
-            Some(model) => lifecycle.table.serving(model).into_values().collect(),
-        }
+        lifecycle.table.with(|models| {
+            let is_cached = models.versions(model).any(|serving| serving.cached().is_some());
+            let itself = is_cached.then(|| model.into());
+            itself.into_iter().chain(ensemble::cached_with(model, models)).collect()
+        })
     }
 }
 
@@ -31,13 +32,17 @@ impl CacheControl for CacheAdmin {
     }
 
     fn purge(&self, model: Option<&str>) -> Result<u64, Fault> {
-        let serving = self.serving(model);
-        let cached: Vec<_> = serving.iter().filter_map(|serving| serving.served.cache.as_deref()).collect();
-        if let Some(model) = model.filter(|_| cached.is_empty()) {
-            let message = format!("model '{model}' is not there, or has no response cache");
-            return Err(Failure::new(ErrorKind::NotFound, message).into());
-        }
-        let purged = self.cache.purge(model);
+        let purged = match model {
+            None => self.cache.purge(None),
+            Some(model) => {
+                let named = self.named(model);
+                if named.is_empty() {
+                    let message = format!("model '{model}' is not there, or has no response cache");
+                    return Err(Failure::new(ErrorKind::NotFound, message).into());
+                }
+                named.iter().map(|model| self.cache.purge(Some(model))).sum()
+            }
+        };
         tracing::info!(model = model.unwrap_or("*"), answers = purged, "the response cache is purged");
         Ok(purged)
     }

@@ -1,11 +1,14 @@
+use std::path::{Path, PathBuf};
+
+use super::identity::files_of;
 use super::*;
 
 #[test]
 fn names_in_a_signature_cannot_pass_for_what_stands_around_them() {
     let spec = |name: &str| TensorSpec {
         name: name.into(),
-        datatype: adulis_tensor::DataType::Fp32,
-        shape: adulis_tensor::ShapePattern::new(&[-1, 2]),
+        datatype: DataType::Fp32,
+        shape: ShapePattern::new(&[-1, 2]),
         optional: false,
     };
     assert_eq!(signature(&[spec("a"), spec("b")]), "\"a\" FP32 [-1,2] false;\"b\" FP32 [-1,2] false;");

@@ -33,7 +33,11 @@ type End = Result<(usize, StageTimings), EngineError>;
 
 impl<'a> Answers<'a> {
     /// The answers of `serving`, which is an ensemble and held to their end.
-    pub(crate) fn new(serving: Arc<ServingModel>, lifecycle: &'a Lifecycle, request: InferRequest) -> Self {
+    pub(crate) fn new(
+        serving: Arc<ServingModel>,
+        lifecycle: &'a Arc<Lifecycle>,
+        request: InferRequest,
+    ) -> Self {
         let (sender, made) = mpsc::channel(1);
         let served = Arc::clone(&serving.served);
         let counted = Counted::new(Arc::clone(&served), request.arrived);

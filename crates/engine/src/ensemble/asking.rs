@@ -1,5 +1,6 @@
 //! Requests to the models of an ensemble's steps.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adulis_types::{InferRequest, InferResponse, InputTensor, StageTimings, Trace, TraceMoment};
@@ -7,18 +8,18 @@ use tokio::sync::SemaphorePermit;
 
 use super::Ensemble;
 use crate::EngineError;
+use crate::cached::Asking;
 use crate::lifecycle::Lifecycle;
 use crate::serving::ServingModel;
 
 /// What every step's request has of the ensemble's.
 pub(super) struct Call<'a> {
-    pub(super) lifecycle: &'a Lifecycle,
-    pub(super) request: InferRequest,
-    deadline: Option<Instant>,
+    pub(super) lifecycle: &'a Arc<Lifecycle>,
+    pub(super) asking: &'a Asking,
 }
 
 /// What a step's request holds until it is answered.
-pub(super) struct Asking<'e> {
+pub(super) struct Asked<'e> {
     /// Its place among the step's requests that are under way.
     _permit: Option<SemaphorePermit<'e>>,
     /// How long it waited for that.
@@ -32,13 +33,13 @@ impl Ensemble {
     pub(super) async fn step(
         &self,
         step: usize,
-        model: &ServingModel,
+        model: &Arc<ServingModel>,
         inputs: Vec<InputTensor>,
         call: &Call<'_>,
     ) -> Result<(usize, InferResponse), EngineError> {
-        let (request, asking) = self.asking(step, model, inputs, call).await?;
+        let (request, asked) = self.asking(step, model, inputs, call).await?;
         let mut response = model.answer(call.lifecycle, request).await?;
-        asking.answered(&mut response);
+        asked.answered(&mut response);
         Ok((step, response))
     }
 
@@ -49,28 +50,29 @@ impl Ensemble {
         model: &ServingModel,
         inputs: Vec<InputTensor>,
         call: &Call<'_>,
-    ) -> Result<(InferRequest, Asking<'_>), EngineError> {
+    ) -> Result<(InferRequest, Asked<'_>), EngineError> {
         let (_permit, waited) = self.permit(step, model, call).await?;
+        let asking = call.asking;
         let mut request = InferRequest::new(self.graph.steps[step].model.clone());
-        request.id.clone_from(&call.request.id);
-        request.request_id = call.request.request_id.clone();
-        request.parameters.clone_from(&call.request.parameters);
-        request.sequence.clone_from(&call.request.sequence);
-        request.priority = call.request.priority;
-        request.cache = call.request.cache;
+        request.id.clone_from(&asking.id);
+        request.request_id = asking.request_id.clone();
+        request.parameters.clone_from(&asking.parameters);
+        request.sequence.clone_from(&asking.sequence);
+        request.priority = asking.priority;
+        request.cache = asking.directive;
         request.outputs.clone_from(&self.requested[step]);
         request.inputs = inputs;
-        if let Some(deadline) = call.deadline {
+        if let Some(deadline) = asking.deadline {
             let left = deadline.checked_duration_since(request.arrived);
             request.timeout = Some(left.ok_or_else(|| call.late(model))?);
         }
-        let trace = call.request.trace.as_ref().map(|trace| trace.child(&*model.served.interface.model));
+        let trace = asking.trace.as_ref().map(|trace| trace.child(&*model.served.interface.model));
         request.trace.clone_from(&trace);
         let asked = Instant::now();
         if let Some(trace) = &trace {
             trace.asked(&request, asked);
         }
-        Ok((request, Asking { _permit, waited, trace, asked }))
+        Ok((request, Asked { _permit, waited, trace, asked }))
     }
 
     /// A place among the step's requests that are under way, where their number is limited, and how long that took.
@@ -84,7 +86,7 @@ impl Ensemble {
             return Ok((None, Duration::ZERO));
         };
         let started = Instant::now();
-        let permit = match call.deadline {
+        let permit = match call.asking.deadline {
             None => permits.acquire().await,
             Some(at) => match tokio::time::timeout_at(at.into(), permits.acquire()).await {
                 Ok(permit) => permit,
@@ -96,7 +98,7 @@ impl Ensemble {
     }
 }
 
-impl Asking<'_> {
+impl Asked<'_> {
     /// Notes an answer, and counts what the request waited for its place as waiting in a queue.
     pub(super) fn answered(&self, response: &mut InferResponse) {
         if let Some(trace) = &self.trace {
@@ -106,7 +108,7 @@ impl Asking<'_> {
     }
 }
 
-impl Drop for Asking<'_> {
+impl Drop for Asked<'_> {
     fn drop(&mut self) {
         if let Some(trace) = &self.trace {
             trace.note(TraceMoment::RequestEnd);
@@ -114,19 +116,10 @@ impl Drop for Asking<'_> {
     }
 }
 
-impl<'a> Call<'a> {
-    pub(super) fn new(lifecycle: &'a Lifecycle, request: InferRequest) -> Self {
-        let deadline = request.timeout.and_then(|timeout| request.arrived.checked_add(timeout));
-        Self { lifecycle, request, deadline }
-    }
-
+impl Call<'_> {
     /// Its time was over before this model could be asked.
     fn late(&self, model: &ServingModel) -> EngineError {
-        let waited = self.request.arrived.elapsed().as_micros();
-        EngineError::DeadlineExceeded {
-            model: model.served.interface.model.clone(),
-            waited_microseconds: u64::try_from(waited).unwrap_or(u64::MAX),
-        }
+        model.served.deadline_exceeded(self.asking.arrived)
     }
 }
 

@@ -78,12 +78,8 @@ impl Ensemble {
                 reason: format!("no step gave output '{}'", spec.name),
             })?;
             let batches = interface.max_rows.is_some();
-            let mut tensor = carried.fitted(batches, &spec.shape);
-            if classes > 0 {
-                let labels = interface.labels_of(index).or_else(|| self.labels_of(index, models));
-                // One without classes was refused when the request was admitted.
-                tensor = classify(&tensor, batches, classes, labels).unwrap_or(tensor);
-            }
+            let tensor = carried.fitted(batches, &spec.shape);
+            let tensor = self.classified(interface, models, (index, tensor, classes));
             Ok(OutputTensor::new(spec.name.clone(), tensor))
         };
         match selection {
@@ -93,6 +89,21 @@ impl Ensemble {
             }
             Selection::These(wanted) => wanted.iter().map(|selected| output(*selected)).collect(),
         }
+    }
+
+    /// An output, or as many of its highest values as classes, where that is wanted.
+    pub(super) fn classified(
+        &self,
+        interface: &Interface,
+        models: &[Arc<ServingModel>],
+        (index, output, classes): (usize, Tensor, usize),
+    ) -> Tensor {
+        if classes == 0 {
+            return output;
+        }
+        let labels = interface.labels_of(index).or_else(|| self.labels_of(index, models));
+        // One without classes was refused when the request was admitted.
+        classify(&output, interface.max_rows.is_some(), classes, labels).unwrap_or(output)
     }
 
     /// The labels that the model which makes an output has for it.

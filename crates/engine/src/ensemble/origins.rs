@@ -12,7 +12,7 @@ pub(crate) type Origin = Option<usize>;
 /// A step runs once for each time that its origin comes; what it makes has the same origin, unless it is decoupled: then that
 /// is the step itself. Tensors of different origins cannot meet, since nothing says which of them belong together; this is
 /// what Triton demands, too (`ValidateEnsembleConfig`).
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Origins {
     /// Of what each step takes.
     steps: SmallVec<[Origin; 8]>,

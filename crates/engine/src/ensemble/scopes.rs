@@ -22,6 +22,7 @@ use super::run::{count, respond};
 use super::verdict::Resolved;
 use crate::EngineError;
 use crate::admission::{Admitted, Selection};
+use crate::cached::Asking;
 use crate::lifecycle::Lifecycle;
 use crate::serving::{Served, ServingModel};
 
@@ -54,12 +55,12 @@ impl Ensemble {
     pub(super) async fn run(
         &self,
         served: &Served,
-        lifecycle: &Lifecycle,
-        (mut request, answers): (InferRequest, mpsc::Sender<InferResponse>),
+        lifecycle: &Arc<Lifecycle>,
+        (request, answers): (InferRequest, mpsc::Sender<InferResponse>),
     ) -> Result<(usize, StageTimings), EngineError> {
-        let Resolved { models, origins } = lifecycle.table.with(|models| self.resolve(served, models))?;
-        let inputs = std::mem::take(&mut request.inputs);
-        let Admitted { inputs, rows, outputs } = served.interface.admit(inputs, &request.outputs)?;
+        let Resolved { models, origins, .. } = lifecycle.table.with(|models| self.resolve(served, models))?;
+        let (asking, inputs, outputs) = Asking::of(request);
+        let Admitted { inputs, rows, outputs } = served.interface.admit(inputs, &outputs)?;
         let flow = Flow::new(&self.graph, |output| outputs.has(output));
         let mut first = flow.clone();
         self.begin(&mut first, inputs, served.interface.max_rows.is_some());
@@ -68,7 +69,7 @@ impl Ensemble {
             served,
             models: &models,
             origins: origins.unwrap_or_default(),
-            call: Call::new(lifecycle, request),
+            call: Call { lifecycle, asking: &asking },
             selection: outputs,
             flow,
             answers,
@@ -104,7 +105,7 @@ impl Run<'_> {
             }
             let interface = &self.served.interface;
             let outputs = self.ensemble.outputs(interface, self.models, &self.selection, &mut flow)?;
-            Ok(Some(respond(self.served, self.call.request.id.clone(), outputs, timings)))
+            Ok(Some(respond(self.served, self.call.asking.id.clone(), outputs, timings)))
         })
     }
 

@@ -7,6 +7,7 @@ use adulis_tensor::ShapePattern;
 use smallvec::SmallVec;
 
 use super::Ensemble;
+use super::composition::{Composition, Part, Steps};
 use super::graph::Step;
 use super::origins::{Clash, Origin, Origins};
 use crate::EngineError;
@@ -37,12 +38,21 @@ pub(crate) enum Cause {
 }
 
 /// How large an ensemble is that can answer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Extent {
     depth: usize,
     steps: usize,
     /// Whether one of its steps answers any number of times, and so it does.
     decoupled: bool,
+    composition: Arc<Composition>,
+}
+
+/// What of an extent is known of a step.
+struct Inner {
+    depth: usize,
+    steps: usize,
+    decoupled: bool,
+    part: Part,
 }
 
 /// A verdict, and the state of the model table that it is about.
@@ -60,11 +70,14 @@ struct Found {
 }
 
 /// What a request runs with to its end.
+#[derive(Clone)]
 pub(super) struct Resolved {
     /// The model of each step, of one moment.
     pub(super) models: SmallVec<[Arc<ServingModel>; 8]>,
     /// Where some of them are decoupled.
     pub(super) origins: Option<Origins>,
+    /// What answers depend on with these models.
+    pub(super) composition: Arc<Composition>,
 }
 
 impl Ensemble {
@@ -97,7 +110,7 @@ impl Ensemble {
         } else {
             None
         };
-        Ok(Resolved { models: found, origins })
+        Ok(Resolved { models: found, origins, composition: extent.composition })
     }
 
     fn find(&self, served: &Served, models: &Models, path: &mut Vec<Arc<str>>) -> Found {
@@ -115,34 +128,49 @@ impl Ensemble {
     }
 
     fn judge(&self, served: &Served, models: &Models, path: &mut Vec<Arc<str>>) -> Found {
-        let mut extent = Extent { depth: 1, steps: 0, decoupled: false };
+        let (mut depth, mut steps) = (1, 0_usize);
         let mut found = SmallVec::<[&Served; 8]>::new();
         let mut decoupled = SmallVec::<[bool; 8]>::new();
+        let mut parts = Steps::new();
         for (index, step) in self.graph.steps.iter().enumerate() {
             let model = match models.serving(&step.model) {
                 Ok(model) => model,
                 Err(error) => return Found::unready(index, missing(&error)),
             };
             let inner = match &model.scheduler {
-                Scheduler::Instances(_) => Extent { depth: 0, steps: 1, decoupled: model.served.decoupled },
+                Scheduler::Instances(instances) => Inner {
+                    depth: 0,
+                    steps: 1,
+                    decoupled: model.served.decoupled,
+                    part: Part::of_instances(&model.served, instances),
+                },
                 Scheduler::Ensemble(inner) => match inner.nested(&model.served, models, path) {
-                    Found { verdict: Ok(extent), .. } => extent,
+                    Found { verdict: Ok(Extent { depth, steps, decoupled, composition }), .. } => {
+                        Inner { depth, steps, decoupled, part: composition.part().clone() }
+                    }
                     Found { verdict: Err(Unready { reason, cause }), is_final } => {
                         let reason = format!("model '{}' is not ready: {reason}", step.model.name);
                         return Found { is_final, ..Found::unready(index, (reason, cause)) };
                     }
                 },
             };
-            extent.depth = extent.depth.max(inner.depth + 1);
-            extent.steps = extent.steps.saturating_add(inner.steps);
-            extent.decoupled |= inner.decoupled;
+            depth = depth.max(inner.depth + 1);
+            steps = steps.saturating_add(inner.steps);
             found.push(&model.served);
             decoupled.push(inner.decoupled);
+            parts.push((model.served.version, inner.part));
         }
-        let fits = check_extent(extent).and_then(|()| self.check(served, &found));
+        let fits = check_extent(depth, steps).and_then(|()| self.check(served, &found));
         let fits = fits.and_then(|()| self.origins(&decoupled));
+        let composed = fits.and_then(|_| Composition::new(self, served, &parts));
+        let verdict = composed.map(|composition| Extent {
+            depth,
+            steps,
+            decoupled: decoupled.contains(&true),
+            composition: Arc::new(composition),
+        });
         let broken = |reason: String| Unready { reason: reason.into(), cause: Cause::Broken };
-        Found { verdict: fits.map(|_| extent).map_err(broken), is_final: true }
+        Found { verdict: verdict.map_err(broken), is_final: true }
     }
 
     /// The verdict about an ensemble within others.
@@ -330,12 +358,11 @@ fn check_rows(served: &Served, model: &Served) -> Result<(), String> {
     }
 }
 
-fn check_extent(extent: Extent) -> Result<(), String> {
-    if extent.depth > MAX_DEPTH {
+fn check_extent(depth: usize, steps: usize) -> Result<(), String> {
+    if depth > MAX_DEPTH {
         return Err(too_deep());
     }
-    if extent.steps > MAX_STEPS {
-        let steps = extent.steps;
+    if steps > MAX_STEPS {
         return Err(format!(
             "it has {steps} steps, those of its steps counted in; at most {MAX_STEPS} are allowed"
         ));

@@ -277,6 +277,30 @@ async fn no_request_of_an_ensemble_is_lost_while_a_step_is_loaded_again() {
 }
 
 #[tokio::test]
+async fn other_files_of_a_step_are_seen_by_an_ensemble_that_remembers_its_answers() {
+    let repository = repository();
+    repository.configure("e", &format!("{}[response_cache]\nenable = true\n", chain(&["one", "two"])));
+    let server = Server::start(&repository, explicit());
+    server.load("e").await.unwrap();
+    let status = async || server.infer("e", None, 0).await.unwrap().cache.unwrap().status.as_str();
+    let mut seen = Vec::new();
+    for add in [2, 5, 2] {
+        repository.put("two", 1, &format!("add={add}"));
+        server.load("two").await.unwrap();
+        seen.push((status().await, server.adds("e", None).await, status().await));
+    }
+    let (one, other) = (Ok(3), Ok(6));
+    assert_eq!(
+        seen,
+        [
+            ("miss", one.clone(), "hit"),
+            ("miss", other, "hit"),
+            ("hit", one, "hit")
+        ]
+    );
+}
+
+#[tokio::test]
 async fn a_watched_ensemble_that_came_before_its_model_is_loaded_when_that_has_come() {
     let repository = repository();
     let server = Server::start(&repository, all(ControlMode::Poll(Duration::from_millis(50))));
