@@ -58,7 +58,7 @@ impl ModelCache {
             return (leads, begun);
         };
         let duration = self.cache.settings.lease;
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, mut has_waited) = (FIRST_PAUSE, false);
         let end = Instant::now() + duration;
         let until = asked.deadline.map_or(end, |deadline| deadline.min(end));
         loop {
@@ -70,9 +70,14 @@ impl ModelCache {
             match Lease::take(tier, Key::of_all(&keys), duration).await {
                 Ok(Some(lease)) => {
                     begun.lease = Some(lease);
+                    if has_waited {
+                        // Whoever had it until now may have written after the look. What cannot be looked for is run.
+                        let _found = self.find(tier, plan, (&mut leads, &begun), asked).await;
+                    }
                     return (leads, begun);
                 }
                 Ok(None) if Instant::now() < until => {
+                    has_waited = true;
                     tokio::time::sleep_until((Instant::now() + pause).min(until)).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }

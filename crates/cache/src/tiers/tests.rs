@@ -47,6 +47,21 @@ async fn replicas_that_ask_at_once_run_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_written_between_the_look_and_the_lease_is_not_computed_again() {
+    let (tier, model) = (Arc::new(FakeTier::default()), Model::taking(1));
+    answered(&replica(&tier, by_rows()), &model, &[1]).await;
+    let (key, value) = tier.values.lock().drain().next().unwrap();
+    // Another replica is computing it once more, and will be ready at the worst moment.
+    let cache = replica(&tier, by_rows());
+    let until = Instant::now() + cache.cache.settings.lease;
+    tier.leases.lock().insert(key, (Holder([9; 16]), until));
+    *tier.finishing.lock() = Some((key, value));
+    assert_eq!(answered(&cache, &model, &[1]).await.status, CacheStatus::Hit);
+    assert_eq!((model.run_count(), tier.finishing.lock().is_none()), (1, true));
+    assert!(tier.leases.lock().is_empty(), "it is given back all the same");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replica_that_dies_with_a_lease_is_waited_for_no_longer_than_that() {
     let (tier, model) = (Arc::new(FakeTier::default()), Model::taking(1));
     let cache = replica(&tier, by_rows());
