@@ -128,23 +128,24 @@ fn tier(
     };
     // Drawn all alike from so many that two of the same seldom meet.
     let distinct = if values > 1000 { "300" } else { "3000" };
-    let load = |adulis: &Adulis, level: usize| -> Result<Vec<Running>> {
+    let ask = |adulis: &Adulis, level: usize, law: &str| -> Result<Running> {
         let mut command = lenient(bench, MODEL, &rest(adulis.http));
         command.args([
             "--concurrency",
             &level.to_string(),
             "--distinct",
             distinct,
-            "--zipf",
+            law,
             "0",
         ]);
         one_window(&mut command, bench.count(WINDOW, QUICK_WINDOW));
-        Ok(vec![Running::start(&mut command)?])
+        Running::start(&mut command)
     };
     let first = start(near, sweep.default)?;
-    until_known(|| load(&first, 4)?.remove(0).finish())
+    until_known(|| ask(&first, 4, "--repeat-ratio")?.finish())
         .with_context(|| format!("{} does not take what is computed", sweep.shown))?;
     drop(first);
+    let load = |adulis: &Adulis, level: usize| Ok(vec![ask(adulis, level, "--zipf")?]);
     sweep.run(bench, |size| start(far, size), load)
 }
 

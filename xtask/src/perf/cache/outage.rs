@@ -28,6 +28,21 @@ const LOAD: [&str; 8] = [
     "0",
 ];
 
+/// The same requests, each once: what is drawn by chance is drawn alike by each run.
+const FILL: [&str; 8] = [
+    "--rate",
+    "500",
+    "--connections",
+    "64",
+    "--distinct",
+    "1000",
+    "--repeat-ratio",
+    "0",
+];
+
+/// How long that takes, in milliseconds.
+const FILL_WINDOW: usize = 2500;
+
 /// How long a window is in which Redis stops, in milliseconds, and when in it.
 const MOMENT: usize = 6000;
 const QUICK_MOMENT: usize = 2000;
@@ -102,7 +117,7 @@ impl Watch<'_> {
     /// Asks until Redis has nearly everything.
     fn fill(&mut self) -> Result<()> {
         until_known(|| {
-            let side = self.start(1000)?.finish()?;
+            let side = self.start(&FILL, FILL_WINDOW)?.finish()?;
             self.count(&side);
             Ok(side)
         })
@@ -128,7 +143,7 @@ impl Watch<'_> {
 
     /// A window in which something happens to Redis.
     fn moment(&mut self, which: usize, happens: impl FnOnce()) -> Result<()> {
-        let running = self.start(self.bench.count(MOMENT, QUICK_MOMENT))?;
+        let running = self.start(&LOAD, self.bench.count(MOMENT, QUICK_MOMENT))?;
         thread::sleep(MOMENT_AFTER);
         happens();
         let side = running.finish()?;
@@ -137,9 +152,9 @@ impl Watch<'_> {
         Ok(())
     }
 
-    fn start(&self, milliseconds: usize) -> Result<Running> {
+    fn start(&self, load: &[&str], milliseconds: usize) -> Result<Running> {
         let mut command = lenient(self.bench, super::MLP, &rest(self.adulis.http));
-        command.args(LOAD);
+        command.args(load);
         one_window(&mut command, milliseconds);
         Running::start(&mut command)
     }
@@ -153,7 +168,7 @@ impl Watch<'_> {
     fn found_again(&mut self, which: usize) -> Result<()> {
         let began = Instant::now();
         while began.elapsed() < FOUND_LIMIT {
-            let side = self.start(LOOK)?.finish()?;
+            let side = self.start(&LOAD, LOOK)?.finish()?;
             self.count(&side);
             if side.cache.unwrap_or_default().hit > 0 {
                 self.seen.found_after[which].push(began.elapsed().as_secs_f64());
