@@ -6,10 +6,10 @@ use adulis_backend::{Backend, built_in};
 use adulis_engine::{Engine, Settings};
 use adulis_grpc::GrpcOptions;
 use adulis_http::HttpOptions;
-use adulis_pool::PoolError;
+use adulis_pool::{PoolError, RedisPool};
 use adulis_repository::{Problem, Scan};
 use adulis_shared_memory::{SharedMemoryOptions, SystemSharedMemory};
-use adulis_store::{DatabaseMetrics, Store, StoreError, StoreOptions};
+use adulis_store::{DatabaseMetrics, Lookups, Store, StoreError, StoreOptions};
 use adulis_telemetry::{
     HostMetrics, MetricRegistry, PoolMetrics, ProcessMetrics, StoreMetrics, TraceOptions, Tracer,
 };
@@ -17,8 +17,9 @@ use adulis_types::{
     Dependency, IndexQuery, InferenceService, LogControl, ModelState, Services, SharedMemory, TraceControl,
 };
 
-use crate::SharedCache;
+use crate::dependency::PoolDependency;
 use crate::repositories::{self, Opener};
+use crate::{RedisServer, SharedCache};
 
 /// Wraps the service that the frontends see.
 type Wrap = Box<dyn FnOnce(Arc<dyn InferenceService>) -> Arc<dyn InferenceService> + Send>;
@@ -35,6 +36,7 @@ pub struct Builder {
     shared_memory: Option<SharedMemoryOptions>,
     store: Option<StoreOptions>,
     shared_cache: Option<SharedCache>,
+    lookup_redis: Option<RedisServer>,
     log: Option<Arc<dyn LogControl>>,
     #[cfg(feature = "object-storage")]
     storage: adulis_storage::StorageOptions,
@@ -58,6 +60,9 @@ pub enum BuildError {
     /// What the cache is shared in is set up wrongly. That it cannot be reached is no error.
     #[error("the shared cache: {0}")]
     SharedCache(#[source] PoolError),
+    /// The Redis that inputs are looked up in is set up wrongly. That it cannot be reached is no error.
+    #[error("the Redis for lookups: {0}")]
+    Lookup(#[source] PoolError),
 }
 
 impl Builder {
@@ -129,6 +134,14 @@ impl Builder {
         self
     }
 
+    /// Lets models have inputs looked up in hashes of this Redis. In tables of the store's database they have them where
+    /// [`StoreOptions::lookup`] says so.
+    #[must_use]
+    pub fn lookup_redis(mut self, redis: RedisServer) -> Self {
+        self.lookup_redis = Some(redis);
+        self
+    }
+
     /// Lets clients see and change what this log shows. Without it they cannot.
     #[must_use]
     pub fn log(mut self, log: Arc<dyn LogControl>) -> Self {
@@ -195,6 +208,7 @@ impl Builder {
         let shared = self.shared_cache.map(|cache| cache.open(&pools)).transpose();
         let (tier, dependency) = shared.map_err(BuildError::SharedCache)?.unzip();
         settings.shared_cache = tier.or(settings.shared_cache);
+        let hashes = self.lookup_redis.map(|redis| Hashes::open(&redis, &pools)).transpose()?;
         let engine = Engine::new(settings, backends, &registry)?;
         let service: Arc<dyn InferenceService> = Arc::clone(&engine) as _;
         let cache = engine.cache_control();
@@ -209,13 +223,12 @@ impl Builder {
             }
             None => None,
         };
-        // What is logged and counted is what clients see.
-        let service =
-            store.as_ref().map_or_else(|| Arc::clone(&service), |store| store.wrap(service.clone()));
+        let service = around(service, store.as_ref(), hashes.as_ref());
         let dependencies: Vec<Arc<dyn Dependency>> = store
             .iter()
             .map(|store| Arc::clone(store) as Arc<dyn Dependency>)
             .chain(dependency)
+            .chain(hashes.map(|hashes| hashes.dependency()))
             .collect();
         let shared_memory = self.shared_memory.map(|options| open_shared_memory(options, &registry));
         let trace: Arc<dyn TraceControl> = Arc::new(Tracer::new(self.trace, &registry));
@@ -369,6 +382,42 @@ impl Adulis {
         let registry = Arc::clone(&self.registry);
         adulis_http::metrics_router(Arc::new(move |format| registry.render(format)))
     }
+}
+
+/// What models look up in Redis.
+struct Hashes {
+    pool: RedisPool,
+    key_prefix: String,
+}
+
+impl Hashes {
+    const NAME: &'static str = "lookup_redis";
+
+    fn open(redis: &RedisServer, metrics: &PoolMetrics) -> Result<Self, BuildError> {
+        let pool = redis.open(Self::NAME, metrics).map_err(BuildError::Lookup)?;
+        Ok(Self { pool, key_prefix: redis.key_prefix.clone() })
+    }
+
+    fn dependency(self) -> Arc<dyn Dependency> {
+        Arc::new(PoolDependency::new(Self::NAME, move || vec![self.pool.status()]))
+    }
+}
+
+/// What stands around the service, from within: what is logged and counted is what clients see, with the features in it.
+fn around(
+    service: Arc<dyn InferenceService>,
+    store: Option<&Arc<Store>>,
+    hashes: Option<&Hashes>,
+) -> Arc<dyn InferenceService> {
+    let (service, lookups) = match store {
+        Some(store) => (store.wrap(service), store.lookups()),
+        None => (service, Lookups::default()),
+    };
+    let lookups = match hashes {
+        Some(hashes) => lookups.with_hashes(hashes.pool.clone(), &hashes.key_prefix),
+        None => lookups,
+    };
+    lookups.wrap(service)
 }
 
 /// An empty registry of regions, with its metrics.

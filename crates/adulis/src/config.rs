@@ -10,6 +10,7 @@ mod http2;
 mod inference_log;
 mod keys;
 mod layers;
+mod lookup;
 mod metrics;
 mod pools;
 mod print;
@@ -39,6 +40,7 @@ pub use compression::CompressionConfig;
 pub use hosted::{SageMakerConfig, VertexAiConfig};
 pub use http2::Http2Config;
 pub use layers::{ConfigErrors, ConfigFault, Layers, Loaded, Source};
+pub use lookup::LookupConfig;
 pub use metrics::MetricsConfig;
 pub use pools::{MemcachedConfig, RedisConfig};
 pub use shared_memory::SharedMemoryConfig;
@@ -66,6 +68,8 @@ pub struct Config {
     pub shared_memory: SharedMemoryConfig,
     /// The SQL database.
     pub store: StoreConfig,
+    /// Where inputs of models are looked up beside it.
+    pub lookup: LookupConfig,
     /// Requests and answers that are kept in it.
     pub inference_log: InferenceLogOptions,
     /// Metrics.
@@ -196,6 +200,7 @@ impl Default for Config {
             storage: StorageConfig::default(),
             shared_memory: SharedMemoryConfig::default(),
             store: StoreConfig::default(),
+            lookup: LookupConfig::default(),
             inference_log: InferenceLogOptions::default(),
             metrics: MetricsConfig::default(),
             log: LogConfig::default(),

@@ -70,9 +70,12 @@ fn run_serve(args: &ServeArgs) -> anyhow::Result<u8> {
     if let Some(cache) = config.cache.shared() {
         builder = builder.shared_cache(cache);
     }
+    if let Some(redis) = config.lookup.redis.server() {
+        builder = builder.lookup_redis(redis);
+    }
     let adulis = match builder.build() {
         Ok(adulis) => adulis,
-        Err(error @ (BuildError::Models(_) | BuildError::SharedCache(_))) => {
+        Err(error @ (BuildError::Models(_) | BuildError::SharedCache(_) | BuildError::Lookup(_))) => {
             complain(&format!("error: {error}"));
             return Ok(EXIT_CONFIGURATION);
         }

@@ -26,6 +26,9 @@ pub enum PoolError {
     /// It answered this one operation with an error.
     #[error("{backend} answered with an error: {reason}")]
     Answer { backend: Arc<str>, reason: String },
+    /// It holds something else under a key than what was asked for.
+    #[error("{backend} holds something else than what was asked for: {reason}")]
+    WrongType { backend: Arc<str>, reason: String },
     /// A key or value that the backend does not take, which was not sent.
     #[error("{backend} does not take {what} of {actual} bytes: the limit is {limit}")]
     TooLarge { backend: Arc<str>, what: &'static str, actual: usize, limit: usize },
@@ -44,6 +47,7 @@ impl PoolError {
             Self::Open { .. }
             | Self::Busy { .. }
             | Self::Answer { .. }
+            | Self::WrongType { .. }
             | Self::TooLarge { .. }
             | Self::Setting(_) => false,
         }

@@ -120,7 +120,8 @@ impl RedisPool {
     /// missing.
     ///
     /// # Errors
-    /// As [`PoolError`] says; in a cluster also if only some of the hashes could not be asked for.
+    /// As [`PoolError`] says, also if only some of the hashes could not be read; [`PoolError::WrongType`] where something else than
+    /// a hash lies under one of the keys.
     pub async fn hash_get_many<K: AsRef<[u8]>>(
         &self,
         keys: &[K],
@@ -133,14 +134,13 @@ impl RedisPool {
             }
             get
         });
-        let hashes: Vec<Option<Vec<Option<Vec<u8>>>>> =
+        let hashes: Vec<Result<Vec<Option<Vec<u8>>>, PoolError>> =
             self.0.kept().each(Operation::HashGet, commands.collect()).await?;
-        let hashes = hashes.into_iter().map(|hash| {
-            let fields = hash?;
-            Some(fields.into_iter().map(|field| field.map(Bytes::from)).collect())
-        });
         // A hash that was not read is not an empty one.
-        hashes.collect::<Option<_>>().ok_or_else(|| self.0.peek().gate.timed_out())
+        let fields = |fields: Vec<Option<Vec<u8>>>| -> Vec<Option<Bytes>> {
+            fields.into_iter().map(|field| field.map(Bytes::from)).collect()
+        };
+        hashes.into_iter().map(|hash| hash.map(fields)).collect()
     }
 
     /// Whether it answers, and since when.
@@ -162,7 +162,7 @@ impl KeyValuePool for RedisPool {
                 .spread(Operation::Get, commands)
                 .await?
                 .into_iter()
-                .map(Option::flatten)
+                .map(|value| value.ok().flatten())
                 .collect()
         } else {
             let chunks = keys.chunks(MAX_KEYS);
@@ -193,7 +193,7 @@ impl KeyValuePool for RedisPool {
 
     async fn delete<K: AsRef<[u8]> + Sync>(&self, keys: &[K]) -> Result<u64, PoolError> {
         let commands = keys.iter().map(|key| command("UNLINK", [key.as_ref()])).collect();
-        let removed: Vec<Option<u64>> = self.0.kept().each(Operation::Delete, commands).await?;
+        let removed: Vec<Result<u64, PoolError>> = self.0.kept().each(Operation::Delete, commands).await?;
         Ok(removed.into_iter().flatten().sum())
     }
 
@@ -233,17 +233,17 @@ impl Inner {
         answers.into_iter().next().ok_or_else(missing)
     }
 
-    /// Each command by itself in a cluster, as one pipeline elsewhere. `None` where a command was not answered and others were.
+    /// Each command by itself in a cluster, as one pipeline elsewhere. An error in it where one was not answered and others were.
     async fn each<T: FromRedisValue>(
         &self,
         operation: Operation,
         commands: Vec<Cmd>,
-    ) -> Result<Vec<Option<T>>, PoolError> {
+    ) -> Result<Vec<Result<T, PoolError>>, PoolError> {
         if self.is_cluster {
             return self.spread(operation, commands).await;
         }
         let answers = self.pipe(operation, commands).await?;
-        Ok(answers.into_iter().map(Some).collect())
+        Ok(answers.into_iter().map(Ok).collect())
     }
 
     /// Commands whose keys lie together, in one pipeline.
@@ -269,7 +269,7 @@ impl Inner {
         &self,
         operation: Operation,
         commands: Vec<Cmd>,
-    ) -> Result<Vec<Option<T>>, PoolError> {
+    ) -> Result<Vec<Result<T, PoolError>>, PoolError> {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
@@ -280,7 +280,7 @@ impl Inner {
         &self,
         commands: Vec<Cmd>,
         until: Instant,
-    ) -> Result<(Vec<Option<T>>, Option<PoolError>), PoolError> {
+    ) -> Result<Parts<T>, PoolError> {
         let soon = until - until.saturating_duration_since(now()) * RESERVE_PERCENT / 100;
         let mut asked = Vec::with_capacity(commands.len());
         for command in commands {
@@ -327,8 +327,11 @@ enum Ask {
     All(Pipeline),
 }
 
-/// The answers that are there, and what kept the worst of the others from being so. An error only if none is.
-fn parts<T>(answers: Vec<Result<T, PoolError>>) -> Result<(Vec<Option<T>>, Option<PoolError>), PoolError> {
+/// Answers one by one, and what counts against the backend as a whole.
+type Parts<T> = (Vec<Result<T, PoolError>>, Option<PoolError>);
+
+/// The answers, and what kept the worst of them from being there. An error only if none is.
+fn parts<T>(answers: Vec<Result<T, PoolError>>) -> Result<Parts<T>, PoolError> {
     let faults = || answers.iter().filter_map(|answer| answer.as_ref().err());
     let timed_out = faults().find(|error| matches!(error, PoolError::Timeout { .. }));
     let all_failed = faults().count() == answers.len();
@@ -337,7 +340,7 @@ fn parts<T>(answers: Vec<Result<T, PoolError>>) -> Result<(Vec<Option<T>>, Optio
         // Others answered: only what costs time counts against them all.
         _ => {
             let fault = timed_out.cloned();
-            Ok((answers.into_iter().map(Result::ok).collect(), fault))
+            Ok((answers, fault))
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a server keeps in SQL: API keys and their scopes, usage by key and model, and the inference log. SQLite in a file of
 //! its own, or PostgreSQL where several replicas share it, through the same statements. Of tables that are others' it reads rows
-//! by id: features that are added to requests.
+//! by id, and of Redis hashes: features that are added to requests.
 //!
 //! ```text
 //! request ─ Recording ─ the service behind it                       (nobody here waits for the database)
@@ -46,7 +46,7 @@ pub use error::StoreError;
 pub use export::{ExportError, JsonLines, LogFilter, LogSink, Parquet, export_log};
 pub use features::{FeatureRow, FeatureTables};
 pub use keys::{ApiKey, ApiKeys, KeySecret, NewKey};
-pub use lookup::{LookupConfig, LookupError, Missing};
+pub use lookup::{LookupConfig, LookupError, Lookups, Missing, SourceError};
 pub use migrate::Tables;
 pub use options::PoolOptions;
 pub use policy::{Capture, LogPolicies, LogPolicy};

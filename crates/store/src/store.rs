@@ -10,7 +10,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::lookup::Enriching;
+use crate::lookup::Lookups;
 use crate::migrate::Tables;
 use crate::queue::Queue;
 use crate::retention::{self, Retention};
@@ -141,18 +141,9 @@ impl Store {
         Ok(Arc::new(store))
     }
 
-    /// A service that answers as `inner` does, with what passes noted in the store, and what models look up added to requests.
+    /// A service that answers as `inner` does, with what passes noted in the store.
     #[must_use]
     pub fn wrap(&self, inner: Arc<dyn InferenceService>) -> Arc<dyn InferenceService> {
-        let inner = self.recording(inner);
-        // What is noted has the features in it.
-        match &self.lookups {
-            Some(runtime) => Arc::new(Enriching::new(inner, Arc::clone(&self.database), runtime.clone())),
-            None => inner,
-        }
-    }
-
-    fn recording(&self, inner: Arc<dyn InferenceService>) -> Arc<dyn InferenceService> {
         if self.usage.is_none() && self.log.is_none() {
             return inner;
         }
@@ -161,6 +152,16 @@ impl Store {
             .as_ref()
             .map(|log| Log { policies: Arc::clone(&log.policies), queue: log.queue.clone() });
         Arc::new(Recording::new(inner, self.usage.clone(), log))
+    }
+
+    /// Where its options let models look up inputs: in its database's tables, or nowhere. What they wrap should have the store
+    /// within, so that what is noted has the features in it.
+    #[must_use]
+    pub fn lookups(&self) -> Lookups {
+        match &self.lookups {
+            Some(runtime) => Lookups::in_tables(Arc::clone(&self.database), runtime.clone()),
+            None => Lookups::default(),
+        }
     }
 
     /// API keys.

@@ -34,10 +34,11 @@ const LAYERS: [(&str, Layer); 23] = [
 ];
 
 /// Arrows inside a layer: from the first to the second, and nothing else.
-const SAME_LAYER: [(&str, &str); 4] = [
+const SAME_LAYER: [(&str, &str); 5] = [
     ("adulis-types", "adulis-tensor"),
     ("adulis-cache", "adulis-pool"),
     ("adulis-pool", "adulis-telemetry"),
+    ("adulis-store", "adulis-pool"),
     ("adulis-store", "adulis-telemetry"),
 ];
 

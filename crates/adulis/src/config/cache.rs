@@ -47,7 +47,7 @@ const MAX_NAMESPACE_BYTES: usize = 256;
 
 impl Check<'_> {
     pub(super) fn cache(&mut self, raw: &RawCache, default: &CacheConfig) -> CacheConfig {
-        let redis = self.redis(&raw.redis, &default.redis);
+        let redis = self.redis("cache.redis", &raw.redis, &default.redis);
         let memcached = self.memcached(&raw.memcached, &default.memcached);
         if redis.url.is_some() && memcached.url.is_some() {
             let message = "Redis and Memcached are both set, and one of them is shared";
@@ -111,7 +111,7 @@ impl CacheConfig {
     /// Where replicas share it, if they do.
     #[must_use]
     pub fn shared(&self) -> Option<SharedCache> {
-        let redis = self.redis.cache().map(SharedCache::Redis);
+        let redis = self.redis.server().map(SharedCache::Redis);
         redis.or_else(|| self.memcached.cache().map(SharedCache::Memcached))
     }
 

@@ -37,6 +37,7 @@ pub(super) fn check(raw: &RawConfig, faults: &mut Faults) -> Config {
         storage: check.storage(&raw.storage, &default.storage),
         shared_memory: check.shared_memory(&raw.shared_memory, &default.shared_memory),
         store: check.store(&raw.store, &default.store),
+        lookup: check.lookup(&raw.lookup, &default.lookup),
         inference_log: check.inference_log(&raw.inference_log, &default.inference_log),
         metrics: MetricsConfig::check(&raw.metrics, default.metrics),
         log: check.log(&raw.log, &default.log),

@@ -1,4 +1,4 @@
-//! What replicas share: Redis and Memcached behind the response cache.
+//! What is talked to through pools: Redis, and Memcached.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use toml::Value;
 
 use super::check::Check;
 use super::units::{format_bytes, format_duration};
-use crate::shared_cache::{MemcachedCache, RedisCache};
+use crate::RedisServer;
+use crate::shared_cache::MemcachedCache;
 
 type Limits = std::ops::RangeInclusive<Duration>;
 
@@ -27,7 +28,7 @@ const VALUE_BYTES: std::ops::RangeInclusive<usize> = 1024..=1 << 30;
 const MAX_PREFIX_BYTES: usize = 100;
 const PREFIX: &str = "adulis:";
 
-/// Redis as a tier of the response cache.
+/// A Redis: behind the response cache, or one that features are looked up in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisConfig {
     /// Where it is; `None`: nowhere. Never shown with its password.
@@ -131,10 +132,11 @@ struct RawBreaker {
 }
 
 impl Check<'_> {
-    pub(super) fn redis(&mut self, raw: &RawRedis, default: &RedisConfig) -> RedisConfig {
+    pub(super) fn redis(&mut self, section: &str, raw: &RawRedis, default: &RedisConfig) -> RedisConfig {
+        let key = |name: &str| format!("{section}.{name}");
         let file = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
         let url: Option<RedisUrl> =
-            self.backend_url("cache.redis.url", raw.url.as_deref(), "redis://cache.example:6379");
+            self.backend_url(&key("url"), raw.url.as_deref(), "redis://cache.example:6379");
         let password = raw.password.as_deref().filter(|password| !password.is_empty());
         let config = RedisConfig {
             url: match password {
@@ -144,17 +146,17 @@ impl Check<'_> {
             ca_file: file(&raw.ca_file),
             certificate_file: file(&raw.certificate_file),
             key_file: file(&raw.key_file),
-            key_prefix: self.prefix("cache.redis.key_prefix", raw.key_prefix.as_ref(), &default.key_prefix),
+            key_prefix: self.prefix(&key("key_prefix"), raw.key_prefix.as_ref(), &default.key_prefix),
             pool: PoolOptions {
                 max_in_flight: self
-                    .whole("cache.redis.max_in_flight", raw.max_in_flight, 1..=MAX_IN_FLIGHT)
+                    .whole(key("max_in_flight"), raw.max_in_flight, 1..=MAX_IN_FLIGHT)
                     .unwrap_or(default.pool.max_in_flight),
-                ..self.pool("cache.redis", (&raw.pool, &raw.breaker), &default.pool)
+                ..self.pool(section, (&raw.pool, &raw.breaker), &default.pool)
             },
         };
         if config.certificate_file.is_some() != config.key_file.is_some() {
             let message = "certificate_file and key_file belong together: one of them is not set";
-            self.faults.push("cache.redis.certificate_file", message);
+            self.faults.push(key("certificate_file"), message);
         }
         config
     }
@@ -292,9 +294,10 @@ impl Check<'_> {
 
 impl RedisConfig {
     /// What is told to whoever opens it, if it is somewhere.
-    pub(super) fn cache(&self) -> Option<RedisCache> {
+    #[must_use]
+    pub fn server(&self) -> Option<RedisServer> {
         let files = self.certificate_file.clone().zip(self.key_file.clone());
-        Some(RedisCache {
+        Some(RedisServer {
             url: self.url.clone()?,
             ca_file: self.ca_file.clone(),
             client_files: files,
@@ -396,7 +399,25 @@ mod tests {
             assert!(!shown.contains("s3cret") && !debug.contains("s3cret"));
             let shared = format!("{:?}", config.cache.shared().unwrap());
             assert!(shared.starts_with("Redis(") && !shared.contains("s3cret"), "{shared}");
+            let config = load(&text.replace("cache.redis", "lookup.redis")).unwrap();
+            let (shown, debug) = (config.to_toml(), format!("{config:?}{:?}", config.lookup.redis.server()));
+            assert!(shown.contains("\"redis://me:********@cache.example:6379\""), "{shown}");
+            assert!(!shown.contains("s3cret") && !debug.contains("s3cret"));
         }
+    }
+
+    #[test]
+    fn lookups_have_a_redis_of_their_own() {
+        let config = load("[lookup.redis]\nurl = 'redis://features'\nkey_prefix = 'shop:'").unwrap();
+        let server = config.lookup.redis.server().unwrap();
+        assert_eq!((&*server.key_prefix, server.pool.timeout.as_millis()), ("shop:", 200));
+        assert!(config.cache.shared().is_none());
+        assert_eq!(load(&config.to_toml()).unwrap(), config);
+        let cached = load("[cache.redis]\nurl = 'redis://a'").unwrap();
+        assert!(cached.lookup.redis.server().is_none());
+        let told = load("[lookup.redis]\nurl = 'http://a'\n[lookup.redis.pool]\ntimeout = '1h'").unwrap_err();
+        assert!(told.contains("lookup.redis.url: expected redis://"), "{told}");
+        assert!(told.contains("lookup.redis.pool.timeout: expected 1ms to 10s"), "{told}");
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub(super) fn to_toml(config: &Config) -> String {
         storage: config.storage.print(),
         shared_memory: config.shared_memory.print(),
         store: config.store.print(),
+        lookup: config.lookup.print(),
         inference_log: inference_log::print(&config.inference_log),
         metrics: config.metrics.print(),
         log: RawLog {

@@ -7,6 +7,7 @@ use super::cache::RawCache;
 use super::compression::RawCompression;
 use super::http2::RawHttp2;
 use super::inference_log::RawInferenceLog;
+use super::lookup::RawLookup;
 use super::metrics::RawMetrics;
 use super::shared_memory::RawSharedMemory;
 use super::storage::RawStorage;
@@ -28,6 +29,7 @@ pub(super) struct RawConfig {
     pub(super) storage: RawStorage,
     pub(super) shared_memory: RawSharedMemory,
     pub(super) store: RawStore,
+    pub(super) lookup: RawLookup,
     pub(super) inference_log: RawInferenceLog,
     pub(super) metrics: RawMetrics,
     pub(super) log: RawLog,

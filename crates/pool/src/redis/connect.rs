@@ -208,7 +208,7 @@ impl Connector for Dial {
     type Link = Link;
 
     async fn connect(&self) -> Result<Link, PoolError> {
-        self.open().await.map_err(|error| connect_error(&self.backend, &error))
+        self.open().await.map_err(|error| connect_error((&self.backend, self.url.tls), &error))
     }
 
     async fn ping(&self, link: &Link) -> Result<(), PoolError> {

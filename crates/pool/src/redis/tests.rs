@@ -10,10 +10,10 @@ fn broken() -> PoolError {
 
 #[test]
 fn parts_of_an_answer_are_taken() {
-    assert_eq!(parts(vec![Ok(1), Ok(2)]), Ok((vec![Some(1), Some(2)], None)));
-    assert_eq!(parts(vec![Ok(1), Err(broken())]), Ok((vec![Some(1), None], None)));
+    assert_eq!(parts(vec![Ok(1), Ok(2)]), Ok((vec![Ok(1), Ok(2)], None)));
+    assert_eq!(parts(vec![Ok(1), Err(broken())]), Ok((vec![Ok(1), Err(broken())], None)));
     let slow = parts(vec![Err(broken()), Ok(2), Err(timeout())]);
-    assert_eq!(slow, Ok((vec![None, Some(2), None], Some(timeout()))));
+    assert_eq!(slow, Ok((vec![Err(broken()), Ok(2), Err(timeout())], Some(timeout()))));
     assert_eq!(parts::<u8>(vec![Err(broken()), Err(timeout())]), Err(timeout()));
     assert_eq!(parts::<u8>(vec![Err(broken())]), Err(broken()));
 }

@@ -29,7 +29,7 @@ async fn a_single_server() {
     let some = |text: &'static str| Some(Bytes::from(text));
     assert_eq!(hashes, [vec![some("Axum"), some("41"), None], vec![None, None, None]]);
     let wrong = pool.hash_get_many(&["key-3"], &["city"]).await.unwrap_err();
-    assert!(matches!(wrong, PoolError::Answer { .. }), "{wrong}");
+    assert!(matches!(wrong, PoolError::WrongType { .. }), "{wrong}");
     assert_eq!(pool.status().health, Health::Up, "an answer that is an error is an answer");
     assert!(metric(&registry, "adulis_pool_connections_opened_total{pool=\"redis\"}") >= 1.0);
     let gets = metric(&registry, "adulis_pool_operation_seconds_count{pool=\"redis\",operation=\"get\"}");

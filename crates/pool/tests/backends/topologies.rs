@@ -1,8 +1,9 @@
 use std::time::Duration;
 
-use adulis_pool::{Health, KeyValuePool, PoolOptions};
+use adulis_pool::{Health, KeyValuePool, PoolError, PoolOptions};
 use adulis_telemetry::MetricRegistry;
 use adulis_testing::{RedisCluster, RedisSentinel};
+use bytes::Bytes;
 
 use crate::operations::{entries, every_operation_works};
 use crate::redis::{open, open_with};
@@ -17,6 +18,18 @@ async fn a_cluster() {
         let keys: u64 = node.redis_cli(&["DBSIZE"]).trim().parse().unwrap();
         assert!(keys > 200, "one of three has {keys} of 1300 keys");
     }
+    for number in 0..50 {
+        let key = format!("customer:{number}");
+        cluster.nodes[0].redis_cli(&["-c", "HSET", &key, "age", &number.to_string()]);
+    }
+    let keys: Vec<String> = (0..51).map(|number| format!("customer:{number}")).collect();
+    let hashes = pool.hash_get_many(&keys, &["age"]).await.unwrap();
+    let expected = (0..50).map(|number| vec![Some(Bytes::from(number.to_string()))]).chain([vec![None]]);
+    assert_eq!(hashes, expected.collect::<Vec<_>>());
+    // What is no hash is not taken for one that is missing.
+    let wrong = pool.hash_get_many(&["customer:1", "key-3"], &["age"]).await.unwrap_err();
+    assert!(matches!(wrong, PoolError::WrongType { .. }), "{wrong}");
+    assert_eq!(pool.status().health, Health::Up);
 }
 
 #[tokio::test]

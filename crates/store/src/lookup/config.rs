@@ -8,6 +8,10 @@ use crate::sql::is_identifier;
 
 /// Columns of one lookup.
 const MAX_COLUMNS: usize = 512;
+/// Longest key of a hash without its id, and longest name of a field, in bytes.
+const MAX_NAME_BYTES: usize = 1024;
+/// What stands for the id in the key of a hash.
+const ID: char = '*';
 
 /// Where some inputs of a model come from. In a model's configuration, one of them or a list of them:
 ///
@@ -16,6 +20,8 @@ const MAX_COLUMNS: usize = 512;
 ///  "inputs": {"features": ["age", "balance"], "segment": "segment"},
 ///  "defaults": {"balance": 0, "segment": "none"}, "missing": "error", "ttl_seconds": 30}
 /// ```
+///
+/// or, for hashes in Redis, with `"hash": "customer:*"` in the place of the table and its column; columns are fields then.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LookupConfig {
@@ -25,15 +31,18 @@ pub struct LookupConfig {
     #[serde(default = "bytes")]
     pub datatype: String,
     /// The table, or `schema.table`.
-    pub table: String,
-    /// The column that ids are looked for in; left out, it is called as the key.
+    pub table: Option<String>,
+    /// The column of the table that ids are looked for in; left out, it is called as the key.
     pub key_column: Option<String>,
-    /// The model's inputs, each with the column or columns that make up a row of it.
+    /// In the place of a table: the key of an entity's hash in Redis, with `*` for the id.
+    pub hash: Option<String>,
+    /// The model's inputs, each with the column or columns, or fields of the hash, that make up a row of it.
     pub inputs: BTreeMap<String, Columns>,
-    /// What stands in for a column that is NULL, and for all of them where a row is missing and `missing` says so.
+    /// What stands in for a column that is NULL or a field that is missing, and for all of them where nothing is known of an id
+    /// and `missing` says so.
     #[serde(default)]
     pub defaults: BTreeMap<String, Value>,
-    /// What happens to an id that no row has.
+    /// What happens to an id of which nothing is known.
     #[serde(default)]
     pub missing: Missing,
     /// How long a row that was read may be used again; 0: not at all.
@@ -41,7 +50,16 @@ pub struct LookupConfig {
     pub ttl_seconds: u32,
 }
 
-/// A column or several.
+/// Where the rows are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place<'a> {
+    /// In a table.
+    Table { table: &'a str, key_column: &'a str },
+    /// In hashes in Redis, whose keys are an id with this before and behind it.
+    Hash { before: &'a str, after: &'a str },
+}
+
+/// A column or field, or several.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub enum Columns {
@@ -51,7 +69,7 @@ pub enum Columns {
     Several(Vec<String>),
 }
 
-/// What happens to an id that no row has.
+/// What happens to an id of which nothing is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Missing {
@@ -77,6 +95,54 @@ impl Columns {
     }
 }
 
+impl LookupConfig {
+    /// Where the rows are, with names that are checked.
+    pub(crate) fn place(&self) -> Result<Place<'_>, String> {
+        match (&self.table, &self.hash) {
+            (Some(table), None) => self.in_table(table),
+            (None, Some(pattern)) => self.in_hash(pattern),
+            _ => Err("expected a \"table\" or a \"hash\", one of them".to_owned()),
+        }
+    }
+
+    fn in_table<'a>(&'a self, table: &'a str) -> Result<Place<'a>, String> {
+        // The key's own name is a column's where none is named.
+        let key_column = self.key_column.as_ref().unwrap_or(&self.key);
+        for name in std::iter::once(key_column).chain(self.columns()) {
+            if !is_identifier(name) {
+                return Err(format!("{name:?} is no column's name: expected letters, digits and _"));
+            }
+        }
+        let parts: Vec<&str> = table.split('.').collect();
+        if parts.len() > 2 || !parts.iter().all(|part| is_identifier(part)) {
+            return Err(format!("{table:?} is no table's name: expected TABLE or SCHEMA.TABLE"));
+        }
+        Ok(Place::Table { table, key_column })
+    }
+
+    fn in_hash<'a>(&'a self, pattern: &'a str) -> Result<Place<'a>, String> {
+        let parts = pattern.split_once(ID).filter(|(_, after)| !after.contains(ID));
+        let (before, after) = parts.filter(|_| pattern.len() <= MAX_NAME_BYTES).ok_or_else(|| {
+            format!("{pattern:?} is no key of a hash with one {ID} for the id: for example \"customer:{ID}\"")
+        })?;
+        if let Some(column) = &self.key_column {
+            return Err(format!(
+                "key_column {column:?} is a table's: the id is in the key of the hash, {pattern:?}"
+            ));
+        }
+        let is_field = |name: &&String| (1..=MAX_NAME_BYTES).contains(&name.len());
+        if let Some(name) = self.columns().find(|name| !is_field(name)) {
+            return Err(format!("{name:?} is no field's name: expected 1 to {MAX_NAME_BYTES} bytes"));
+        }
+        Ok(Place::Hash { before, after })
+    }
+
+    /// All columns of all inputs.
+    fn columns(&self) -> impl Iterator<Item = &String> {
+        self.inputs.values().flat_map(Columns::names)
+    }
+}
+
 /// Reads the lookups of a model: an object or a list of objects.
 pub(crate) fn parse(text: &str) -> Result<Vec<LookupConfig>, String> {
     let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
@@ -93,19 +159,8 @@ pub(crate) fn parse(text: &str) -> Result<Vec<LookupConfig>, String> {
 }
 
 fn check(config: &LookupConfig) -> Result<(), String> {
-    let columns = || config.inputs.values().flat_map(Columns::names);
-    let own = config.key_column.iter().chain(columns());
-    // The key's own name is a column's where none is named.
-    let of_key = config.key_column.is_none().then_some(&config.key);
-    for name in own.chain(of_key) {
-        if !is_identifier(name) {
-            return Err(format!("{name:?} is no column's name: expected letters, digits and _"));
-        }
-    }
-    let parts: Vec<&str> = config.table.split('.').collect();
-    if parts.len() > 2 || !parts.iter().all(|part| is_identifier(part)) {
-        return Err(format!("{:?} is no table's name: expected TABLE or SCHEMA.TABLE", config.table));
-    }
+    config.place()?;
+    let columns = || config.columns();
     if let Some((input, _)) = config.inputs.iter().find(|(_, columns)| columns.names().is_empty()) {
         return Err(format!("input {input:?} has no columns"));
     }
@@ -134,6 +189,9 @@ mod tests {
         assert_eq!((config.len(), &*config[0].datatype, config[0].missing), (1, "BYTES", Missing::Error));
         assert_eq!(config[0].inputs["y"].names(), ["a", "b"]);
         assert_eq!(parse(&format!("[{one}, {one}]")).unwrap().len(), 2);
+        assert_eq!(config[0].place(), Ok(Place::Table { table: "crm.customers", key_column: "id" }));
+        let hash = r#"{"key": "an id", "hash": "c:{*}:now", "inputs": {"x": "how old?"}}"#;
+        assert_eq!(parse(hash).unwrap()[0].place(), Ok(Place::Hash { before: "c:{", after: "}:now" }));
     }
 
     #[test]
@@ -153,6 +211,15 @@ mod tests {
             ),
             (r#"{"key": "id", "table": "t", "inputs": {"x": "a"}, "defaults": {"b": 1}}"#, "\"b\""),
             (r#"{"key": "id", "table": "t", "inputs": {"x": "a"}, "missing": "default"}"#, "no default"),
+            (r#"{"key": "id", "inputs": {"x": "a"}}"#, "expected a \"table\" or a \"hash\""),
+            (r#"{"key": "id", "table": "t", "hash": "t:*", "inputs": {"x": "a"}}"#, "one of them"),
+            (r#"{"key": "id", "hash": "t:", "inputs": {"x": "a"}}"#, "with one * for the id"),
+            (r#"{"key": "id", "hash": "*:*", "inputs": {"x": "a"}}"#, "with one * for the id"),
+            (r#"{"key": "id", "hash": "t:*", "inputs": {"x": ""}}"#, "no field's name"),
+            (
+                r#"{"key": "id", "hash": "t:*", "key_column": "id", "inputs": {"x": "a"}}"#,
+                "is a table's",
+            ),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(expected), "{text}: {error}");

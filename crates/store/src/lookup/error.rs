@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use adulis_types::{ErrorKind, Name, Retry, ServiceError};
 
-use crate::StoreError;
+use super::source::SourceError;
 
 /// Why a request could not be given the inputs that are looked up.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +18,7 @@ pub enum LookupError {
         /// What is wrong with it.
         reason: String,
     },
-    /// No row has this id.
+    /// No row or hash has this id.
     #[error("model '{model}': input '{input}': nothing is known of {id}")]
     Missing {
         /// The model.
@@ -28,7 +28,7 @@ pub enum LookupError {
         /// The id.
         id: String,
     },
-    /// The model's configuration, or the table, is at fault.
+    /// The model's configuration, or what it names, is at fault.
     #[error("model '{model}': its lookup cannot be done: {reason}")]
     Configuration {
         /// The model.
@@ -36,15 +36,15 @@ pub enum LookupError {
         /// What is wrong.
         reason: String,
     },
-    /// The database could not be asked.
-    #[error("model '{model}': input '{input}': the database could not be asked")]
-    Store {
+    /// The source could not be asked.
+    #[error("model '{model}': input '{input}' cannot be looked up now")]
+    Source {
         /// The model.
         model: Name,
         /// The key.
         input: String,
         /// Why.
-        source: std::sync::Arc<StoreError>,
+        source: SourceError,
     },
     /// It took longer than the client waits.
     #[error("model '{model}': input '{input}': the deadline passed before it was looked up")]
@@ -63,24 +63,25 @@ impl ServiceError for LookupError {
             // NotFound would say that there is no such model.
             Self::Missing { .. } => ErrorKind::InvalidArgument,
             Self::Configuration { .. } => ErrorKind::Internal,
-            Self::Store { .. } => ErrorKind::Unavailable,
+            Self::Source { .. } => ErrorKind::Unavailable,
             Self::Deadline { .. } => ErrorKind::DeadlineExceeded,
         }
     }
 
     fn retry(&self) -> Retry {
         match self {
-            Self::Store { .. } => Retry::After(Duration::from_secs(1)),
+            Self::Source { .. } => Retry::After(Duration::from_secs(1)),
             _ => Retry::Never,
         }
     }
 
     fn client_message(&self) -> Cow<'static, str> {
         match self {
-            // What the tables look like is nobody's business.
+            // What tables and keys look like is nobody's business.
             Self::Configuration { model, .. } => {
                 format!("model '{model}': its lookup cannot be done: see the server's log").into()
             }
+            Self::Source { source, .. } => format!("{self}: {source}").into(),
             error => error.to_string().into(),
         }
     }

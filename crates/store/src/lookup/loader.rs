@@ -8,22 +8,18 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::cache::{Row, RowCache};
-use crate::{FeatureTables, StoreError};
+use super::source::{Source, SourceError, Words};
 
 /// Ids that are read together.
 const MAX_IDS: usize = 4096;
 /// Ids that may wait.
 const MAX_WAITING: usize = 200_000;
 
-/// Reads rows of a table by id: those that several requests want at the same time with one query. While one is under way, the
+/// Reads rows of a source by id: those that several requests want at the same time with one query. While one is under way, the
 /// ids of the next gather.
 #[derive(Debug)]
 pub(crate) struct Loader {
-    tables: FeatureTables,
-    table: String,
-    columns: Vec<String>,
-    /// The store's own: a request that is cancelled takes no query of others with it.
-    runtime: Handle,
+    source: Arc<dyn Source>,
     state: Mutex<State>,
 }
 
@@ -46,7 +42,7 @@ struct Wanted {
 }
 
 /// The rows of all ids that were read together.
-type Reply = Result<Arc<HashMap<Bytes, Row>>, Arc<StoreError>>;
+type Reply = Result<Arc<HashMap<Bytes, Row>>, SourceError>;
 
 impl State {
     /// Takes what is known of some ids, and returns the others, each once.
@@ -62,9 +58,9 @@ impl State {
         unknown.into_iter().cloned().collect()
     }
 
-    fn want(&mut self, ids: Vec<Bytes>) -> Result<oneshot::Receiver<Reply>, Arc<StoreError>> {
+    fn want(&mut self, ids: Vec<Bytes>) -> Result<oneshot::Receiver<Reply>, SourceError> {
         if self.waiting.saturating_add(ids.len()) > MAX_WAITING {
-            return Err(Arc::new(StoreError::NoConnection { waited: Duration::ZERO }));
+            return Err(SourceError::Busy);
         }
         let (reply, receiver) = oneshot::channel();
         self.waiting += ids.len();
@@ -84,13 +80,8 @@ impl State {
 }
 
 impl Loader {
-    /// Reads these columns of a table.
-    pub(crate) fn new(
-        tables: FeatureTables,
-        runtime: Handle,
-        (table, columns): (String, Vec<String>),
-        ttl: Duration,
-    ) -> Self {
+    /// Reads this source; a row that was read may be used again for so long.
+    pub(crate) fn new(source: Arc<dyn Source>, ttl: Duration) -> Self {
         let state = State {
             cache: RowCache::new(ttl),
             wanted: Vec::new(),
@@ -98,17 +89,19 @@ impl Loader {
             reader: None,
             readers: 0,
         };
-        Self { tables, table, columns, runtime, state: Mutex::new(state) }
+        Self { source, state: Mutex::new(state) }
+    }
+
+    /// How its source calls the parts of a row.
+    pub(crate) fn words(&self) -> Words {
+        self.source.words()
     }
 
     /// The rows of these ids.
     ///
     /// # Errors
-    /// The database could not be asked, or not in time.
-    pub(crate) async fn rows(
-        self: &Arc<Self>,
-        ids: &[Bytes],
-    ) -> Result<HashMap<Bytes, Row>, Arc<StoreError>> {
+    /// The source could not be asked, or not in time.
+    pub(crate) async fn rows(self: &Arc<Self>, ids: &[Bytes]) -> Result<HashMap<Bytes, Row>, SourceError> {
         let mut rows = HashMap::with_capacity(ids.len());
         let (unknown, reply, reading) = {
             let mut state = self.state.lock();
@@ -121,15 +114,23 @@ impl Loader {
             (unknown, reply, reading)
         };
         if let Some(reading) = reading {
-            // A runtime that has ended drops it at once.
-            drop(self.runtime.spawn(reading.run()));
+            self.spawn(reading);
         }
-        let read = reply.await.map_err(|_| Arc::new(StoreError::Database(sqlx::Error::PoolClosed)))??;
+        let read = reply.await.map_err(|_| SourceError::Ended)??;
         rows.extend(unknown.into_iter().map(|id| {
             let row = read.get(&id).cloned().flatten();
             (id, row)
         }));
         Ok(rows)
+    }
+
+    /// Lets it read in a task of its own: a request that is cancelled takes no query of others with it. A runtime that has ended
+    /// drops it at once.
+    fn spawn(&self, reading: Reading) {
+        match self.source.runtime() {
+            Some(runtime) => drop(runtime.spawn(reading.run())),
+            None => drop(Handle::try_current().map(|runtime| runtime.spawn(reading.run()))),
+        }
     }
 
     /// What is read next, as far as anybody still waits for it; `None` where nothing is, and the next one to want something
@@ -152,10 +153,43 @@ impl Loader {
         Some(taken)
     }
 
-    async fn read(&self, ids: &[Bytes]) -> Result<HashMap<Bytes, Row>, StoreError> {
-        let rows = self.tables.fetch(&self.table, ids, &self.columns).await?;
-        Ok(ids.iter().cloned().zip(rows.into_iter().map(|row| row.map(Arc::from))).collect())
+    /// Reads these ids, and keeps what there is.
+    async fn read(&self, ids: &[Bytes]) -> Reply {
+        let rows = self.source.fetch(ids).await?;
+        let rows: HashMap<Bytes, Row> =
+            ids.iter().cloned().zip(rows.into_iter().map(|row| row.map(Arc::from))).collect();
+        let (mut state, now) = (self.state.lock(), Instant::now());
+        for (id, row) in &rows {
+            state.cache.put(id.clone(), row.clone(), now);
+        }
+        drop(state);
+        Ok(Arc::new(rows))
     }
+
+    /// Reads what several want with one query. Where an id is at fault, halves of them are read until only those who asked for
+    /// it are left, and told so.
+    async fn answer(&self, wanted: Vec<Wanted>) {
+        let mut groups = vec![wanted];
+        while let Some(mut group) = groups.pop() {
+            let outcome = self.read(&distinct(&group)).await;
+            let is_of_ids = outcome.as_ref().is_err_and(|error| error.fault_of_ids().is_some());
+            if is_of_ids && group.len() > 1 {
+                let others = group.split_off(group.len() / 2);
+                groups.extend([others, group]);
+                continue;
+            }
+            for Wanted { reply, .. } in group {
+                // Whoever has gone needs no answer.
+                let _ = reply.send(outcome.clone());
+            }
+        }
+    }
+}
+
+/// All ids that several want, each once.
+fn distinct(wanted: &[Wanted]) -> Vec<Bytes> {
+    let ids: HashSet<&Bytes> = wanted.iter().flat_map(|wanted| &wanted.ids).collect();
+    ids.into_iter().cloned().collect()
 }
 
 /// The one who reads for a loader.
@@ -167,28 +201,14 @@ struct Reading {
 impl Reading {
     /// Reads what is wanted until nothing is.
     async fn run(self) {
-        let loader = &self.loader;
-        while let Some(wanted) = loader.take() {
-            let ids: HashSet<&Bytes> = wanted.iter().flat_map(|wanted| &wanted.ids).collect();
-            let ids: Vec<Bytes> = ids.into_iter().cloned().collect();
-            let outcome = loader.read(&ids).await.map(Arc::new).map_err(Arc::new);
-            if let Ok(rows) = &outcome {
-                let (mut state, now) = (loader.state.lock(), Instant::now());
-                for id in ids {
-                    let row = rows.get(&id).cloned().flatten();
-                    state.cache.put(id, row, now);
-                }
-            }
-            for Wanted { reply, .. } in wanted {
-                // Whoever has gone needs no answer.
-                let _ = reply.send(outcome.clone());
-            }
+        while let Some(wanted) = self.loader.take() {
+            self.loader.answer(wanted).await;
         }
     }
 }
 
 impl Drop for Reading {
-    /// Where the store is closed nobody reads any more, and whoever waits is told. At the usual end nobody waits.
+    /// Where the runtime has ended nobody reads any more, and whoever waits is told. At the usual end nobody waits.
     fn drop(&mut self) {
         let mut state = self.loader.state.lock();
         if state.reader == Some(self.number) {

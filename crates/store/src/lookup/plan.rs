@@ -5,14 +5,14 @@ use std::time::Duration;
 use adulis_tensor::{DataType, Shape, ShapePattern, Tensor};
 use adulis_types::{InferRequest, InputTensor, ModelMetadata, Name, TensorMetadata};
 use bytes::Bytes;
-use tokio::runtime::Handle;
 
 use super::cache::Row;
 use super::config::{LookupConfig, Missing};
 use super::error::LookupError;
 use super::loader::Loader;
+use super::lookups::Lookups;
+use super::source::SourceError;
 use super::value::{append_cell, default_cell, ids_of};
-use crate::{Database, FeatureTables};
 
 /// Ids of one request.
 const MAX_IDS: usize = 100_000;
@@ -53,7 +53,7 @@ impl Plan {
     pub(crate) fn new(
         config: &LookupConfig,
         metadata: &ModelMetadata,
-        (database, runtime): (&Arc<Database>, &Handle),
+        lookups: &Lookups,
     ) -> Result<Self, String> {
         let datatype: DataType = config
             .datatype
@@ -85,10 +85,7 @@ impl Plan {
                 form: form(tensor, names.len())?,
             });
         }
-        let key_column = config.key_column.as_ref().unwrap_or(&config.key);
-        let tables =
-            FeatureTables::new(Arc::clone(database), key_column).map_err(|error| error.to_string())?;
-        let place = (config.table.clone(), columns.clone());
+        let source = lookups.source(config, columns.clone())?;
         let ttl = Duration::from_secs(config.ttl_seconds.into());
         Ok(Self {
             model: (&*metadata.name).into(),
@@ -98,7 +95,7 @@ impl Plan {
             defaults,
             columns,
             missing: config.missing,
-            loader: Arc::new(Loader::new(tables, runtime.clone(), place, ttl)),
+            loader: Arc::new(Loader::new(source, ttl)),
         })
     }
 
@@ -153,13 +150,19 @@ impl Plan {
             })?,
             None => reading.await,
         };
-        read.map_err(|source| {
-            let (model, input) = (self.model.clone(), self.key.to_string());
-            if source.is_refusal() || source.is_statement_fault() {
-                return LookupError::Configuration { model, reason: source.detail() };
-            }
-            LookupError::Store { model, input, source }
-        })
+        read.map_err(|source| self.unread(source))
+    }
+
+    fn unread(&self, source: SourceError) -> LookupError {
+        let (model, input) = (self.model.clone(), self.key.to_string());
+        if let Some(fault) = source.fault_of_ids() {
+            tracing::debug!(model = &*model, input, reason = %source.detail(), "ids of a request cannot be looked up");
+            return self.input(&input, fault.to_owned());
+        }
+        if source.is_configuration() {
+            return LookupError::Configuration { model, reason: source.detail() };
+        }
+        LookupError::Source { model, input, source }
     }
 
     fn tensor(
@@ -168,7 +171,7 @@ impl Plan {
         ids: &[Bytes],
         rows: &HashMap<Bytes, Row>,
     ) -> Result<Tensor, LookupError> {
-        let columns = planned.columns.len();
+        let (columns, words) = (planned.columns.len(), self.loader.words());
         let shape = match planned.form {
             Form::Rows => Shape::new(&[ids.len()]),
             Form::RowsAndColumns => Shape::new(&[ids.len(), columns]),
@@ -186,16 +189,13 @@ impl Plan {
             }
             for column in planned.columns.clone() {
                 let found = row.and_then(|row| row[column].as_ref()).or(self.defaults[column].as_ref());
-                let cell = found.ok_or_else(|| {
-                    let (name, id) = (&self.columns[column], shown(id));
-                    let reason = format!("column {name:?} of {id} is NULL and has no default");
-                    self.input(&planned.name, reason)
-                })?;
-                append_cell(&mut data, planned.datatype, cell).ok_or_else(|| {
-                    let (name, id) = (&self.columns[column], shown(id));
-                    let reason = format!("column {name:?} of {id} is no {}", planned.datatype);
-                    self.input(&planned.name, reason)
-                })?;
+                let fault = |what: String| {
+                    let (cell, name, id) = (words.cell, &self.columns[column], shown(id));
+                    self.input(&planned.name, format!("{cell} {name:?} of {id} is {what}"))
+                };
+                let cell = found.ok_or_else(|| fault(format!("{} and has no default", words.empty)))?;
+                append_cell(&mut data, planned.datatype, cell)
+                    .ok_or_else(|| fault(format!("no {}", planned.datatype)))?;
             }
         }
         Tensor::new(planned.datatype, shape, data.into())

@@ -10,12 +10,11 @@ use futures_util::TryStreamExt;
 use futures_util::stream;
 use parking_lot::RwLock;
 use serde::Deserialize;
-use tokio::runtime::Handle;
 
 use super::config::parse;
 use super::error::LookupError;
+use super::lookups::Lookups;
 use super::plan::Plan;
-use crate::Database;
 
 /// How long it is known what a model looks up, before its configuration is read again: it may have been loaded anew.
 const RENEW_AFTER: Duration = Duration::from_secs(5);
@@ -25,8 +24,7 @@ const MAX_MODELS: usize = 10_000;
 /// A service whose models may have inputs looked up. A request for a model without costs one look-up.
 pub(crate) struct Enriching {
     inner: Arc<dyn InferenceService>,
-    database: Arc<Database>,
-    runtime: Handle,
+    lookups: Lookups,
     known: RwLock<HashMap<ModelRef, Known>>,
 }
 
@@ -53,17 +51,17 @@ struct Parameter {
 }
 
 impl Enriching {
-    pub(crate) fn new(inner: Arc<dyn InferenceService>, database: Arc<Database>, runtime: Handle) -> Self {
-        Self { inner, database, runtime, known: RwLock::default() }
+    pub(crate) fn new(inner: Arc<dyn InferenceService>, lookups: Lookups) -> Self {
+        Self { inner, lookups, known: RwLock::default() }
     }
 
     /// What a model looks up; nothing for one that is not there, which the other service will say.
     fn plans(&self, model: &ModelRef) -> Option<Arc<Result<Vec<Plan>, String>>> {
-        let known = self.known.read().get(model).cloned();
-        if let Some(known) = known.as_ref().filter(|known| known.read.elapsed() < RENEW_AFTER) {
+        if let Some(known) = self.known.read().get(model).filter(|known| known.read.elapsed() < RENEW_AFTER) {
             return Some(Arc::clone(&known.plans));
         }
         let (text, metadata) = self.read(model)?;
+        let known = self.known.read().get(model).cloned();
         let mut renewed = match known {
             // Its cached rows are still of use.
             Some(known) if known.text == text && known.inputs == metadata.inputs => known,
@@ -95,11 +93,10 @@ impl Enriching {
 
     fn plan(&self, text: Option<&str>, metadata: &ModelMetadata) -> Result<Vec<Plan>, String> {
         let Some(text) = text else { return Ok(Vec::new()) };
-        let place = (&self.database, &self.runtime);
         let plans = parse(text).and_then(|lookups| {
             lookups
                 .iter()
-                .map(|lookup| Plan::new(lookup, metadata, place))
+                .map(|lookup| Plan::new(lookup, metadata, &self.lookups))
                 .collect::<Result<Vec<_>, _>>()
         });
         if let Err(reason) = &plans {

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::support::{PATIENCE, direct, pool};
 
 /// A model that batches and echoes its inputs, and says in its configuration what is looked up.
-struct Tabular(String);
+pub(crate) struct Tabular(pub(crate) String);
 
 impl InferenceService for Tabular {
     fn infer(&self, request: InferRequest) -> BoxFuture<'_, Result<InferResponse, Fault>> {
@@ -73,9 +73,32 @@ impl InferenceService for Tabular {
     }
 }
 
+/// A service that is asked for customers.
+pub(crate) struct Asked(pub(crate) Arc<dyn InferenceService>);
+
+impl Asked {
+    pub(crate) async fn ask_within(
+        &self,
+        ids: &[i64],
+        timeout: Option<Duration>,
+    ) -> Result<Vec<Tensor>, Fault> {
+        let data: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+        let tensor = Tensor::new(DataType::Int64, Shape::new(&[ids.len(), 1]), data.into()).unwrap();
+        self.ask_for(tensor, timeout).await
+    }
+
+    async fn ask_for(&self, ids: Tensor, timeout: Option<Duration>) -> Result<Vec<Tensor>, Fault> {
+        let mut request = InferRequest::new(ModelRef::latest("m"));
+        request.inputs.push(InputTensor { name: "customer_id".into(), tensor: ids });
+        request.timeout = timeout;
+        let response = self.0.infer(request).await?;
+        Ok(response.outputs.into_iter().map(|output| output.tensor).collect())
+    }
+}
+
 struct Looked {
     store: Arc<Store>,
-    service: Arc<dyn InferenceService>,
+    asked: Asked,
     registry: MetricRegistry,
 }
 
@@ -85,22 +108,12 @@ impl Looked {
         let metrics = DatabaseMetrics::register(&registry);
         let options = StoreOptions { url: url.clone(), pool, usage_interval: None, log: None, lookup: true };
         let store = Store::open(options, &registry, &metrics).unwrap();
-        let service = store.wrap(Arc::new(Tabular(lookup.to_owned())));
-        Self { store, service, registry }
+        let service = store.lookups().wrap(Arc::new(Tabular(lookup.to_owned())));
+        Self { store, asked: Asked(service), registry }
     }
 
     async fn ask(&self, ids: &[i64]) -> Result<Vec<Tensor>, Fault> {
-        self.ask_within(ids, None).await
-    }
-
-    async fn ask_within(&self, ids: &[i64], timeout: Option<Duration>) -> Result<Vec<Tensor>, Fault> {
-        let mut request = InferRequest::new(ModelRef::latest("m"));
-        let data: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
-        let tensor = Tensor::new(DataType::Int64, Shape::new(&[ids.len(), 1]), data.into()).unwrap();
-        request.inputs.push(InputTensor { name: "customer_id".into(), tensor });
-        request.timeout = timeout;
-        let response = self.service.infer(request).await?;
-        Ok(response.outputs.into_iter().map(|output| output.tensor).collect())
+        self.asked.ask_within(ids, None).await
     }
 }
 
@@ -115,7 +128,7 @@ async fn customers(url: &StoreUrl) {
     sqlx::raw_sql(table).execute(&direct(url).await).await.unwrap();
 }
 
-fn texts(values: &[&str]) -> Vec<u8> {
+pub(crate) fn texts(values: &[&str]) -> Vec<u8> {
     let mut data = Vec::new();
     for value in values {
         append_element(&mut data, value.as_bytes()).unwrap();
@@ -141,7 +154,7 @@ pub(crate) async fn features_take_the_place_of_ids(url: &StoreUrl) {
         );
     }
     // Clients see the key instead.
-    let metadata = looked.service.model_metadata(&ModelRef::latest("m")).unwrap();
+    let metadata = looked.asked.0.model_metadata(&ModelRef::latest("m")).unwrap();
     let inputs: Vec<_> = metadata.inputs.iter().map(|input| (&*input.name, input.datatype)).collect();
     assert_eq!(inputs, [("other", DataType::Uint8), ("customer_id", DataType::Int64)]);
     // Rows that were read are used again for a while.
@@ -217,5 +230,38 @@ pub(crate) async fn many_at_once_share_queries(url: &StoreUrl) {
     let waits = "adulis_pool_wait_seconds_count{pool=\"store\"} ";
     let waits = text.lines().find_map(|line| line.strip_prefix(waits)).unwrap();
     assert!(waits.parse::<u32>().unwrap() < 20, "{waits} connections for 101 requests");
+    looked.store.close(PATIENCE).await;
+}
+
+/// Ids that only PostgreSQL refuses: SQLite has no type that they could not be.
+pub(crate) async fn an_id_that_the_column_cannot_be_fails_nobody_else(url: &StoreUrl) {
+    let id = |number: i64| format!("00000000-0000-0000-0000-{number:012}");
+    let kind = if url.path().is_some() { "TEXT" } else { "UUID" };
+    let rows: Vec<String> =
+        (0..40).map(|number| format!("('{}', {number}, 0, 's', 1)", id(number))).collect();
+    let table = format!(
+        "CREATE TABLE customers (id {kind} PRIMARY KEY, age INT, \"Balance\" INT, segment TEXT, visits INT);
+         INSERT INTO customers VALUES {}",
+        rows.join(",")
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(table)).execute(&direct(url).await).await.unwrap();
+    let looked = Arc::new(Looked::new(url, pool(), &LOOKUP.replace("INT64", "BYTES")));
+    let asked = (0..40).map(|number| {
+        let looked = Arc::clone(&looked);
+        async move {
+            let is_odd = number % 20 == 7;
+            let text = if is_odd { "no uuid".to_owned() } else { id(number) };
+            let ids = Tensor::new(DataType::Bytes, Shape::new(&[1, 1]), texts(&[&text]).into()).unwrap();
+            match looked.asked.ask_for(ids, None).await {
+                Ok(tensors) => assert_eq!(tensors[0].data()[..4], (number as f32).to_le_bytes()),
+                Err(fault) => {
+                    assert!(is_odd, "{number}: {fault}");
+                    assert_eq!(fault.kind(), ErrorKind::InvalidArgument, "{fault}");
+                }
+            }
+        }
+    });
+    futures_util::future::join_all(asked).await;
+    assert_eq!(looked.store.database().problem(), None);
     looked.store.close(PATIENCE).await;
 }

@@ -1,8 +1,13 @@
 //! The store over real databases: one table of cases, run on SQLite and on PostgreSQL, and what happens when they are down.
-#![allow(clippy::unwrap_used, reason = "test code outside test functions")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test code outside test functions"
+)]
 
 mod export;
 mod features;
+mod hashes;
 mod keys;
 mod log;
 mod lookup;
@@ -44,6 +49,7 @@ cases! {
     lookup::what_is_missing_is_told_or_has_its_default,
     lookup::a_lookup_that_names_what_is_not_there_harms_nothing_else,
     lookup::many_at_once_share_queries,
+    lookup::an_id_that_the_column_cannot_be_fails_nobody_else,
     export::json_lines_read_back,
     export::parquet_reads_back,
     export::model_and_time_choose,
