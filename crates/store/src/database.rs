@@ -185,7 +185,7 @@ impl Database {
                 self.handles.acquire_timeouts.inc();
                 Err(StoreError::NoConnection { waited: self.acquire_timeout })
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(StoreError::connecting(error)),
         }
     }
 

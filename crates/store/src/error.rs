@@ -62,12 +62,53 @@ pub enum StoreError {
     /// The thread that the store works on could not be started.
     #[error("cannot start the store's thread")]
     Thread(#[source] std::io::Error),
+    /// There is no TLS with the database as it was asked for.
+    #[error("no connection to the store's database over TLS: {remedy}")]
+    Tls {
+        /// What to do.
+        remedy: &'static str,
+        /// What went wrong.
+        source: sqlx::Error,
+    },
     /// What the database or the way to it says.
     #[error("the store's database failed")]
     Database(#[from] sqlx::Error),
 }
 
+const UNTRUSTED: &str =
+    "nobody who is trusted has signed its certificate: name who has with sslrootcert=FILE in store.url";
+const UNTRUSTED_CLIENT: &str = "it does not trust whoever signed our certificate, sslcert in store.url";
+
+/// What to do where there is no TLS, by what the TLS library, the driver or PostgreSQL says of it. An authority with the name of
+/// the right one is told from it by its signature.
+const REMEDIES: [(&str, &str); 9] = [
+    ("UnknownIssuer", UNTRUSTED),
+    ("BadSignature", UNTRUSTED),
+    (
+        "not valid for name",
+        "its certificate is for another host: call it in store.url as the certificate does, or say sslmode=verify-ca",
+    ),
+    ("certificate expired", "its certificate has run out: it needs a new one"),
+    (
+        "valid client certificate",
+        "it asks who we are: name our certificate and its key with sslcert=FILE and sslkey=FILE in store.url",
+    ),
+    ("UnknownCA", UNTRUSTED_CLIENT),
+    ("DecryptError", UNTRUSTED_CLIENT),
+    ("does not support TLS", "it does not speak TLS, which sslmode in store.url asks for"),
+    ("no encryption", "it asks for TLS: say sslmode=verify-full in store.url"),
+];
+
 impl StoreError {
+    /// An error while connecting.
+    pub(crate) fn connecting(source: sqlx::Error) -> Self {
+        let told = source.to_string();
+        match REMEDIES.iter().find(|(sign, _)| told.contains(sign)) {
+            Some((_, remedy)) => Self::Tls { remedy, source },
+            None => Self::Database(source),
+        }
+    }
+
     /// Whether the database refused what it was given, and will again: a value that it cannot hold, a row that is there
     /// already. Everything else may work later: the database is down, full, locked, or set up wrongly.
     #[must_use]

@@ -3,8 +3,9 @@
 //! [`ScriptedService`] stands in for the engine where a frontend is tested by itself, [`ScriptedLog`] for the log; [`TestServer`] is the real binary in a
 //! process of its own, over the models of a [`TestRepository`]; [`RawConnection`] says to a server exactly the bytes that a
 //! test wants said, slowly or cut short, as no well-behaved client would; [`SharedObject`] is shared memory of a client on the
-//! same machine; [`BackingServer`] is a real Redis or Memcached, to be frozen and killed, and [`PostgresServer`] a database.
+//! same machine; [`TestAuthority`] signs certificates; [`BackingServer`] is a real Redis or Memcached, to be frozen and killed, and [`PostgresServer`] a database.
 
+mod authority;
 mod backing;
 mod postgres;
 mod raw;
@@ -14,8 +15,9 @@ mod scripted_log;
 mod server;
 mod shared_object;
 
+pub use authority::{TestAuthority, TestCertificate};
 pub use backing::{BackingServer, RedisCluster, RedisSentinel};
-pub use postgres::PostgresServer;
+pub use postgres::{PostgresServer, PostgresTls};
 pub use raw::{RawConnection, RawResponse};
 pub use repository::{IdentityModel, TestRepository};
 pub use scripted::{Calls, ScriptedService};

@@ -1,6 +1,7 @@
 use std::ffi::OsStr;
+use std::fs::Permissions;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -17,6 +18,17 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Where Debian keeps the programs, by version, newest first where there are several.
 const DEBIAN: &str = "/usr/lib/postgresql";
 
+/// TLS of a server, all in PEM.
+#[derive(Debug, Clone, Copy)]
+pub struct PostgresTls<'a> {
+    /// Its certificate.
+    pub certificate: &'a str,
+    /// The certificate's key.
+    pub key: &'a str,
+    /// Who must have signed the certificates of clients; `None`: they need none.
+    pub client_authority: Option<&'a str>,
+}
+
 /// A real PostgreSQL server on a free port of the loopback interface, over a folder of its own, until it is dropped. It trusts
 /// whoever connects.
 #[derive(Debug)]
@@ -26,6 +38,7 @@ pub struct PostgresServer {
     /// As whom it runs: it refuses to run as root.
     user: Option<(u32, u32)>,
     port: u16,
+    has_tls: bool,
     child: Option<Child>,
 }
 
@@ -35,6 +48,33 @@ impl PostgresServer {
     /// # Errors
     /// As the system says; PostgreSQL is not installed.
     pub fn start() -> io::Result<Self> {
+        let mut server = Self::made()?;
+        server.resume()?;
+        Ok(server)
+    }
+
+    /// The same, for a server that refuses connections without TLS.
+    ///
+    /// # Errors
+    /// As [`PostgresServer::start`].
+    pub fn start_with_tls(tls: PostgresTls<'_>) -> io::Result<Self> {
+        let mut server = Self::made()?;
+        server.put("server.crt", tls.certificate)?;
+        server.put("server.key", tls.key)?;
+        let clients = match tls.client_authority {
+            Some(authority) => {
+                server.put("root.crt", authority)?;
+                " clientcert=verify-ca"
+            }
+            None => "",
+        };
+        server.put("pg_hba.conf", &format!("hostssl all all 127.0.0.1/32 trust{clients}\n"))?;
+        server.has_tls = true;
+        server.resume()?;
+        Ok(server)
+    }
+
+    fn made() -> io::Result<Self> {
         let programs = programs()?;
         let user = if getuid().is_root() { Some((id("-u")?, id("-g")?)) } else { None };
         let folder = tempfile::tempdir()?;
@@ -42,7 +82,7 @@ impl PostgresServer {
             chown(folder.path(), Some(user), Some(group))?;
         }
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let mut server = Self { programs, folder, user, port, child: None };
+        let server = Self { programs, folder, user, port, has_tls: false, child: None };
         let made = server
             .program("initdb")
             .args([
@@ -58,8 +98,15 @@ impl PostgresServer {
         if !made.status.success() {
             return Err(io::Error::other(String::from_utf8_lossy(&made.stderr).into_owned()));
         }
-        server.resume()?;
         Ok(server)
+    }
+
+    /// Writes a file beside the server's data, for nobody else to read.
+    fn put(&self, name: &str, text: &str) -> io::Result<()> {
+        let path = self.data().join(name);
+        fs::write(&path, text)?;
+        fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        self.user.map_or(Ok(()), |(user, group)| chown(&path, Some(user), Some(group)))
     }
 
     /// A URL of its database, for one user who may do everything.
@@ -97,6 +144,12 @@ impl PostgresServer {
             "jit=off",
         ] {
             command.args(["-c", setting]);
+        }
+        if self.has_tls {
+            command.args(["-c", "ssl=on"]);
+            if self.data().join("root.crt").exists() {
+                command.args(["-c", "ssl_ca_file=root.crt"]);
+            }
         }
         self.child = Some(command.spawn()?);
         let begun = Instant::now();

@@ -10,6 +10,7 @@ mod load;
 mod memcached;
 mod operations;
 mod redis;
+mod tls;
 mod topologies;
 
 use std::time::{Duration, Instant};

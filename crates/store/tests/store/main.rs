@@ -14,6 +14,7 @@ mod lookup;
 mod migrations;
 mod outage;
 mod support;
+mod tls;
 mod usage;
 
 use support::Place;
