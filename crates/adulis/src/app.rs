@@ -380,7 +380,7 @@ impl Adulis {
     /// `GET /metrics` and `GET /livez`.
     pub fn metrics(&self) -> adulis_http::Router {
         let registry = Arc::clone(&self.registry);
-        adulis_http::metrics_router(Arc::new(move |format| registry.render(format)))
+        adulis_http::metrics_router(self.services.clone(), Arc::new(move |format| registry.render(format)))
     }
 }
 

@@ -4,14 +4,15 @@
 mod instances;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Instant;
 
 use adulis_cache::{Compute, Computed, Found, Inputs, Look, ModelCache, Question, Refresh, Search, value};
 use adulis_tensor::Tensor;
 use adulis_types::{
-    CacheDirective, CacheOutcome, CacheStatus, ErrorKind, Failure, InferRequest, InferResponse, InputTensor,
-    Name, OutputTensor, ParameterValue, Parameters, RequestId, RequestedOutput, Sequence, ServiceError,
-    Trace,
+    CacheDirective, CacheOutcome, CacheStatus, ErrorKind, Failure, Identity, InferRequest, InferResponse,
+    InputTensor, Name, OutputTensor, ParameterValue, Parameters, RequestId, RequestedOutput, Sequence,
+    ServiceError, Trace,
 };
 use smallvec::SmallVec;
 
@@ -31,6 +32,7 @@ const AGE: &str = "cache_age_seconds";
 pub(crate) struct Asking {
     pub(crate) id: Name,
     pub(crate) request_id: RequestId,
+    pub(crate) identity: Option<Arc<Identity>>,
     pub(crate) parameters: Parameters,
     pub(crate) sequence: Option<Sequence>,
     pub(crate) priority: u64,
@@ -43,13 +45,24 @@ pub(crate) struct Asking {
 impl Asking {
     /// A request without its inputs and the outputs that it wants, and these.
     pub(crate) fn of(request: InferRequest) -> (Self, Vec<InputTensor>, Vec<RequestedOutput>) {
-        let InferRequest { id, request_id, parameters, sequence, priority, timeout, arrived, trace, .. } =
-            request;
+        let InferRequest {
+            id,
+            request_id,
+            identity,
+            parameters,
+            sequence,
+            priority,
+            timeout,
+            arrived,
+            trace,
+            ..
+        } = request;
         let deadline = timeout.and_then(|timeout| arrived.checked_add(timeout));
         let directive = request.cache;
         let asking = Self {
             id,
             request_id,
+            identity,
             parameters,
             sequence,
             priority,

@@ -59,6 +59,7 @@ impl Instances {
             let asking = Asking {
                 id,
                 request_id,
+                identity: request.identity,
                 parameters,
                 sequence,
                 priority,

@@ -17,7 +17,7 @@ use crate::error::GrpcError;
 
 /// Target of the access log: one line per call at level `debug`, off unless asked for.
 const ACCESS: &str = "adulis::access";
-const REQUEST_ID: &str = "x-request-id";
+pub(crate) const REQUEST_ID: &str = "x-request-id";
 /// gRPC's own way to say when to try again, which its clients' retry policies obey.
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 const RETRY_AFTER: &str = "retry-after";
@@ -44,6 +44,12 @@ impl Call {
         };
         let started = tracing::enabled!(target: ACCESS, Level::DEBUG).then(Instant::now);
         Self { rpc, id, given, started }
+    }
+
+    /// A call whose id is known already.
+    pub(crate) fn with_id(rpc: &'static str, id: RequestId) -> Self {
+        let started = tracing::enabled!(target: ACCESS, Level::DEBUG).then(Instant::now);
+        Self { rpc, id, given: None, started }
     }
 
     /// What the call is called in the log.

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use adulis_protocol::grpc::GrpcInferenceServiceServer;
-use adulis_types::Services;
+use adulis_types::{Asked, Entered, Fault, Guarded, Pass, Services};
+use tonic::Extensions;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 
@@ -10,10 +11,35 @@ use crate::{GrpcOptions, InferenceServer, standard};
 /// The tonic service over [`Services`].
 pub struct Frontend(pub(crate) Arc<Shared>);
 
-/// What the handlers and streams share.
+/// What the handlers and streams share. The services are behind [`Shared::enter`], and nowhere else.
 pub(crate) struct Shared {
-    pub(crate) services: Services,
+    guarded: Arc<Guarded>,
     pub(crate) options: GrpcOptions,
+}
+
+impl Shared {
+    /// Lets a call in that was admitted by its head.
+    ///
+    /// # Errors
+    /// Who asks is not known, or may not.
+    pub(crate) fn enter(&self, extensions: &Extensions, asked: &Asked<'_>) -> Result<Entered<'_>, Fault> {
+        self.guarded.enter(extensions.get::<Pass>(), asked)
+    }
+
+    /// Lets a request of a stream in, by the stream's pass as it is now.
+    ///
+    /// # Errors
+    /// Who asks is not known any more, or may not.
+    pub(crate) fn enter_again(
+        &self,
+        pass: &mut Option<Pass>,
+        asked: &Asked<'_>,
+    ) -> Result<Entered<'_>, Fault> {
+        if let Some(pass) = pass {
+            self.guarded.renew(pass)?;
+        }
+        self.guarded.enter(pass.as_ref(), asked)
+    }
 }
 
 /// The gRPC service over `services`: an `Arc` of an [`InferenceService`](adulis_types::InferenceService) alone, or
@@ -24,7 +50,8 @@ pub fn service(services: impl Into<Services>, options: GrpcOptions) -> Inference
     // No layer but `InferenceServer` stands around the service: what every call needs is in `boundary`.
     let services = services.into();
     let tracing = services.trace.clone();
-    let shared = Arc::new(Shared { services, options });
+    let guarded = Arc::new(Guarded::new(services));
+    let shared = Arc::new(Shared { guarded: Arc::clone(&guarded), options });
     let mut server = GrpcInferenceServiceServer::new(Frontend(shared))
         .max_decoding_message_size(most_in)
         .max_encoding_message_size(most_out);
@@ -34,7 +61,7 @@ pub fn service(services: impl Into<Services>, options: GrpcOptions) -> Inference
             server = server.send_compressed(encoding);
         }
     }
-    InferenceServer { server, tracing }
+    InferenceServer { server, guarded, tracing }
 }
 
 /// The same as routes, with gRPC's own services beside it: `grpc.health.v1.Health`, which tells whether the service is ready, and
@@ -42,6 +69,5 @@ pub fn service(services: impl Into<Services>, options: GrpcOptions) -> Inference
 /// that has a fallback, as REST's on a shared port, its own is taken off with `reset_fallback`.
 pub fn routes(services: impl Into<Services>, options: GrpcOptions) -> Routes {
     let services = services.into();
-    let inference = Arc::clone(&services.inference);
-    standard::add(Routes::new(service(services, options)), inference)
+    standard::add(Routes::new(service(services.clone(), options)), services)
 }

@@ -4,6 +4,7 @@ use adulis_protocol::grpc::{
     self, ServerLiveRequest, ServerLiveResponse, ServerMetadataRequest, ServerMetadataResponse,
     ServerReadyRequest, ServerReadyResponse,
 };
+use adulis_types::{Asked, Operation};
 use tonic::{Request, Response, Status};
 
 use crate::boundary::{Call, answer};
@@ -14,7 +15,12 @@ pub(crate) async fn live(
     request: Request<ServerLiveRequest>,
 ) -> Result<Response<ServerLiveResponse>, Status> {
     let call = Call::begin("ServerLive", request.metadata());
-    answer(call, async { Ok(ServerLiveResponse { live: shared.services.inference.live() }) }).await
+    let id = call.id().clone();
+    answer(call, async {
+        let entered = shared.enter(request.extensions(), &Asked::new(Operation::ServerLive, &id))?;
+        Ok(ServerLiveResponse { live: entered.services().inference.live() })
+    })
+    .await
 }
 
 pub(crate) async fn ready(
@@ -22,7 +28,12 @@ pub(crate) async fn ready(
     request: Request<ServerReadyRequest>,
 ) -> Result<Response<ServerReadyResponse>, Status> {
     let call = Call::begin("ServerReady", request.metadata());
-    answer(call, async { Ok(ServerReadyResponse { ready: shared.services.inference.ready() }) }).await
+    let id = call.id().clone();
+    answer(call, async {
+        let entered = shared.enter(request.extensions(), &Asked::new(Operation::ServerReady, &id))?;
+        Ok(ServerReadyResponse { ready: entered.services().inference.ready() })
+    })
+    .await
 }
 
 pub(crate) async fn metadata(
@@ -30,5 +41,10 @@ pub(crate) async fn metadata(
     request: Request<ServerMetadataRequest>,
 ) -> Result<Response<ServerMetadataResponse>, Status> {
     let call = Call::begin("ServerMetadata", request.metadata());
-    answer(call, async { Ok(grpc::server_metadata(&shared.services.server_metadata())) }).await
+    let id = call.id().clone();
+    answer(call, async {
+        let entered = shared.enter(request.extensions(), &Asked::new(Operation::ServerMetadata, &id))?;
+        Ok(grpc::server_metadata(&entered.services().server_metadata()))
+    })
+    .await
 }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use adulis_protocol::grpc::{self, ModelInferRequest, ModelInferResponse};
 use adulis_types::{
-    CacheDirective, Fault, InferRequest, InferResponse, Name, Parameters, RequestId, TraceMoment,
+    Asked, CacheDirective, Fault, InferRequest, InferResponse, Name, Operation, Parameters, RequestId,
+    Services, TraceMoment,
 };
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Request, Response, Status};
@@ -14,7 +15,7 @@ use crate::boundary::{Call, answer};
 use crate::error::GrpcError;
 use crate::frontend::Shared;
 use crate::timeout;
-use crate::traced::Arrived;
+use crate::traced::{self, Arrived};
 
 /// How much longer than the request's timeout the frontend waits: the service knows where the time went, so it has the
 /// first word.
@@ -32,14 +33,18 @@ pub(crate) async fn unary(
     let id = call.id().clone();
     let (mut trace, mut cache) = (None, None);
     let answered = answer(call, async {
+        let asked = Asked::new(Operation::Infer, &id).of(&message.model_name);
+        let entered = shared.enter(&extensions, &asked)?;
+        let services = entered.services();
         let timeout = timeout::from_metadata(&metadata)?;
         let forwarded = shared.forwarded(&metadata);
         let mut request = shared.decode(message, (timeout, &forwarded), &id)?;
         request.cache = request.cache.stricter(cache_directive(&metadata));
         let arrived = extensions.get::<Arrived>().map(|arrived| arrived.0);
-        request.trace = shared.trace(&request.model.name, arrived);
+        request.identity = entered.identity().cloned();
+        request.trace = traced::trace(services, &request.model.name, arrived);
         trace.clone_from(&request.trace);
-        let response = shared.call(request).await?;
+        let response = ask(services, request).await?;
         cache = response.cache;
         if let Some(trace) = &trace {
             trace.note(TraceMoment::GrpcSendStart);
@@ -92,14 +97,14 @@ impl Shared {
         }
         Ok(request)
     }
+}
 
-    /// Has the service answer, within its time.
-    async fn call(&self, request: InferRequest) -> Result<InferResponse, Fault> {
-        let Some(deadline) = Deadline::of(&request) else {
-            return adulis_protocol::infer(&self.services, request).await;
-        };
-        deadline.within(adulis_protocol::infer(&self.services, request)).await?
-    }
+/// Has the service answer, within its time.
+async fn ask(services: &Services, request: InferRequest) -> Result<InferResponse, Fault> {
+    let Some(deadline) = Deadline::of(&request) else {
+        return adulis_protocol::infer(services, request).await;
+    };
+    deadline.within(adulis_protocol::infer(services, request)).await?
 }
 
 /// Until when a request is waited for, whoever answers it.

@@ -6,10 +6,13 @@
 //!
 //! - messages, requests in progress per stream and waits are bounded by [`GrpcOptions`];
 //! - every error becomes a status in one place (`boundary`), by the table that REST uses too, and is logged there once;
+//! - who sends a call is found out by its head, before its message is read; a handler reaches the services by `Shared::enter`
+//!   only, which asks whether they may;
 //! - a client that cancels drops the handler's future, which cancels the request.
 //!
 //! All RPCs of Triton's service are in `rpcs`.
 
+mod admit;
 mod boundary;
 mod error;
 mod frontend;

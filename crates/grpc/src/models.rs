@@ -5,7 +5,7 @@ use adulis_protocol::grpc::{
     ModelReadyRequest, ModelReadyResponse,
 };
 use adulis_protocol::model_ref;
-use adulis_types::ErrorKind;
+use adulis_types::{Asked, ErrorKind, Operation};
 use tonic::{Request, Response, Status};
 
 use crate::boundary::{Call, answer};
@@ -18,10 +18,13 @@ pub(crate) async fn ready(
     request: Request<ModelReadyRequest>,
 ) -> Result<Response<ModelReadyResponse>, Status> {
     let call = Call::begin("ModelReady", request.metadata());
+    let id = call.id().clone();
     answer(call, async {
         let message = request.get_ref();
+        let asked = Asked::new(Operation::ModelReady, &id).of(&message.name);
+        let entered = shared.enter(request.extensions(), &asked)?;
         let model = model_ref(message.name.as_str(), Some(&message.version))?;
-        match shared.services.inference.model_ready(&model) {
+        match entered.services().inference.model_ready(&model) {
             Ok(ready) => Ok(ModelReadyResponse { ready }),
             Err(fault) if fault.kind() == ErrorKind::NotFound => Ok(ModelReadyResponse { ready: false }),
             Err(fault) => Err(fault),
@@ -35,10 +38,13 @@ pub(crate) async fn metadata(
     request: Request<ModelMetadataRequest>,
 ) -> Result<Response<ModelMetadataResponse>, Status> {
     let call = Call::begin("ModelMetadata", request.metadata());
+    let id = call.id().clone();
     answer(call, async {
         let message = request.get_ref();
+        let asked = Asked::new(Operation::ModelMetadata, &id).of(&message.name);
+        let entered = shared.enter(request.extensions(), &asked)?;
         let model = model_ref(message.name.as_str(), Some(&message.version))?;
-        Ok(grpc::model_metadata(&shared.services.inference.model_metadata(&model)?))
+        Ok(grpc::model_metadata(&entered.services().inference.model_metadata(&model)?))
     })
     .await
 }
@@ -48,10 +54,13 @@ pub(crate) async fn config(
     request: Request<ModelConfigRequest>,
 ) -> Result<Response<ModelConfigResponse>, Status> {
     let call = Call::begin("ModelConfig", request.metadata());
+    let id = call.id().clone();
     answer(call, async {
         let message = request.get_ref();
+        let asked = Asked::new(Operation::ModelConfig, &id).of(&message.name);
+        let entered = shared.enter(request.extensions(), &asked)?;
         let model = model_ref(message.name.as_str(), Some(&message.version))?;
-        let document = shared.services.inference.model_config(&model)?;
+        let document = entered.services().inference.model_config(&model)?;
         let encoded = grpc::model_config(&document);
         Ok(encoded.map_err(|source| GrpcError::Config { model: model.name, source })?)
     })

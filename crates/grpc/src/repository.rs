@@ -6,6 +6,7 @@ use adulis_protocol::grpc::{
     self, RepositoryIndexRequest, RepositoryIndexResponse, RepositoryModelLoadRequest,
     RepositoryModelLoadResponse, RepositoryModelUnloadRequest, RepositoryModelUnloadResponse,
 };
+use adulis_types::{Asked, Operation};
 use tonic::{Request, Response, Status};
 
 use crate::boundary::{Call, answer};
@@ -16,12 +17,15 @@ pub(crate) async fn index(
     request: Request<RepositoryIndexRequest>,
 ) -> Result<Response<RepositoryIndexResponse>, Status> {
     let call = Call::begin("RepositoryIndex", request.metadata());
+    let id = call.id().clone();
     answer(call, async {
+        let entered = shared.enter(request.extensions(), &Asked::new(Operation::ModelIndex, &id))?;
         let query = grpc::decode_index_query(request.into_inner());
-        let service = Arc::clone(&shared.services.inference);
+        let service = Arc::clone(&entered.services().inference);
         // Repositories that lie elsewhere are asked over the network.
         let index = tokio::task::spawn_blocking(move || service.repository_index(&query)).await;
-        let index = index.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        let mut index = index.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        index.retain(|entry| entered.shows(&entry.name));
         Ok(grpc::repository_index(&index))
     })
     .await
@@ -33,9 +37,15 @@ pub(crate) async fn load(
     request: Request<RepositoryModelLoadRequest>,
 ) -> Result<Response<RepositoryModelLoadResponse>, Status> {
     let call = Call::begin("RepositoryModelLoad", request.metadata());
+    let id = call.id().clone();
     answer(call, async {
-        let load = grpc::decode_load(request.into_inner())?;
-        shared.services.inference.load_model(load).await?;
+        let (_, extensions, message) = request.into_parts();
+        let name = message.model_name.clone();
+        let entered = shared.enter(&extensions, &Asked::new(Operation::ModelLoad, &id).of(&name))?;
+        let load = grpc::decode_load(message)?;
+        let (own, files) = (load.config.is_some(), load.files.len());
+        entered.services().inference.load_model(load).await?;
+        entered.done(|| own.then(|| format!("configuration of the request, {files} files")));
         Ok(RepositoryModelLoadResponse {})
     })
     .await
@@ -46,9 +56,19 @@ pub(crate) async fn unload(
     request: Request<RepositoryModelUnloadRequest>,
 ) -> Result<Response<RepositoryModelUnloadResponse>, Status> {
     let call = Call::begin("RepositoryModelUnload", request.metadata());
+    let id = call.id().clone();
     answer(call, async {
-        let unload = grpc::decode_unload(request.into_inner())?;
-        shared.services.inference.unload_model(unload).await?;
+        let (_, extensions, message) = request.into_parts();
+        let name = message.model_name.clone();
+        let entered = shared.enter(&extensions, &Asked::new(Operation::ModelUnload, &id).of(&name))?;
+        let unload = grpc::decode_unload(message)?;
+        let with_dependents = unload.unload_dependents;
+        if with_dependents {
+            // Which models those are is not for the request to say.
+            entered.all_models()?;
+        }
+        entered.services().inference.unload_model(unload).await?;
+        entered.done(|| with_dependents.then(|| "with its dependents".to_owned()));
         Ok(RepositoryModelUnloadResponse {})
     })
     .await

@@ -13,10 +13,34 @@ use adulis_protocol::grpc::{
     SystemSharedMemoryStatusResponse, SystemSharedMemoryUnregisterRequest,
     SystemSharedMemoryUnregisterResponse, TraceSettingRequest, TraceSettingResponse,
 };
+use adulis_types::Operation;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{Frontend, health, infer, models, regions, repository, settings, statistics, stream};
+
+/// What each RPC does. Those that both ask and change are refused where they change by what their message says.
+pub(crate) fn operation(rpc: &str) -> Option<Operation> {
+    Some(match rpc {
+        "ServerLive" => Operation::ServerLive,
+        "ServerReady" => Operation::ServerReady,
+        "ModelReady" => Operation::ModelReady,
+        "ServerMetadata" => Operation::ServerMetadata,
+        "ModelMetadata" => Operation::ModelMetadata,
+        "ModelInfer" | "ModelStreamInfer" => Operation::Infer,
+        "ModelConfig" => Operation::ModelConfig,
+        "ModelStatistics" => Operation::Statistics,
+        "RepositoryIndex" => Operation::ModelIndex,
+        "RepositoryModelLoad" => Operation::ModelLoad,
+        "RepositoryModelUnload" => Operation::ModelUnload,
+        "SystemSharedMemoryStatus" | "CudaSharedMemoryStatus" => Operation::SharedMemoryStatus,
+        "SystemSharedMemoryRegister" | "CudaSharedMemoryRegister" => Operation::SharedMemoryRegister,
+        "SystemSharedMemoryUnregister" | "CudaSharedMemoryUnregister" => Operation::SharedMemoryUnregister,
+        "TraceSetting" => Operation::TraceSettings,
+        "LogSettings" => Operation::LogSettings,
+        _ => return None,
+    })
+}
 
 type Answer<T> = Result<Response<T>, Status>;
 type InferResponses = BoxStream<ModelStreamInferResponse>;
@@ -114,21 +138,21 @@ impl GrpcInferenceService for Frontend {
         &self,
         request: Request<CudaSharedMemoryStatusRequest>,
     ) -> Answer<CudaSharedMemoryStatusResponse> {
-        regions::cuda_status(request).await
+        regions::cuda_status(&self.0, request).await
     }
 
     async fn cuda_shared_memory_register(
         &self,
         request: Request<CudaSharedMemoryRegisterRequest>,
     ) -> Answer<CudaSharedMemoryRegisterResponse> {
-        regions::cuda_register(request).await
+        regions::cuda_register(&self.0, request).await
     }
 
     async fn cuda_shared_memory_unregister(
         &self,
         request: Request<CudaSharedMemoryUnregisterRequest>,
     ) -> Answer<CudaSharedMemoryUnregisterResponse> {
-        regions::cuda_unregister(request).await
+        regions::cuda_unregister(&self.0, request).await
     }
 
     async fn trace_setting(&self, request: Request<TraceSettingRequest>) -> Answer<TraceSettingResponse> {

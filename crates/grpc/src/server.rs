@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use adulis_protocol::grpc::GrpcInferenceServiceServer;
-use adulis_types::TraceControl;
+use adulis_types::{Guarded, TraceControl};
 use futures_util::FutureExt;
 use futures_util::future::Map;
 use tonic::body::Body;
@@ -13,20 +13,21 @@ use tonic::server::NamedService;
 use tonic::{Code, Status};
 
 use crate::Frontend;
+use crate::admit::{Admitted, Answer, admit};
+use crate::rpcs::operation;
 use crate::traced::{Arrived, noted};
 use crate::trailers::trailed;
 
-/// The tonic service, with the statuses set right that tonic gives to messages it cannot take.
+/// The tonic service behind the check of who calls it, with the statuses set right that tonic gives to messages it cannot take.
 ///
 /// A message over the limit is `OUT_OF_RANGE` to tonic, and one that is no Protocol Buffers `INTERNAL`. They are the client's
 /// fault and not the server's: `RESOURCE_EXHAUSTED`, as gRPC's other libraries say it, and `INVALID_ARGUMENT`.
 #[derive(Clone)]
 pub struct InferenceServer {
     pub(crate) server: GrpcInferenceServiceServer<Frontend>,
+    pub(crate) guarded: Arc<Guarded>,
     pub(crate) tracing: Option<Arc<dyn TraceControl>>,
 }
-
-type Answer = Result<http::Response<Body>, Infallible>;
 
 /// How tonic's message about a message that it could not decode begins, as the header holds it.
 const UNDECODED: &[u8] = b"failed%20to%20decode%20Protobuf";
@@ -36,7 +37,7 @@ impl Service<http::Request<Body>> for InferenceServer {
     type Response = http::Response<Body>;
     type Error = Infallible;
     // Not boxed once more: the answer is looked at on its way.
-    type Future = Map<BoxFuture<Self::Response, Infallible>, fn(Answer) -> Answer>;
+    type Future = Map<Admitted<BoxFuture<Self::Response, Infallible>>, fn(Answer) -> Answer>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Service::<http::Request<Body>>::poll_ready(&mut self.server, context)
@@ -46,7 +47,7 @@ impl Service<http::Request<Body>> for InferenceServer {
         if self.tracing.as_ref().is_some_and(|tracing| tracing.is_tracing()) {
             request.extensions_mut().insert(Arrived(Instant::now()));
         }
-        self.server.call(request).map(corrected as fn(Answer) -> Answer)
+        admit(&mut self.server, &self.guarded, (operation, request)).map(corrected as fn(Answer) -> Answer)
     }
 }
 

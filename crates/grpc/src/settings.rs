@@ -4,6 +4,7 @@ use adulis_protocol::grpc::{
     self, LogSettingsRequest, LogSettingsResponse, TraceSettingRequest, TraceSettingResponse,
 };
 use adulis_protocol::{log_settings, trace_settings, update_log_settings, update_trace_settings};
+use adulis_types::{Asked, Operation};
 use tonic::{Request, Response, Status};
 
 use crate::boundary::{Call, answer};
@@ -14,10 +15,18 @@ pub(crate) async fn log(
     request: Request<LogSettingsRequest>,
 ) -> Result<Response<LogSettingsResponse>, Status> {
     let call = Call::begin("LogSettings", request.metadata());
+    let id = call.id().clone();
     answer(call, async {
-        let log = match grpc::decode_log_update(request.into_inner())? {
-            Some(update) => update_log_settings(&shared.services, &update)?,
-            None => log_settings(&shared.services)?,
+        let (_, extensions, message) = request.into_parts();
+        let looking = shared.enter(&extensions, &Asked::new(Operation::LogSettings, &id))?;
+        let log = match grpc::decode_log_update(message)? {
+            Some(update) => {
+                let entered = shared.enter(&extensions, &Asked::new(Operation::LogUpdate, &id))?;
+                let log = update_log_settings(entered.services(), &update)?;
+                entered.done(|| Some(format!("{update:?}")));
+                log
+            }
+            None => log_settings(looking.services())?,
         };
         Ok(grpc::log_settings(&log))
     })
@@ -29,12 +38,23 @@ pub(crate) async fn trace(
     request: Request<TraceSettingRequest>,
 ) -> Result<Response<TraceSettingResponse>, Status> {
     let call = Call::begin("TraceSetting", request.metadata());
+    let id = call.id().clone();
     answer(call, async {
-        let message = request.into_inner();
+        let (_, extensions, message) = request.into_parts();
         let model = message.model_name.clone();
+        let asked = |operation| Asked::new(operation, &id).of(&model);
+        let looking = shared.enter(&extensions, &asked(Operation::TraceSettings))?;
         let trace = match grpc::decode_trace_update(message)? {
-            Some(update) => update_trace_settings(&shared.services, &model, &update)?,
-            None => trace_settings(&shared.services, &model)?,
+            Some(update) => {
+                let entered = shared.enter(&extensions, &asked(Operation::TraceUpdate))?;
+                if model.is_empty() {
+                    entered.all_models()?;
+                }
+                let trace = update_trace_settings(entered.services(), &model, &update)?;
+                entered.done(|| Some(format!("{update:?}")));
+                trace
+            }
+            None => trace_settings(looking.services(), &model)?,
         };
         Ok(grpc::trace_settings(&trace))
     })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adulis_protocol::grpc::FILE_DESCRIPTOR_SET;
-use adulis_types::{ErrorKind, Failure, Fault, InferenceService};
+use adulis_types::{ErrorKind, Failure, Fault, Guarded, InferenceService, Operation, Services};
 use futures_util::stream;
 use tokio::time::Instant;
 use tonic::codegen::BoxStream;
@@ -17,6 +17,7 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tonic_reflection::server::Builder;
 
+use crate::admit::{Checked, OperationOf};
 use crate::boundary::{Call, answer};
 
 /// What clients may ask about: the server as a whole, and the one service that does something.
@@ -29,8 +30,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Adds the services to routes.
-pub(crate) fn add(routes: Routes, service: Arc<dyn InferenceService>) -> Routes {
-    let health = HealthServer::new(Watched(service)).max_decoding_message_size(MAX_MESSAGE_BYTES);
+pub(crate) fn add(routes: Routes, services: Services) -> Routes {
+    let watched = Watched(Arc::clone(&services.inference));
+    let health = HealthServer::new(watched).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let guarded = Arc::new(Guarded::new(services));
+    // Each of these services does one thing by whatever name.
+    let (ready, reflect): (OperationOf, OperationOf) =
+        (|_| Some(Operation::ServerReady), |_| Some(Operation::Reflection));
     let reflection = || {
         Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -38,14 +44,20 @@ pub(crate) fn add(routes: Routes, service: Arc<dyn InferenceService>) -> Routes 
     };
     let invariant = "invariant: the descriptors are those that the code was generated from";
     routes
-        .add_service(health)
-        .add_service(reflection().build_v1().expect(invariant).max_decoding_message_size(MAX_MESSAGE_BYTES))
-        .add_service(
-            reflection()
+        .add_service(Checked { server: health, guarded: Arc::clone(&guarded), operation_of: ready })
+        .add_service(Checked {
+            server: reflection().build_v1().expect(invariant).max_decoding_message_size(MAX_MESSAGE_BYTES),
+            guarded: Arc::clone(&guarded),
+            operation_of: reflect,
+        })
+        .add_service(Checked {
+            server: reflection()
                 .build_v1alpha()
                 .expect(invariant)
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),
-        )
+            guarded,
+            operation_of: reflect,
+        })
 }
 
 /// Tells of a service whether it is ready.

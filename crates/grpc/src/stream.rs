@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use adulis_protocol::grpc::{ModelInferRequest, ModelStreamInferResponse};
-use adulis_types::{CacheDirective, Fault, Parameters};
+use adulis_types::{Asked, CacheDirective, Fault, Operation, Parameters, Pass};
 use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
@@ -19,7 +19,7 @@ use crate::boundary::{Call, answer, refuse};
 use crate::frontend::Shared;
 use crate::infer::cache_directive;
 use crate::server::corrected_status;
-use crate::stream::answers::{Answered, Asked, Running};
+use crate::stream::answers::{Answered, Requested, Running};
 use crate::stream::order::Order;
 use crate::timeout;
 
@@ -31,10 +31,13 @@ pub(crate) async fn responses(
     shared: &Arc<Shared>,
     request: Request<Streaming<ModelInferRequest>>,
 ) -> Result<Response<BoxStream<ModelStreamInferResponse>>, Status> {
-    let (metadata, _, requests) = request.into_parts();
+    let (metadata, extensions, requests) = request.into_parts();
     let call = Call::begin("ModelStreamInfer", &metadata);
+    let id = call.id().clone();
     answer(call.clone(), async {
-        let stream = InferStream::open(Arc::clone(shared), call, &metadata, requests)?;
+        shared.enter(&extensions, &Asked::new(Operation::Infer, &id))?;
+        let pass = extensions.get::<Pass>().cloned();
+        let stream = InferStream::open(Arc::clone(shared), call, pass, (&metadata, requests))?;
         Ok(Box::pin(stream) as BoxStream<ModelStreamInferResponse>)
     })
     .await
@@ -52,6 +55,8 @@ pub(crate) async fn responses(
 struct InferStream {
     shared: Arc<Shared>,
     call: Call,
+    /// Who sends the requests, as far as somebody is asked.
+    pass: Option<Pass>,
     deadline: Option<Instant>,
     /// Metadata of the stream that are parameters of its requests.
     forwarded: Arc<Parameters>,
@@ -73,8 +78,8 @@ impl InferStream {
     fn open(
         shared: Arc<Shared>,
         call: Call,
-        metadata: &MetadataMap,
-        requests: Streaming<ModelInferRequest>,
+        pass: Option<Pass>,
+        (metadata, requests): (&MetadataMap, Streaming<ModelInferRequest>),
     ) -> Result<Self, Fault> {
         let timeout = timeout::from_metadata(metadata)?;
         let errors_end = metadata.get(GRPC_ERRORS).is_some_and(|value| value == "true");
@@ -84,6 +89,7 @@ impl InferStream {
             forwarded,
             cache: cache_directive(metadata),
             call,
+            pass,
             deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             errors_end,
             requests: Some(requests),
@@ -113,7 +119,7 @@ impl InferStream {
     fn start(&mut self, message: ModelInferRequest) {
         let left: Option<Duration> =
             self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let asked = Asked {
+        let requested = Requested {
             shared: Arc::clone(&self.shared),
             call: self.call.clone(),
             forwarded: Arc::clone(&self.forwarded),
@@ -121,7 +127,7 @@ impl InferStream {
             early: self.early.0.clone(),
             left,
         };
-        self.running.push(asked.run(message, &mut self.order));
+        self.running.push(requested.run(message, &mut self.pass, &mut self.order));
     }
 
     /// The next answer that may leave.

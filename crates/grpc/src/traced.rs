@@ -4,28 +4,24 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use adulis_types::{Name, Trace, TraceMoment};
+use adulis_types::{Name, Services, Trace, TraceMoment};
 use http_body::{Frame, SizeHint};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Bytes, http};
 
-use crate::frontend::Shared;
-
 /// When a call came, before its message was read: kept beside it where anything is traced.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrived(pub(crate) Instant);
 
-impl Shared {
-    /// The trace of a request whose message is there, if it is chosen. Its call came at `arrived`.
-    pub(crate) fn trace(&self, model: &Name, arrived: Option<Instant>) -> Option<Trace> {
-        let tracing = self.services.trace.as_ref().filter(|tracing| tracing.is_tracing())?;
-        let trace = tracing.sample(model)?;
-        let now = Instant::now();
-        trace.note_at(TraceMoment::GrpcWaitReadStart, arrived.unwrap_or(now));
-        trace.note_at(TraceMoment::GrpcWaitReadEnd, now);
-        Some(trace)
-    }
+/// The trace of a request whose message is there, if it is chosen. Its call came at `arrived`.
+pub(crate) fn trace(services: &Services, model: &Name, arrived: Option<Instant>) -> Option<Trace> {
+    let tracing = services.trace.as_ref().filter(|tracing| tracing.is_tracing())?;
+    let trace = tracing.sample(model)?;
+    let now = Instant::now();
+    trace.note_at(TraceMoment::GrpcWaitReadStart, arrived.unwrap_or(now));
+    trace.note_at(TraceMoment::GrpcWaitReadEnd, now);
+    Some(trace)
 }
 
 /// Has the trace that the handler put beside its answer note when that is gone.

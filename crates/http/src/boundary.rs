@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use futures_util::FutureExt;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use tracing::{Instrument, Level, Span};
 
 use crate::error::{HttpError, Refusal};
@@ -18,6 +18,7 @@ use crate::error::{HttpError, Refusal};
 /// Target of the access log: one line per request at level `debug`, off unless asked for.
 const ACCESS: &str = "adulis::access";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"adulis\"");
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// What the boundary keeps of a request while it is answered.
@@ -124,6 +125,10 @@ fn refuse(refusal: &Refusal, request_id: &RequestId) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    if status == StatusCode::UNAUTHORIZED {
+        // Which way there is to say who one is.
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, BEARER);
+    }
     if let Retry::After(delay) = fault.retry() {
         let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());

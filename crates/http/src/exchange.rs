@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use adulis_protocol::rest::INFERENCE_HEADER_CONTENT_LENGTH;
 use adulis_types::{
-    CacheDirective, CacheOutcome, InferRequest, InferResponse, InferenceService, Name, Parameters, RequestId,
-    Trace, TraceMoment,
+    CacheDirective, CacheOutcome, Entered, InferRequest, InferResponse, InferenceService, Name, Parameters,
+    RequestId, Services, Trace, TraceMoment,
 };
 use axum::body::Body;
 use axum::response::Response;
@@ -20,7 +20,7 @@ use crate::chunks::Chunks;
 use crate::coding::{self, Coding};
 use crate::deadline::Deadline;
 use crate::error::{HttpError, Refusal};
-use crate::router::Rest;
+use crate::rest::Rest;
 use crate::timeouts::{self, within};
 
 /// Says where the JSON of a body ends and its binary tensors begin.
@@ -32,6 +32,7 @@ const CACHE: HeaderName = HeaderName::from_static("adulis-cache");
 /// One request for an inference, from its head to its answer.
 pub(crate) struct Exchange<'a> {
     rest: &'a Rest,
+    entered: Entered<'a>,
     id: RequestId,
     arrived: Instant,
     timeout: Option<Duration>,
@@ -62,11 +63,16 @@ pub(crate) struct Answer {
 }
 
 impl<'a> Exchange<'a> {
-    /// Takes what the headers say about time and compression.
+    /// Takes what the headers say about time and compression, of a request that may ask for an inference.
     ///
     /// # Errors
     /// [`HttpError::Header`] for a timeout that is none.
-    pub(crate) fn begin(rest: &'a Rest, headers: &HeaderMap, id: RequestId) -> Result<Self, HttpError> {
+    pub(crate) fn begin(
+        rest: &'a Rest,
+        entered: Entered<'a>,
+        headers: &HeaderMap,
+        id: RequestId,
+    ) -> Result<Self, HttpError> {
         let arrived = Instant::now();
         let timeout = timeouts::from_headers(headers)?;
         let accepted = coding::for_response(headers, rest.options.compression);
@@ -78,14 +84,24 @@ impl<'a> Exchange<'a> {
                 pattern.parameters(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())))
             }
         };
-        let is_tracing = rest.services.trace.as_ref().is_some_and(|tracing| tracing.is_tracing());
+        let is_tracing = entered.services().trace.as_ref().is_some_and(|tracing| tracing.is_tracing());
         let tracing = is_tracing.then(Tracing::default);
-        Ok(Self { rest, id, arrived, timeout, accepted, cache, forwarded, tracing })
+        Ok(Self { rest, entered, id, arrived, timeout, accepted, cache, forwarded, tracing })
     }
 
     /// What is asked.
     pub(crate) fn service(&self) -> &'a dyn InferenceService {
-        &*self.rest.services.inference
+        &*self.services().inference
+    }
+
+    /// All that the server offers.
+    fn services(&self) -> &'a Services {
+        self.entered.services()
+    }
+
+    /// The way to the services, for what outlives the exchange.
+    pub(crate) fn entered(&self) -> &Entered<'a> {
+        &self.entered
     }
 
     /// Reads the body, decompressed. Its binary section begins at `header_length`, if it has one.
@@ -109,7 +125,7 @@ impl<'a> Exchange<'a> {
     /// The request's trace, if it is chosen for one.
     fn trace(&self, model: &Name) -> Option<Trace> {
         let tracing = self.tracing.as_ref()?;
-        let trace = self.rest.services.trace.as_ref()?.sample(model)?;
+        let trace = self.services().trace.as_ref()?.sample(model)?;
         trace.note_at(TraceMoment::HttpRecvStart, self.arrived);
         trace.note_at(TraceMoment::HttpRecvEnd, tracing.received.get().copied().unwrap_or(self.arrived));
         // A second request of one exchange has a trace that ends before the response is sent.
@@ -117,9 +133,10 @@ impl<'a> Exchange<'a> {
         Some(trace)
     }
 
-    /// The request with its id, its arrival, the forwarded headers, its trace and the least of all times that were set.
+    /// The request with its id, who sends it, its arrival, the forwarded headers, its trace and the least of all times that were set.
     pub(crate) fn prepared(&self, mut request: InferRequest) -> InferRequest {
         request.request_id = self.id.clone();
+        request.identity = self.entered.identity().cloned();
         request.arrived = self.arrived;
         request.cache = request.cache.stricter(self.cache);
         for (name, value) in self.forwarded.iter() {
@@ -137,7 +154,7 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// The service's own, and [`HttpError::Deadline`] where it does not answer in time.
     pub(crate) async fn ask(&self, request: InferRequest) -> Result<InferResponse, Refusal> {
-        let services = &self.rest.services;
+        let services = self.services();
         let request = self.prepared(request);
         let Some(deadline) = Deadline::of(&request) else {
             return Ok(adulis_protocol::infer(services, request).await?);

@@ -6,7 +6,7 @@ mod events;
 use std::sync::Arc;
 
 use adulis_protocol::rest::{NonFinite, RestRequest, generate};
-use adulis_types::{ErrorKind, InferRequest, InferResponse, RequestId};
+use adulis_types::{Asked, ErrorKind, InferRequest, InferResponse, Operation, RequestId};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -21,7 +21,7 @@ use crate::form::check_json;
 use crate::generate::answers::{Answers, only};
 use crate::generate::events::{Events, error_event};
 use crate::models::model_of;
-use crate::router::Rest;
+use crate::rest::Rest;
 
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static(generate::EVENT_STREAM);
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
@@ -42,7 +42,7 @@ pub(crate) async fn generate_stream(State(rest): State<Arc<Rest>>, request: Requ
 
 async fn run(rest: &Rest, request: Request, id: RequestId) -> Result<Response, Refusal> {
     let (exchange, request, non_finite) = read(rest, request, id).await?;
-    let response = only(rest, request).await?;
+    let response = only(exchange.entered().services(), request).await?;
     let body = generate::encode_generate(&response, non_finite)?.into();
     exchange
         .respond(
@@ -55,8 +55,9 @@ async fn run(rest: &Rest, request: Request, id: RequestId) -> Result<Response, R
 /// Opens the stream with its first answer, which decides the status. What is refused before the model was run is an ordinary
 /// JSON error; what fails in the model is an event, as Triton has it.
 async fn open(rest: Arc<Rest>, request: Request, id: RequestId) -> Result<Response, Refusal> {
-    let (_, request, non_finite) = read(&rest, request, id.clone()).await?;
-    let mut answers = Answers::new(rest, request);
+    let (exchange, request, non_finite) = read(&rest, request, id.clone()).await?;
+    let mut answers = Answers::new(exchange.entered().shared(), request);
+    drop(exchange);
     let first = answers.next().await;
     let mut status = StatusCode::OK;
     let first = match first.map(|first| first.and_then(|response| event(&response, non_finite))) {
@@ -82,8 +83,9 @@ async fn read<'a>(
 ) -> Result<(Exchange<'a>, InferRequest, NonFinite), Refusal> {
     let (mut parts, body) = request.into_parts();
     let model = model_of(&mut parts).await?;
+    let entered = rest.enter(&parts, Asked::new(Operation::Infer, &id).of(&model.name)).await?;
     let headers = &parts.headers;
-    let exchange = Exchange::begin(rest, headers, id)?;
+    let exchange = Exchange::begin(rest, entered, headers, id)?;
     check_json(headers).map_err(|error: HttpError| Refusal::from(error))?;
     let body = exchange.read(headers, body, None).await?;
     let metadata = exchange.service().model_metadata(&model)?;

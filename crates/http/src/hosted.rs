@@ -2,7 +2,7 @@
 //! tensors behind a media type of their own.
 
 use adulis_protocol::rest::v1;
-use adulis_types::{IndexQuery, ModelRef, Name};
+use adulis_types::{Entered, IndexQuery, ModelRef, Name};
 use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, header};
@@ -10,7 +10,6 @@ use http::{HeaderMap, HeaderValue, header};
 use crate::error::{HttpError, Refusal};
 use crate::exchange::{Answer, Exchange};
 use crate::form::{Forms, parameter_of};
-use crate::router::Rest;
 
 /// The parameter of the platforms' media types that says where the JSON ends and binary tensors begin: they do not pass
 /// the header on that says so elsewhere.
@@ -25,26 +24,29 @@ pub(crate) struct Platform {
 }
 
 impl Platform {
-    /// The model that is meant: the one that was asked for, or the one that is set, or the only one.
+    /// The model that is meant: the one that was asked for, or the one that is set, or the only one that whoever asks may name.
     ///
     /// # Errors
-    /// [`HttpError::WhichModel`] where there are several, or none.
+    /// [`HttpError::WhichModel`] where there are several, or none; that whoever asks may not use it.
     pub(crate) fn model(
         &self,
-        rest: &Rest,
+        entered: &Entered<'_>,
         asked: Option<Name>,
         set: Option<&Name>,
-    ) -> Result<ModelRef, HttpError> {
+    ) -> Result<ModelRef, Refusal> {
         if let Some(name) = asked.or_else(|| set.cloned()) {
+            entered.model(&name)?;
             return Ok(ModelRef::latest(name));
         }
-        let index = rest.services.inference.repository_index(&IndexQuery::default()).unwrap_or_default();
-        let mut names: Vec<&str> = index.iter().map(|entry| &*entry.name).collect();
+        let service = &entered.services().inference;
+        let index = service.repository_index(&IndexQuery::default()).unwrap_or_default();
+        let names = index.iter().map(|entry| &*entry.name);
+        let mut names: Vec<&str> = names.filter(|name| entered.shows(name)).collect();
         // By name, and one entry for each version.
         names.dedup();
         match names[..] {
             [only] => Ok(ModelRef::latest(only)),
-            _ => Err(HttpError::WhichModel { count: names.len(), setting: self.setting }),
+            _ => Err(HttpError::WhichModel { count: names.len(), setting: self.setting }.into()),
         }
     }
 

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use adulis_types::RequestId;
+use adulis_types::{Asked, Operation, RequestId};
 use axum::extract::{Request, State};
 use axum::response::Response;
 
@@ -9,7 +9,7 @@ use crate::error::Refusal;
 use crate::exchange::Exchange;
 use crate::form::Forms;
 use crate::models::model_of;
-use crate::router::Rest;
+use crate::rest::Rest;
 
 /// `POST /v2/models/{model}[/versions/{version}]/infer`
 pub(crate) async fn infer(State(rest): State<Arc<Rest>>, request: Request) -> Response {
@@ -22,8 +22,9 @@ pub(crate) async fn infer(State(rest): State<Arc<Rest>>, request: Request) -> Re
 async fn run(rest: &Rest, request: Request, id: RequestId) -> Result<Response, Refusal> {
     let (mut parts, body) = request.into_parts();
     let model = model_of(&mut parts).await?;
+    let entered = rest.enter(&parts, Asked::new(Operation::Infer, &id).of(&model.name)).await?;
     let headers = &parts.headers;
-    let exchange = Exchange::begin(rest, headers, id)?;
+    let exchange = Exchange::begin(rest, entered, headers, id)?;
     let forms = Forms::of(headers)?;
     let header_length = forms.header_length(headers)?;
     let bytes = exchange.read(headers, body, header_length).await?;

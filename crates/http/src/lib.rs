@@ -12,9 +12,10 @@
 //! - every body and wait is bounded by [`HttpOptions`] or [`ListenerOptions`];
 //! - a body is copied at most once, and its binary tensors then begin on a 64-byte boundary;
 //! - every status but 200 carries `{"error": "…"}`, made and logged in one place (`boundary`);
-//! - a client that goes away drops the handler's future, which cancels the request.
+//! - a client that goes away drops the handler's future, which cancels the request;
+//! - a handler reaches the services by `Rest::enter` only, which asks who sends the request and whether they may.
 //!
-//! There is no scheduling, no authentication and no TLS here.
+//! There is no scheduling and no TLS here, and who is who is decided elsewhere.
 
 mod body;
 mod boundary;
@@ -34,7 +35,9 @@ mod models;
 mod options;
 mod regions;
 mod repository;
+mod rest;
 mod router;
+mod routes;
 mod sagemaker;
 mod server;
 mod settings;
@@ -49,6 +52,7 @@ pub use listener::{Drained, Listener, ListenerOptions, Protocols};
 pub use metrics::{RenderMetrics, metrics_router};
 pub use options::{HttpOptions, ResponseCompression};
 pub use router::{not_found, router};
+pub use routes::{Route, route_table};
 pub use sagemaker::{SageMakerOptions, sagemaker_router};
 pub use v1::v1_router;
 pub use vertex::{RoutePath, RoutePathError, VertexOptions, vertex_router};

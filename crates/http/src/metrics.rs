@@ -1,30 +1,73 @@
 use std::sync::Arc;
 
 use adulis_telemetry::MetricsFormat;
+use adulis_types::{Asked, Guarded, Operation, RequestId, Services};
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use http::{HeaderMap, header};
 
+use crate::boundary::{Call, answer};
+use crate::error::Refusal;
+use crate::rest::enter;
 use crate::router::json;
+use crate::routes::Routes;
 
 /// Writes all metrics in a format.
 pub type RenderMetrics = Arc<dyn Fn(MetricsFormat) -> String + Send + Sync>;
 
-/// The routes of the metrics port: `GET /metrics`, and `GET /livez`, which answers as long as the process does.
-pub fn metrics_router(render: RenderMetrics) -> Router {
-    Router::new()
-        .route("/metrics", get(metrics))
-        .route("/livez", get(|| async { json(r#"{"live":true}"#) }))
-        .with_state(render)
+/// What the metrics port tells, and to whom.
+pub(crate) struct Metrics {
+    guarded: Guarded,
+    render: RenderMetrics,
 }
 
-async fn metrics(State(render): State<RenderMetrics>, headers: HeaderMap) -> Response {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    let open = accept.is_some_and(|accept| accept.contains("application/openmetrics-text"));
-    let format = if open { MetricsFormat::OpenMetrics } else { MetricsFormat::Text };
-    ([(header::CONTENT_TYPE, format.content_type())], render(format)).into_response()
+/// The routes of the metrics port: `GET /metrics`, and `GET /livez`, which answers as long as the process does. Of `services` it
+/// is asked who may scrape.
+pub fn metrics_router(services: impl Into<Services>, render: RenderMetrics) -> Router {
+    let metrics = Metrics { guarded: Guarded::new(services), render };
+    routes().into_router().with_state(Arc::new(metrics))
+}
+
+pub(crate) fn routes() -> Routes<Arc<Metrics>> {
+    Routes::new()
+        .get("/metrics", Operation::Metrics, scrape)
+        .get("/livez", Operation::ServerLive, live)
+}
+
+async fn scrape(State(metrics): State<Arc<Metrics>>, request: Request) -> Response {
+    let call = Call::begin(&request);
+    let id = call.id().clone();
+    answer(call, async move {
+        let headers = metrics.enter(request, (Operation::Metrics, &id)).await?;
+        let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        let open = accept.is_some_and(|accept| accept.contains("application/openmetrics-text"));
+        let format = if open { MetricsFormat::OpenMetrics } else { MetricsFormat::Text };
+        Ok(([(header::CONTENT_TYPE, format.content_type())], (metrics.render)(format)).into_response())
+    })
+    .await
+}
+
+async fn live(State(metrics): State<Arc<Metrics>>, request: Request) -> Response {
+    let call = Call::begin(&request);
+    let id = call.id().clone();
+    answer(call, async move {
+        metrics.enter(request, (Operation::ServerLive, &id)).await?;
+        Ok(json(r#"{"live":true}"#))
+    })
+    .await
+}
+
+impl Metrics {
+    async fn enter(
+        &self,
+        request: Request,
+        (operation, id): (Operation, &RequestId),
+    ) -> Result<HeaderMap, Refusal> {
+        let parts = request.into_parts().0;
+        enter(&self.guarded, &parts, Asked::new(operation, id)).await?;
+        Ok(parts.headers)
+    }
 }
 
 #[cfg(test)]
@@ -38,7 +81,8 @@ mod tests {
 
     #[tokio::test]
     async fn tells_the_format_that_was_asked_for() {
-        let router = metrics_router(Arc::new(|format| format!("{format:?}")));
+        let service = Arc::new(adulis_testing::ScriptedService::default());
+        let router = metrics_router(service, Arc::new(|format| format!("{format:?}")));
         for (accept, expected) in [
             ("text/html", MetricsFormat::Text),
             ("*/*", MetricsFormat::Text),

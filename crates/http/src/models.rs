@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use adulis_protocol::{model_ref, rest};
-use adulis_types::ModelRef;
+use adulis_types::{Asked, Entered, ModelRef, Operation, RequestId};
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::response::Response;
@@ -9,7 +9,8 @@ use http::request::Parts;
 
 use crate::boundary::{Call, answer};
 use crate::error::{HttpError, Refusal};
-use crate::router::{Rest, json};
+use crate::rest::Rest;
+use crate::router::json;
 
 /// The model that the path names, percent-decoded.
 ///
@@ -44,13 +45,25 @@ pub(crate) async fn model_in(parts: &mut Parts, verb: &str) -> Result<ModelRef, 
     Ok(model_ref(model, version)?)
 }
 
+/// The model that a request names, and the way to the services if it may be asked so about it.
+async fn enter<'a>(
+    rest: &'a Rest,
+    request: Request,
+    (operation, id): (Operation, &RequestId),
+) -> Result<(Entered<'a>, ModelRef), Refusal> {
+    let mut parts = request.into_parts().0;
+    let model = model_of(&mut parts).await?;
+    let entered = rest.enter(&parts, Asked::new(operation, id).of(&model.name)).await?;
+    Ok((entered, model))
+}
+
 /// `GET /v2/models/{model}[/versions/{version}]`
 pub(crate) async fn metadata(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
+    let id = call.id().clone();
     answer(call, async move {
-        let model = model_of(&mut request.into_parts().0).await?;
-        let metadata = rest.services.inference.model_metadata(&model)?;
-        Ok(json(rest::model_metadata(&metadata)))
+        let (entered, model) = enter(&rest, request, (Operation::ModelMetadata, &id)).await?;
+        Ok(json(rest::model_metadata(&entered.services().inference.model_metadata(&model)?)))
     })
     .await
 }
@@ -58,9 +71,10 @@ pub(crate) async fn metadata(State(rest): State<Arc<Rest>>, request: Request) ->
 /// `GET /v2/models/{model}[/versions/{version}]/config`
 pub(crate) async fn config(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
+    let id = call.id().clone();
     answer(call, async move {
-        let model = model_of(&mut request.into_parts().0).await?;
-        Ok(json(rest.services.inference.model_config(&model)?.json))
+        let (entered, model) = enter(&rest, request, (Operation::ModelConfig, &id)).await?;
+        Ok(json(entered.services().inference.model_config(&model)?.json))
     })
     .await
 }
@@ -70,9 +84,10 @@ pub(crate) async fn config(State(rest): State<Arc<Rest>>, request: Request) -> R
 /// 200 with a body that the KServe client can parse, or 503.
 pub(crate) async fn ready(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
+    let id = call.id().clone();
     answer(call, async move {
-        let model = model_of(&mut request.into_parts().0).await?;
-        if !rest.services.inference.model_ready(&model)? {
+        let (entered, model) = enter(&rest, request, (Operation::ModelReady, &id)).await?;
+        if !entered.services().inference.model_ready(&model)? {
             return Err(Refusal::from(HttpError::ModelNotReady { model: model.name }));
         }
         let body = serde_json::json!({ "name": model.name.as_str(), "ready": true });

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use adulis_protocol::rest::{self, RepositoryModel};
+use adulis_types::{Asked, Entered, Operation, RequestId};
 use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::response::Response;
@@ -11,18 +12,22 @@ use crate::body::BodyPlan;
 use crate::boundary::{Call, answer};
 use crate::error::{HttpError, Refusal};
 use crate::exchange::read_body;
-use crate::router::{Rest, json};
+use crate::rest::Rest;
+use crate::router::json;
 
 /// `POST /v2/repository[/{repository}]/index`
 pub(crate) async fn index(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
+    let id = call.id().clone();
     let work = async move {
-        let (target, body) = read(&rest, request, rest.options.max_body_bytes).await?;
+        let asked = Ask { operation: Operation::ModelIndex, id: &id, limit: rest.options.max_body_bytes };
+        let (entered, target, body) = read(&rest, request, asked).await?;
         let query = rest::decode_index_query(target.repository, &body)?;
-        let service = Arc::clone(&rest.services.inference);
+        let service = Arc::clone(&entered.services().inference);
         // Repositories that lie elsewhere are asked over the network.
         let index = tokio::task::spawn_blocking(move || service.repository_index(&query)).await;
-        let index = index.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        let mut index = index.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        index.retain(|entry| entered.shows(&entry.name));
         Ok(json(rest::repository_index(&index)))
     };
     answer(call, work).await
@@ -33,12 +38,16 @@ pub(crate) async fn index(State(rest): State<Arc<Rest>>, request: Request) -> Re
 /// Answers when the model is loaded: 200 without a body.
 pub(crate) async fn load(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
+    let id = call.id().clone();
     let work = async move {
-        let (target, body) = read(&rest, request, rest.options.max_load_bytes).await?;
+        let asked = Ask { operation: Operation::ModelLoad, id: &id, limit: rest.options.max_load_bytes };
+        let (entered, target, body) = read(&rest, request, asked).await?;
         let load = rest::decode_load(target, &body)?;
         // Files are decoded copies: the text that they came in is as large again.
         drop(body);
-        rest.services.inference.load_model(load).await?;
+        let (own, files) = (load.config.is_some(), load.files.len());
+        entered.services().inference.load_model(load).await?;
+        entered.done(|| own.then(|| format!("configuration of the request, {files} files")));
         Ok(Response::new(Body::empty()))
     };
     answer(call, Box::pin(work)).await
@@ -49,20 +58,43 @@ pub(crate) async fn load(State(rest): State<Arc<Rest>>, request: Request) -> Res
 /// 200 without a body.
 pub(crate) async fn unload(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
+    let id = call.id().clone();
     let work = async move {
-        let (target, body) = read(&rest, request, rest.options.max_body_bytes).await?;
-        rest.services.inference.unload_model(rest::decode_unload(target, &body)?).await?;
+        let asked = Ask { operation: Operation::ModelUnload, id: &id, limit: rest.options.max_body_bytes };
+        let (entered, target, body) = read(&rest, request, asked).await?;
+        let unload = rest::decode_unload(target, &body)?;
+        let with_dependents = unload.unload_dependents;
+        if with_dependents {
+            // Which models those are is not for the request to say.
+            entered.all_models()?;
+        }
+        entered.services().inference.unload_model(unload).await?;
+        entered.done(|| with_dependents.then(|| "with its dependents".to_owned()));
         Ok(Response::new(Body::empty()))
     };
     answer(call, Box::pin(work)).await
 }
 
-/// What the path names, and the body. Neither needs a content type: Triton's clients send none.
-async fn read(rest: &Rest, request: Request, limit: usize) -> Result<(RepositoryModel, Bytes), Refusal> {
+/// What is asked of a repository.
+struct Ask<'a> {
+    operation: Operation,
+    id: &'a RequestId,
+    /// The longest body.
+    limit: usize,
+}
+
+/// The way to the services, what the path names, and the body. It needs no content type: Triton's clients send none.
+async fn read<'a>(
+    rest: &'a Rest,
+    request: Request,
+    ask: Ask<'_>,
+) -> Result<(Entered<'a>, RepositoryModel, Bytes), Refusal> {
     let (mut parts, body) = request.into_parts();
     let target = target_of(&mut parts).await?;
-    let plan = BodyPlan { declared: None, header_length: None, limit };
-    Ok((target, read_body(rest, &parts.headers, body, plan).await?))
+    let entered = rest.enter(&parts, Asked::new(ask.operation, ask.id).of(&target.model)).await?;
+    let plan = BodyPlan { declared: None, header_length: None, limit: ask.limit };
+    let body = read_body(rest, &parts.headers, body, plan).await?;
+    Ok((entered, target, body))
 }
 
 async fn target_of(parts: &mut Parts) -> Result<RepositoryModel, HttpError> {

@@ -1,30 +1,18 @@
 use std::sync::Arc;
 
-use adulis_types::Services;
+use adulis_types::{Operation, Services};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use axum::routing::{any, get, post};
+use axum::routing::any;
 use http::{HeaderValue, header};
 
 use crate::boundary::{Call, JSON, answer};
-use crate::coding::Codec;
 use crate::error::HttpError;
+use crate::rest::Rest;
+use crate::routes::Routes;
 use crate::{HttpOptions, cache, generate, infer, models, regions, repository, server, settings, statistics};
-
-/// What the handlers share.
-pub(crate) struct Rest {
-    pub(crate) services: Services,
-    pub(crate) options: HttpOptions,
-    pub(crate) codec: Codec,
-}
-
-impl Rest {
-    pub(crate) fn new(services: impl Into<Services>, options: HttpOptions) -> Self {
-        Self { services: services.into(), options, codec: Codec::new() }
-    }
-}
 
 /// The Open Inference Protocol's REST routes over `services`: an `Arc` of an
 /// [`InferenceService`](adulis_types::InferenceService) alone, or [`Services`] with more parts.
@@ -33,67 +21,80 @@ impl Rest {
 /// sets no fallback for other paths, so that it merges into any application; a server of its own adds [`not_found`].
 pub fn router(services: impl Into<Services>, options: HttpOptions) -> Router {
     let rest = Rest::new(services, options);
-    // No layer stands around these routes: what every request needs is in `boundary::answer`, where it costs no boxed
-    // body and no further future.
-    Router::new()
-        .merge(server_routes())
-        .merge(model_routes("/v2/models/{model}"))
-        .merge(model_routes("/v2/models/{model}/versions/{version}"))
+    // No layer stands around these routes: what every request needs is in `boundary::answer` and `Rest::enter`, where it costs
+    // no boxed body and no further future.
+    routes()
+        .into_router()
         .route("/v2/{*rest}", any(not_found))
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(Arc::new(rest))
 }
 
-fn server_routes() -> Router<Arc<Rest>> {
-    Router::new()
-        .route("/v2", get(server::metadata))
-        .route("/v2/", get(server::metadata))
-        .route("/v2/health/live", get(server::live))
-        .route("/v2/health/ready", get(server::ready))
-        .route("/v2/models/stats", get(statistics::all))
-        .route("/v2/logging", get(settings::log).post(settings::update_log))
-        .route("/v2/trace/setting", get(settings::trace).post(settings::update_trace))
-        .route("/v2/cache", get(cache::report))
-        .route("/v2/cache/purge", post(cache::purge))
-        .route("/v2/cache/models/{model}/purge", post(cache::purge))
+pub(crate) fn routes() -> Routes {
+    server_routes()
+        .merge(model_routes("/v2/models/{model}"))
+        .merge(model_routes("/v2/models/{model}/versions/{version}"))
+}
+
+fn server_routes() -> Routes {
+    Routes::new()
+        .get("/v2", Operation::ServerMetadata, server::metadata)
+        .get("/v2/", Operation::ServerMetadata, server::metadata)
+        .get("/v2/health/live", Operation::ServerLive, server::live)
+        .get("/v2/health/ready", Operation::ServerReady, server::ready)
+        .get("/v2/models/stats", Operation::Statistics, statistics::all)
+        .get("/v2/logging", Operation::LogSettings, settings::log)
+        .post("/v2/logging", Operation::LogUpdate, settings::update_log)
+        .get("/v2/trace/setting", Operation::TraceSettings, settings::trace)
+        .post("/v2/trace/setting", Operation::TraceUpdate, settings::update_trace)
+        .get("/v2/cache", Operation::CacheReport, cache::report)
+        .post("/v2/cache/purge", Operation::CachePurge, cache::purge)
+        .post("/v2/cache/models/{model}/purge", Operation::CachePurge, cache::purge)
         .merge(repository_routes("/v2/repository"))
         .merge(repository_routes("/v2/repository/{repository}"))
         .merge(region_routes())
 }
 
-fn region_routes() -> Router<Arc<Rest>> {
+fn region_routes() -> Routes {
+    let (status, register, unregister) = (
+        Operation::SharedMemoryStatus,
+        Operation::SharedMemoryRegister,
+        Operation::SharedMemoryUnregister,
+    );
     let (system, cuda) = ("/v2/systemsharedmemory", "/v2/cudasharedmemory");
-    Router::new()
-        .route(&format!("{system}/status"), get(regions::status))
-        .route(&format!("{system}/unregister"), post(regions::unregister))
-        .route(&format!("{system}/region/{{region}}/status"), get(regions::status))
-        .route(&format!("{system}/region/{{region}}/register"), post(regions::register))
-        .route(&format!("{system}/region/{{region}}/unregister"), post(regions::unregister))
-        .route(&format!("{cuda}/status"), get(regions::cuda_status))
-        .route(&format!("{cuda}/unregister"), post(regions::cuda_unregister))
-        .route(&format!("{cuda}/region/{{region}}/status"), get(regions::cuda_status))
-        .route(&format!("{cuda}/region/{{region}}/register"), post(regions::cuda_register))
-        .route(&format!("{cuda}/region/{{region}}/unregister"), post(regions::cuda_unregister))
+    Routes::new()
+        .get(&format!("{system}/status"), status, regions::status)
+        .post(&format!("{system}/unregister"), unregister, regions::unregister)
+        .get(&format!("{system}/region/{{region}}/status"), status, regions::status)
+        .post(&format!("{system}/region/{{region}}/register"), register, regions::register)
+        .post(&format!("{system}/region/{{region}}/unregister"), unregister, regions::unregister)
+        .get(&format!("{cuda}/status"), status, regions::cuda_status)
+        .post(&format!("{cuda}/unregister"), unregister, regions::cuda_unregister)
+        .get(&format!("{cuda}/region/{{region}}/status"), status, regions::cuda_status)
+        .post(&format!("{cuda}/region/{{region}}/register"), register, regions::cuda_register)
+        .post(&format!("{cuda}/region/{{region}}/unregister"), unregister, regions::cuda_unregister)
 }
 
-fn repository_routes(base: &str) -> Router<Arc<Rest>> {
-    Router::new()
-        .route(&format!("{base}/index"), post(repository::index))
-        .route(&format!("{base}/models/{{model}}/load"), post(repository::load))
-        .route(&format!("{base}/models/{{model}}/unload"), post(repository::unload))
+fn repository_routes(base: &str) -> Routes {
+    Routes::new()
+        .post(&format!("{base}/index"), Operation::ModelIndex, repository::index)
+        .post(&format!("{base}/models/{{model}}/load"), Operation::ModelLoad, repository::load)
+        .post(&format!("{base}/models/{{model}}/unload"), Operation::ModelUnload, repository::unload)
 }
 
-fn model_routes(base: &str) -> Router<Arc<Rest>> {
-    Router::new()
-        .route(base, get(models::metadata))
-        .route(&format!("{base}/ready"), get(models::ready))
-        .route(&format!("{base}/infer"), post(infer::infer))
-        .route(&format!("{base}/generate"), post(generate::generate))
-        .route(&format!("{base}/generate_stream"), post(generate::generate_stream))
-        .route(&format!("{base}/config"), get(models::config))
-        .route(&format!("{base}/stats"), get(statistics::model))
-        // Of all versions, whichever is named.
-        .route(&format!("{base}/trace/setting"), get(settings::trace).post(settings::update_trace))
+fn model_routes(base: &str) -> Routes {
+    // Trace settings are of all versions, whichever is named.
+    let traced = format!("{base}/trace/setting");
+    Routes::new()
+        .get(base, Operation::ModelMetadata, models::metadata)
+        .get(&format!("{base}/ready"), Operation::ModelReady, models::ready)
+        .post(&format!("{base}/infer"), Operation::Infer, infer::infer)
+        .post(&format!("{base}/generate"), Operation::Infer, generate::generate)
+        .post(&format!("{base}/generate_stream"), Operation::Infer, generate::generate_stream)
+        .get(&format!("{base}/config"), Operation::ModelConfig, models::config)
+        .get(&format!("{base}/stats"), Operation::Statistics, statistics::model)
+        .get(&traced, Operation::TraceSettings, settings::trace)
+        .post(&traced, Operation::TraceUpdate, settings::update_trace)
 }
 
 /// Answers 404 with a JSON error, or gRPC's `UNIMPLEMENTED` to a gRPC request on the shared port. For use as a fallback.

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use adulis_types::{Name, RequestId, Services};
+use adulis_types::{Asked, Name, Operation, RequestId, Services};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use axum::routing::{get, post};
 use http::HeaderName;
 
 use crate::HttpOptions;
@@ -14,7 +13,9 @@ use crate::boundary::{Call, answer};
 use crate::error::{HttpError, Refusal};
 use crate::exchange::Exchange;
 use crate::hosted::Platform;
-use crate::router::{Rest, method_not_allowed};
+use crate::rest::Rest;
+use crate::router::method_not_allowed;
+use crate::routes::Routes;
 use crate::server;
 
 /// Names the model that is meant.
@@ -32,7 +33,7 @@ pub struct SageMakerOptions {
     pub model: Option<Name>,
 }
 
-struct Hosted {
+pub(crate) struct Hosted {
     rest: Rest,
     options: SageMakerOptions,
 }
@@ -48,17 +49,30 @@ pub fn sagemaker_router(
     options: SageMakerOptions,
 ) -> Router {
     let hosted = Hosted { rest: Rest::new(services, http), options };
-    Router::new()
-        .route("/ping", get(ping))
-        .route("/invocations", post(invocations))
+    routes()
+        .into_router()
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(Arc::new(hosted))
+}
+
+pub(crate) fn routes() -> Routes<Arc<Hosted>> {
+    Routes::new().get("/ping", Operation::ServerReady, ping).post(
+        "/invocations",
+        Operation::Infer,
+        invocations,
+    )
 }
 
 /// `GET /ping`
 async fn ping(State(hosted): State<Arc<Hosted>>, request: Request) -> Response {
     let call = Call::begin(&request);
-    answer(call, async move { server::is_ready(&hosted.rest) }).await
+    let id = call.id().clone();
+    answer(call, async move {
+        let parts = request.into_parts().0;
+        let entered = hosted.rest.enter(&parts, Asked::new(Operation::ServerReady, &id)).await?;
+        server::is_ready(entered.services())
+    })
+    .await
 }
 
 /// `POST /invocations`
@@ -80,7 +94,8 @@ async fn run(hosted: &Hosted, request: Request, id: RequestId) -> Result<Respons
             })?))
         }
     };
-    let model = SAGEMAKER.model(&hosted.rest, target, hosted.options.model.as_ref())?;
-    let exchange = Exchange::begin(&hosted.rest, &parts.headers, id)?;
+    let entered = hosted.rest.enter(&parts, Asked::new(Operation::Infer, &id)).await?;
+    let model = SAGEMAKER.model(&entered, target, hosted.options.model.as_ref())?;
+    let exchange = Exchange::begin(&hosted.rest, entered, &parts.headers, id)?;
     SAGEMAKER.infer(exchange, model, (&parts.headers, body)).await
 }

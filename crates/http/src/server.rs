@@ -1,24 +1,35 @@
 use std::sync::Arc;
 
 use adulis_protocol::rest;
+use adulis_types::{Asked, Operation, Services};
 use axum::extract::{Request, State};
 use axum::response::Response;
 
 use crate::boundary::{Call, answer};
 use crate::error::{HttpError, Refusal};
-use crate::router::{Rest, json};
+use crate::rest::Rest;
+use crate::router::json;
 
 /// `GET /v2`
 pub(crate) async fn metadata(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
-    answer(call, async move { Ok(json(rest::server_metadata(&rest.services.server_metadata()))) }).await
+    let id = call.id().clone();
+    answer(call, async move {
+        let parts = request.into_parts().0;
+        let entered = rest.enter(&parts, Asked::new(Operation::ServerMetadata, &id)).await?;
+        Ok(json(rest::server_metadata(&entered.services().server_metadata())))
+    })
+    .await
 }
 
 /// `GET /v2/health/live`
 pub(crate) async fn live(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
+    let id = call.id().clone();
     answer(call, async move {
-        match rest.services.inference.live() {
+        let parts = request.into_parts().0;
+        let entered = rest.enter(&parts, Asked::new(Operation::ServerLive, &id)).await?;
+        match entered.services().inference.live() {
             true => Ok(json(r#"{"live":true}"#)),
             false => Err(HttpError::ServerNot { state: "live" }.into()),
         }
@@ -29,7 +40,13 @@ pub(crate) async fn live(State(rest): State<Arc<Rest>>, request: Request) -> Res
 /// `GET /v2/health/ready`
 pub(crate) async fn ready(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
-    answer(call, async move { is_ready(&rest) }).await
+    let id = call.id().clone();
+    answer(call, async move {
+        let parts = request.into_parts().0;
+        let entered = rest.enter(&parts, Asked::new(Operation::ServerReady, &id)).await?;
+        is_ready(entered.services())
+    })
+    .await
 }
 
 /// 200 where the server is ready, with what is the matter with the things that it talks to. The KServe client parses the body
@@ -37,11 +54,11 @@ pub(crate) async fn ready(State(rest): State<Arc<Rest>>, request: Request) -> Re
 ///
 /// # Errors
 /// [`HttpError::ServerNot`] where it is not.
-pub(crate) fn is_ready(rest: &Rest) -> Result<Response, Refusal> {
-    if !rest.services.inference.ready() {
+pub(crate) fn is_ready(services: &Services) -> Result<Response, Refusal> {
+    if !services.inference.ready() {
         return Err(HttpError::ServerNot { state: "ready" }.into());
     }
-    let dependencies = rest.services.dependencies.iter();
+    let dependencies = services.dependencies.iter();
     Ok(json(rest::readiness(
         dependencies.map(|dependency| (dependency.name(), dependency.problem())),
     )))

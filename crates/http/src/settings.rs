@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use adulis_protocol::{log_settings, rest, trace_settings, update_log_settings, update_trace_settings};
-use adulis_types::Name;
+use adulis_types::{Asked, Name, Operation};
+use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::response::Response;
 use bytes::Bytes;
@@ -13,7 +14,8 @@ use crate::body::BodyPlan;
 use crate::boundary::{Call, answer};
 use crate::error::HttpError;
 use crate::exchange::read_body;
-use crate::router::{Rest, json};
+use crate::rest::Rest;
+use crate::router::json;
 
 /// Longest body that changes settings.
 const MAX_SETTINGS_BYTES: usize = 16 * 1024;
@@ -21,16 +23,26 @@ const MAX_SETTINGS_BYTES: usize = 16 * 1024;
 /// `GET /v2/logging`
 pub(crate) async fn log(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
-    answer(call, async move { Ok(json(rest::log_settings(&log_settings(&rest.services)?))) }).await
+    let id = call.id().clone();
+    answer(call, async move {
+        let parts = request.into_parts().0;
+        let entered = rest.enter(&parts, Asked::new(Operation::LogSettings, &id)).await?;
+        Ok(json(rest::log_settings(&log_settings(entered.services())?)))
+    })
+    .await
 }
 
 /// `POST /v2/logging`
 pub(crate) async fn update_log(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
+    let id = call.id().clone();
     let work = async move {
-        let (_, body) = read(&rest, request).await?;
-        let update = rest::decode_log_update(&body)?;
-        Ok(json(rest::log_settings(&update_log_settings(&rest.services, &update)?)))
+        let (parts, body) = request.into_parts();
+        let entered = rest.enter(&parts, Asked::new(Operation::LogUpdate, &id)).await?;
+        let update = rest::decode_log_update(&read(&rest, &parts, body).await?)?;
+        let settings = update_log_settings(entered.services(), &update)?;
+        entered.done(|| Some(format!("{update:?}")));
+        Ok(json(rest::log_settings(&settings)))
     };
     answer(call, Box::pin(work)).await
 }
@@ -38,9 +50,12 @@ pub(crate) async fn update_log(State(rest): State<Arc<Rest>>, request: Request) 
 /// `GET /v2[/models/{model}]/trace/setting`
 pub(crate) async fn trace(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
+    let id = call.id().clone();
     answer(call, async move {
-        let model = model_of(&mut request.into_parts().0).await?;
-        Ok(json(rest::trace_settings(&trace_settings(&rest.services, &model)?)))
+        let mut parts = request.into_parts().0;
+        let model = model_of(&mut parts).await?;
+        let entered = rest.enter(&parts, Asked::new(Operation::TraceSettings, &id).of(&model)).await?;
+        Ok(json(rest::trace_settings(&trace_settings(entered.services(), &model)?)))
     })
     .await
 }
@@ -48,22 +63,27 @@ pub(crate) async fn trace(State(rest): State<Arc<Rest>>, request: Request) -> Re
 /// `POST /v2[/models/{model}]/trace/setting`
 pub(crate) async fn update_trace(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
+    let id = call.id().clone();
     let work = async move {
-        let (mut parts, body) = read(&rest, request).await?;
+        let (mut parts, body) = request.into_parts();
         let model = model_of(&mut parts).await?;
-        let update = rest::decode_trace_update(&model, &body)?;
-        Ok(json(rest::trace_settings(&update_trace_settings(&rest.services, &model, &update)?)))
+        let entered = rest.enter(&parts, Asked::new(Operation::TraceUpdate, &id).of(&model)).await?;
+        if model.is_empty() {
+            entered.all_models()?;
+        }
+        let update = rest::decode_trace_update(&model, &read(&rest, &parts, body).await?)?;
+        let settings = update_trace_settings(entered.services(), &model, &update)?;
+        entered.done(|| Some(format!("{update:?}")));
+        Ok(json(rest::trace_settings(&settings)))
     };
     answer(call, Box::pin(work)).await
 }
 
-/// The head and the body, which needs no content type: Triton's clients send none.
-async fn read(rest: &Rest, request: Request) -> Result<(Parts, Bytes), HttpError> {
-    let (parts, body) = request.into_parts();
+/// The body, which needs no content type: Triton's clients send none.
+async fn read(rest: &Rest, parts: &Parts, body: Body) -> Result<Bytes, HttpError> {
     let limit = rest.options.max_body_bytes.min(MAX_SETTINGS_BYTES);
     let plan = BodyPlan { declared: None, header_length: None, limit };
-    let body = read_body(rest, &parts.headers, body, plan).await?;
-    Ok((parts, body))
+    read_body(rest, &parts.headers, body, plan).await
 }
 
 /// The model that the path names; empty where it names none.

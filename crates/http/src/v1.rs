@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use adulis_protocol::rest::v1;
-use adulis_types::{IndexQuery, ModelRef, RequestId, Services};
+use adulis_types::{Asked, IndexQuery, ModelRef, Operation, RequestId, Services};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use axum::routing::get;
 use bytes::Bytes;
 use smallvec::smallvec;
 
@@ -17,7 +16,9 @@ use crate::error::{HttpError, Refusal};
 use crate::exchange::{Answer, Exchange};
 use crate::form::check_json;
 use crate::models::model_in;
-use crate::router::{Rest, json, method_not_allowed};
+use crate::rest::Rest;
+use crate::router::{json, method_not_allowed};
+use crate::routes::Routes;
 
 /// The V1 routes over `services`: `GET /v1/models`, `GET` and `POST` of `/v1/models/{model}[/versions/{version}]` with
 /// `:predict` at its end, and `GET /`, which KServe's clients ask whether the server is alive.
@@ -25,21 +26,28 @@ use crate::router::{Rest, json, method_not_allowed};
 /// It sets no fallback: other paths below `/v1` are free for the application it is merged into.
 pub fn v1_router(services: impl Into<Services>, options: HttpOptions) -> Router {
     let rest = Arc::new(Rest::new(services, options));
-    let model = get(status).post(predict);
-    Router::new()
-        .route("/", get(alive))
-        .route("/v1/models", get(models))
-        .route("/v1/models/{model}", model.clone())
-        .route("/v1/models/{model}/versions/{version}", model)
-        .method_not_allowed_fallback(method_not_allowed)
-        .with_state(rest)
+    routes().into_router().method_not_allowed_fallback(method_not_allowed).with_state(rest)
+}
+
+pub(crate) fn routes() -> Routes {
+    let (model, version) = ("/v1/models/{model}", "/v1/models/{model}/versions/{version}");
+    Routes::new()
+        .get("/", Operation::ServerLive, alive)
+        .get("/v1/models", Operation::ModelIndex, models)
+        .get(model, Operation::ModelMetadata, status)
+        .post(model, Operation::Infer, predict)
+        .get(version, Operation::ModelMetadata, status)
+        .post(version, Operation::Infer, predict)
 }
 
 /// `GET /`
 async fn alive(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
+    let id = call.id().clone();
     answer(call, async move {
-        match rest.services.inference.live() {
+        let parts = request.into_parts().0;
+        let entered = rest.enter(&parts, Asked::new(Operation::ServerLive, &id)).await?;
+        match entered.services().inference.live() {
             true => Ok(json(r#"{"status":"alive"}"#)),
             false => Err(HttpError::ServerNot { state: "live" }.into()),
         }
@@ -50,9 +58,13 @@ async fn alive(State(rest): State<Arc<Rest>>, request: Request) -> Response {
 /// `GET /v1/models`
 async fn models(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
+    let id = call.id().clone();
     answer(call, async move {
-        let index = rest.services.inference.repository_index(&IndexQuery::default())?;
-        let mut names: Vec<&str> = index.iter().map(|entry| &*entry.name).collect();
+        let parts = request.into_parts().0;
+        let entered = rest.enter(&parts, Asked::new(Operation::ModelIndex, &id)).await?;
+        let index = entered.services().inference.repository_index(&IndexQuery::default())?;
+        let names = index.iter().map(|entry| &*entry.name);
+        let mut names: Vec<&str> = names.filter(|name| entered.shows(name)).collect();
         // By name, and one entry for each version.
         names.dedup();
         Ok(json(v1::model_list(names)))
@@ -63,12 +75,16 @@ async fn models(State(rest): State<Arc<Rest>>, request: Request) -> Response {
 /// `GET /v1/models/{model}[/versions/{version}]`
 async fn status(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
+    let id = call.id().clone();
     answer(call, async move {
-        let model = model_in(&mut request.into_parts().0, "").await?;
-        if !rest.services.inference.model_ready(&model)? {
+        let mut parts = request.into_parts().0;
+        let model = model_in(&mut parts, "").await?;
+        let entered = rest.enter(&parts, Asked::new(Operation::ModelMetadata, &id).of(&model.name)).await?;
+        let service = &entered.services().inference;
+        if !service.model_ready(&model)? {
             return Err(Refusal::from(HttpError::ModelNotReady { model: model.name }));
         }
-        let metadata = rest.services.inference.model_metadata(&model)?;
+        let metadata = service.model_metadata(&model)?;
         Ok(json(v1::model_status(&model, &metadata.versions)))
     })
     .await
@@ -84,8 +100,9 @@ async fn predict(State(rest): State<Arc<Rest>>, request: Request) -> Response {
 async fn run(rest: &Rest, request: Request, id: RequestId) -> Result<Response, Refusal> {
     let (mut parts, body) = request.into_parts();
     let model = model_in(&mut parts, v1::PREDICT).await?;
+    let entered = rest.enter(&parts, Asked::new(Operation::Infer, &id).of(&model.name)).await?;
     let headers = &parts.headers;
-    let exchange = Exchange::begin(rest, headers, id)?;
+    let exchange = Exchange::begin(rest, entered, headers, id)?;
     check_json(headers)?;
     let body = exchange.read(headers, body, None).await?;
     drop(parts);

@@ -3,12 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use adulis_types::{Name, RequestId, Services};
+use adulis_types::{Asked, Name, Operation, RequestId, Services};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use axum::routing::{get, post};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use tower::ServiceExt;
 
@@ -17,7 +16,9 @@ use crate::boundary::{Call, answer};
 use crate::error::{HttpError, Refusal};
 use crate::exchange::Exchange;
 use crate::hosted::Platform;
-use crate::router::{Rest, method_not_allowed};
+use crate::rest::Rest;
+use crate::router::method_not_allowed;
+use crate::routes::Routes;
 use crate::server;
 
 /// Names a path below `/v2` that is meant instead: Vertex AI itself lets only the two routes through.
@@ -89,9 +90,10 @@ pub fn vertex_router(
 ) -> Router {
     let (health_route, predict_route) = (options.health_route.0.clone(), options.predict_route.0.clone());
     let hosted = Hosted { rest: Rest::new(services, http), routes, options };
-    Router::new()
-        .route(&health_route, get(health))
-        .route(&predict_route, post(predict))
+    Routes::new()
+        .get(&health_route, Operation::ServerReady, health)
+        .post(&predict_route, Operation::Infer, predict)
+        .into_router()
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(Arc::new(hosted))
 }
@@ -99,7 +101,13 @@ pub fn vertex_router(
 /// `GET` of the health route.
 async fn health(State(hosted): State<Arc<Hosted>>, request: Request) -> Response {
     let call = Call::begin(&request);
-    answer(call, async move { server::is_ready(&hosted.rest) }).await
+    let id = call.id().clone();
+    answer(call, async move {
+        let parts = request.into_parts().0;
+        let entered = hosted.rest.enter(&parts, Asked::new(Operation::ServerReady, &id)).await?;
+        server::is_ready(entered.services())
+    })
+    .await
 }
 
 /// `POST` of the predict route.
@@ -118,8 +126,9 @@ async fn predict(State(hosted): State<Arc<Hosted>>, request: Request) -> Respons
 
 async fn run(hosted: &Hosted, request: Request, id: RequestId) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
-    let model = VERTEX_AI.model(&hosted.rest, None, hosted.options.model.as_ref())?;
-    let exchange = Exchange::begin(&hosted.rest, &parts.headers, id)?;
+    let entered = hosted.rest.enter(&parts, Asked::new(Operation::Infer, &id)).await?;
+    let model = VERTEX_AI.model(&entered, None, hosted.options.model.as_ref())?;
+    let exchange = Exchange::begin(&hosted.rest, entered, &parts.headers, id)?;
     VERTEX_AI.infer(exchange, model, (&parts.headers, body)).await
 }
 
@@ -144,6 +153,8 @@ async fn redirect(routes: &Router, request: Request, target: Uri) -> Response {
     *got.method_mut() = Method::GET;
     *got.uri_mut() = parts.uri.clone();
     *got.headers_mut() = parts.headers.clone();
+    // Among them is whose connection it is.
+    *got.extensions_mut() = parts.extensions.clone();
     for name in [
         header::CONTENT_LENGTH,
         header::CONTENT_TYPE,

@@ -10,8 +10,9 @@ use std::fmt;
 
 use adulis_tensor::Tensor;
 use adulis_types::{
-    BoxFuture, ErrorKind, Fault, InferRequest, InferResponse, InputTensor, Name, OutputTensor, RegionPlace,
-    RegionSlice, ResponseStream, Retry, ServiceError, Services, SharedInput, SharedMemory, one_response,
+    AccessError, BoxFuture, ErrorKind, Fault, InferRequest, InferResponse, InputTensor, Name, OutputTensor,
+    RegionPlace, RegionSlice, ResponseStream, Retry, Scope, ServiceError, Services, SharedInput,
+    SharedMemory, one_response,
 };
 use smallvec::SmallVec;
 
@@ -29,7 +30,7 @@ use crate::{DecodeError, EncodeError, Side, TensorLabel, TensorProblem};
 /// request that has nothing there.
 ///
 /// # Errors
-/// The service's; [`DecodeError`] where there is no shared memory, an input's data does not fit datatype and shape, or all
+/// The service's; [`AccessError`] for an identity that may not use shared memory; [`DecodeError`] where there is none, an input's data does not fit datatype and shape, or all
 /// inputs are too large together; [`EncodeError::SharedMemorySize`] for an output that is longer than its place; else
 /// [`SharedTensorError`].
 pub fn infer(services: &Services, request: InferRequest) -> BoxFuture<'_, Result<InferResponse, Fault>> {
@@ -75,6 +76,11 @@ type Outputs = Vec<(Name, Box<dyn RegionSlice>)>;
 impl Opened {
     fn of(request: &InferRequest, memory: Option<&dyn SharedMemory>) -> Result<Self, Fault> {
         let model = &request.model.name;
+        // Regions belong to no identity: who may not register any reads and writes none of others either.
+        let scope = Scope::SharedMemory;
+        if let Some(identity) = request.identity.as_deref().filter(|identity| !identity.may(scope, None)) {
+            return Err(AccessError::Scope { who: identity.into(), scope }.into());
+        }
         let mut opened =
             Self { inputs: Vec::with_capacity(request.shared_inputs.len()), outputs: Vec::new() };
         let mut total = 0_u64;

@@ -188,6 +188,7 @@ fn of_request(request: &InferRequest) -> String {
         model,
         id,
         request_id: _,
+        identity: _,
         parameters,
         inputs,
         shared_inputs,

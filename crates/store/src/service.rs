@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use adulis_types::{
-    BoxFuture, DelegatingService, ErrorKind, Fault, InferRequest, InferResponse, InferenceService, ModelRef,
-    Name, RequestId, ResponseStream,
+    BoxFuture, DelegatingService, ErrorKind, Fault, Identity, IdentityKind, InferRequest, InferResponse,
+    InferenceService, ModelRef, Name, RequestId, ResponseStream,
 };
 
 use self::rows::Rows;
@@ -40,6 +40,8 @@ struct Watched {
     at: SystemTime,
     begun: Instant,
     model: ModelRef,
+    /// Who asked; `None` where nobody is asked who they are.
+    identity: Option<Arc<Identity>>,
     /// The leading extent of its first input: its rows, if the model batches.
     leading: Option<usize>,
     sample: Option<Sample>,
@@ -68,9 +70,15 @@ impl Recording {
         if sample.is_none() && self.usage.is_none() {
             return None;
         }
-        let model = request.model.clone();
         let leading = request.inputs.first().and_then(|input| input.tensor.shape().rows());
-        Some(Watched { at: SystemTime::now(), begun: Instant::now(), model, leading, sample })
+        Some(Watched {
+            at: SystemTime::now(),
+            begun: Instant::now(),
+            model: request.model.clone(),
+            identity: request.identity.clone(),
+            leading,
+            sample,
+        })
     }
 
     /// Notes one of the answers.
@@ -125,8 +133,10 @@ impl Recording {
             Err(fault) if fault.kind() == ErrorKind::NotFound => return,
             Err(_) => UsageSums { requests, failures: 1, ..UsageSums::default() },
         };
-        // Requests carry no identity yet: all of them are those of no key.
-        if let Some(counter) = usage.counter("", &watched.model.name) {
+        // Requests of which nobody knows who sent them are those of no key.
+        let known = watched.identity.as_ref().filter(|identity| identity.kind != IdentityKind::Anonymous);
+        let key = known.map_or("", |identity| &identity.name);
+        if let Some(counter) = usage.counter(key, &watched.model.name) {
             counter.add(sums);
         }
     }

@@ -1,8 +1,11 @@
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adulis_tensor::Tensor;
 
-use crate::{CacheDirective, Name, Parameters, RegionPlace, RequestId, Sequence, SharedInput, Trace};
+use crate::{
+    CacheDirective, Identity, Name, Parameters, RegionPlace, RequestId, Sequence, SharedInput, Trace,
+};
 
 /// A model as a request names it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,6 +33,8 @@ pub struct InferRequest {
     pub id: Name,
     /// What the request is called in the log.
     pub request_id: RequestId,
+    /// Who sends it; `None` where nobody is asked who they are. A service that asks other models in turn asks in the same name.
+    pub identity: Option<Arc<Identity>>,
     /// Parameters that neither the codec nor the fields below took.
     pub parameters: Parameters,
     /// Inputs, in the order they came.
@@ -65,6 +70,7 @@ impl InferRequest {
             model,
             id: Name::default(),
             request_id: RequestId::next(),
+            identity: None,
             parameters: Parameters::default(),
             inputs: Vec::new(),
             shared_inputs: Vec::new(),

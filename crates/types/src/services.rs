@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use crate::{
-    CacheControl, Dependency, InferenceService, LogControl, ServerMetadata, SharedMemory, TraceControl,
+    AccessControl, AuditLog, CacheControl, Dependency, InferenceService, LogControl, ServerMetadata,
+    SharedMemory, TraceControl,
 };
 
 /// All that a frontend serves: inference, and what the server as a whole offers beside it. A part that is not there is
@@ -18,6 +19,10 @@ pub struct Services {
     pub cache: Option<Arc<dyn CacheControl>>,
     /// Shared memory that clients register.
     pub shared_memory: Option<Arc<dyn SharedMemory>>,
+    /// Who may use all this, and what of it; `None`: everybody, everything.
+    pub access: Option<Arc<dyn AccessControl>>,
+    /// Where it is noted who changed what of it.
+    pub audit: Option<Arc<dyn AuditLog>>,
     /// What else the server talks to. Told with its readiness, which does not depend on it.
     pub dependencies: Vec<Arc<dyn Dependency>>,
 }
@@ -46,6 +51,8 @@ impl From<Arc<dyn InferenceService>> for Services {
             trace: None,
             cache: None,
             shared_memory: None,
+            access: None,
+            audit: None,
             dependencies: Vec::new(),
         }
     }

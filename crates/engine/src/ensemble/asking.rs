@@ -56,6 +56,7 @@ impl Ensemble {
         let mut request = InferRequest::new(self.graph.steps[step].model.clone());
         request.id.clone_from(&asking.id);
         request.request_id = asking.request_id.clone();
+        request.identity.clone_from(&asking.identity);
         request.parameters.clone_from(&asking.parameters);
         request.sequence.clone_from(&asking.sequence);
         request.priority = asking.priority;

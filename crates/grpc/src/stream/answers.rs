@@ -8,7 +8,8 @@ use std::time::Duration;
 use adulis_protocol::grpc::infer_parameter::ParameterChoice;
 use adulis_protocol::grpc::{self, InferParameter, ModelInferRequest, ModelInferResponse};
 use adulis_types::{
-    CacheDirective, Fault, InferRequest, InferResponse, Parameters, ResponseStream, TraceMoment,
+    Asked, CacheDirective, Fault, InferRequest, InferResponse, Operation, Parameters, Pass, ResponseStream,
+    Services, TraceMoment,
 };
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
@@ -17,6 +18,7 @@ use crate::boundary::{Call, guarded};
 use crate::frontend::Shared;
 use crate::infer::Deadline;
 use crate::stream::order::Order;
+use crate::traced::trace;
 
 /// Says of each answer of a stream whether it is its request's last.
 const FINAL_RESPONSE: &str = "triton_final_response";
@@ -37,7 +39,7 @@ pub(super) struct Answered {
 }
 
 /// What a request of a stream is run with.
-pub(super) struct Asked {
+pub(super) struct Requested {
     pub(super) shared: Arc<Shared>,
     pub(super) call: Call,
     pub(super) forwarded: Arc<Parameters>,
@@ -48,45 +50,65 @@ pub(super) struct Asked {
     pub(super) left: Option<Duration>,
 }
 
-impl Asked {
+impl Requested {
     /// Decodes and answers a message.
-    pub(super) fn run(self, message: ModelInferRequest, order: &mut Order) -> Running {
+    pub(super) fn run(
+        self,
+        message: ModelInferRequest,
+        pass: &mut Option<Pass>,
+        order: &mut Order,
+    ) -> Running {
         let repeated = ModelInferResponse {
             id: message.id.clone(),
             model_name: message.model_name.clone(),
             model_version: message.model_version.clone(),
             ..ModelInferResponse::default()
         };
-        let mut request = self.shared.decode(message, (self.left, &self.forwarded), self.call.id());
-        if let Ok(request) = &mut request {
-            request.cache = request.cache.stricter(self.cache);
-            request.trace = self.shared.trace(&request.model.name, None);
-        }
+        let request = self.decode(message, pass);
         let decoupled = match &request {
-            Ok(request) => self.shared.services.inference.decoupled(&request.model),
+            Ok((services, request)) => services.inference.decoupled(&request.model),
             Err(_) => false,
         };
         let place = (!decoupled).then(|| order.place());
         Box::pin(async move {
             let last = match request {
-                Ok(request) => self.answers(request, &repeated).await,
+                Ok((services, request)) => self.answers(&services, request, &repeated).await,
                 Err(fault) => Some(Err(fault)),
             };
             Finished { place, last: last.map(|outcome| answered(outcome, repeated, true)) }
         })
     }
 
+    /// The request of a message, and the services that are to answer it.
+    ///
+    /// # Errors
+    /// What is wrong with it; who sends it may not.
+    fn decode(
+        &self,
+        message: ModelInferRequest,
+        pass: &mut Option<Pass>,
+    ) -> Result<(Arc<Services>, InferRequest), Fault> {
+        let asked = Asked::new(Operation::Infer, self.call.id()).of(&message.model_name);
+        let entered = self.shared.enter_again(pass, &asked)?;
+        let mut request = self.shared.decode(message, (self.left, &self.forwarded), self.call.id())?;
+        request.cache = request.cache.stricter(self.cache);
+        request.identity = entered.identity().cloned();
+        request.trace = trace(entered.services(), &request.model.name, None);
+        Ok((entered.shared(), request))
+    }
+
     /// Sends all answers but the last, and returns that. `None` where the last has been sent as if it were none, and the client
     /// does not want to be told so.
     async fn answers(
         &self,
+        services: &Services,
         request: InferRequest,
         repeated: &ModelInferResponse,
     ) -> Option<Result<ModelInferResponse, Fault>> {
         let told_of_end = request.empty_final_response;
         let deadline = Deadline::of(&request);
         let trace = request.trace.clone();
-        let mut stream = adulis_protocol::infer_stream(&self.shared.services, request);
+        let mut stream = adulis_protocol::infer_stream(services, request);
         loop {
             match guarded(&self.call, next(&mut stream, deadline.as_ref())).await {
                 Ok(Some(response)) => {

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use adulis_telemetry::panic_message;
-use adulis_types::{InferRequest, InferResponse, ResponseStream};
+use adulis_types::{InferRequest, InferResponse, ResponseStream, Services};
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 
 use crate::deadline::Deadline;
 use crate::error::{HttpError, Refusal};
-use crate::router::Rest;
 
 /// The answers to a request, by themselves: the service that gives them is in there. Dropped before their end, they cancel the
 /// request.
@@ -24,11 +23,11 @@ pub(super) struct Answers {
 type Item = Result<InferResponse, Refusal>;
 
 impl Answers {
-    pub(super) fn new(rest: Arc<Rest>, request: InferRequest) -> Self {
+    pub(super) fn new(services: Arc<Services>, request: InferRequest) -> Self {
         let (sender, items) = mpsc::channel(1);
         let work = async move {
             let failures = sender.clone();
-            let run = AssertUnwindSafe(run(&rest, request, sender)).catch_unwind().await;
+            let run = AssertUnwindSafe(run(&services, request, sender)).catch_unwind().await;
             if let Err(panic) = run {
                 let error = HttpError::Panicked { message: panic_message(&*panic) };
                 // The receiver lives as long as what polls this.
@@ -61,9 +60,9 @@ impl Answers {
     }
 }
 
-async fn run(rest: &Rest, request: InferRequest, sender: mpsc::Sender<Item>) {
+async fn run(services: &Services, request: InferRequest, sender: mpsc::Sender<Item>) {
     let deadline = Deadline::of(&request);
-    let mut stream = adulis_protocol::infer_stream(&rest.services, request);
+    let mut stream = adulis_protocol::infer_stream(services, request);
     while let Some(item) = next(&mut stream, deadline.as_ref()).await {
         let is_error = item.is_err();
         if sender.send(item).await.is_err() || is_error {
@@ -76,10 +75,10 @@ async fn run(rest: &Rest, request: InferRequest, sender: mpsc::Sender<Item>) {
 ///
 /// # Errors
 /// The service's; [`HttpError::Answers`] for none or several.
-pub(super) async fn only(rest: &Rest, request: InferRequest) -> Result<InferResponse, Refusal> {
+pub(super) async fn only(services: &Services, request: InferRequest) -> Result<InferResponse, Refusal> {
     let model = request.model.name.clone();
     let deadline = Deadline::of(&request);
-    let mut stream = adulis_protocol::infer_stream(&rest.services, request);
+    let mut stream = adulis_protocol::infer_stream(services, request);
     let other = || Err(HttpError::Answers { model: model.clone() }.into());
     let Some(first) = next(&mut stream, deadline.as_ref()).await.transpose()? else {
         return other();

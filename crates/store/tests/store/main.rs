@@ -39,6 +39,7 @@ cases! {
     keys::the_secret_is_not_kept,
     usage::sums_equal_what_was_counted,
     usage::replicas_add_to_the_same_sums,
+    usage::what_identities_use_is_theirs,
     log::answers_are_written_as_they_were,
     log::what_is_redacted_is_not_in_the_database,
     log::what_a_database_cannot_hold_takes_nothing_with_it,

@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use adulis_store::{StoreUrl, UsageSums};
+use adulis_types::{Identity, IdentityKind, InferRequest, Scopes};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -61,7 +63,7 @@ pub(crate) async fn sums_equal_what_was_counted(url: &StoreUrl) {
 }
 
 pub(crate) async fn replicas_add_to_the_same_sums(url: &StoreUrl) {
-    let replicas: Vec<_> = (0..3).map(|_| std::sync::Arc::new(Served::new(url, None))).collect();
+    let replicas: Vec<_> = (0..3).map(|_| Arc::new(Served::new(url, None))).collect();
     let tasks: Vec<_> = replicas
         .iter()
         .cloned()
@@ -91,4 +93,26 @@ pub(crate) async fn replicas_add_to_the_same_sums(url: &StoreUrl) {
     assert_eq!((of("fail-internal").requests, of("fail-internal").failures), (90, 90));
     assert_eq!(sums.len(), 2, "{sums:?}");
     reader.close().await;
+}
+
+pub(crate) async fn what_identities_use_is_theirs(url: &StoreUrl) {
+    let served = Served::new(url, None);
+    let named = |name: &str, kind| Some(Arc::new(Identity::new(name, kind, Scopes::NONE)));
+    for (identity, times) in [
+        (named("key_1", IdentityKind::ApiKey), 2),
+        (named("https://issuer|ann", IdentityKind::Token), 1),
+        // Who sends no credentials is called something, and is nobody.
+        (named("anonymous", IdentityKind::Anonymous), 3),
+        (None, 1),
+    ] {
+        for _ in 0..times {
+            let asked = InferRequest { identity: identity.clone(), ..request("echo", "", &[1]) };
+            served.service.infer(asked).await.unwrap();
+        }
+    }
+    served.store.usage().unwrap().flush().await.unwrap();
+    let sums = told(&served).await;
+    let requests: Vec<_> = sums.iter().map(|((key, _), sums)| (key.as_str(), sums.requests)).collect();
+    assert_eq!(requests, [("", 4), ("https://issuer|ann", 1), ("key_1", 2)]);
+    served.close().await;
 }
