@@ -8,15 +8,19 @@ use adulis_grpc::GrpcOptions;
 use adulis_http::HttpOptions;
 use adulis_pool::{PoolError, RedisPool};
 use adulis_repository::{Problem, Scan};
+use adulis_security::{AuditFile, AuthSetupError};
 use adulis_shared_memory::{SharedMemoryOptions, SystemSharedMemory};
 use adulis_store::{DatabaseMetrics, Lookups, Store, StoreError, StoreOptions};
 use adulis_telemetry::{
-    HostMetrics, MetricRegistry, PoolMetrics, ProcessMetrics, StoreMetrics, TraceOptions, Tracer,
+    AuditMetrics, HostMetrics, MetricRegistry, PoolMetrics, ProcessMetrics, StoreMetrics, TraceOptions,
+    Tracer,
 };
 use adulis_types::{
-    Dependency, IndexQuery, InferenceService, LogControl, ModelState, Services, SharedMemory, TraceControl,
+    AuditLog, Dependency, IndexQuery, InferenceService, LogControl, ModelState, Services, SharedMemory,
+    TraceControl,
 };
 
+use crate::access::{Access, access};
 use crate::dependency::PoolDependency;
 use crate::repositories::{self, Opener};
 use crate::{RedisServer, SharedCache};
@@ -37,6 +41,8 @@ pub struct Builder {
     store: Option<StoreOptions>,
     shared_cache: Option<SharedCache>,
     lookup_redis: Option<RedisServer>,
+    access: Option<Access>,
+    audit: Option<Option<PathBuf>>,
     log: Option<Arc<dyn LogControl>>,
     #[cfg(feature = "object-storage")]
     storage: adulis_storage::StorageOptions,
@@ -57,6 +63,17 @@ pub enum BuildError {
     /// The store could not be opened. That its database cannot be reached is no error.
     #[error("cannot open the store")]
     Store(#[from] StoreError),
+    /// Who asks cannot be found out in the way that was set up.
+    #[error("authentication: {0}")]
+    Access(#[from] AuthSetupError),
+    /// The file that changes are noted in cannot be opened.
+    #[error("cannot open the audit log {}", .path.display())]
+    Audit {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// What the cache is shared in is set up wrongly. That it cannot be reached is no error.
     #[error("the shared cache: {0}")]
     SharedCache(#[source] PoolError),
@@ -142,6 +159,20 @@ impl Builder {
         self
     }
 
+    /// Asks clients who they are, and lets them do what they may. Without it everybody may do everything.
+    #[must_use]
+    pub fn access(mut self, access: Access) -> Self {
+        self.access = Some(access);
+        self
+    }
+
+    /// Notes in the log who changed what, and in a file if one is named.
+    #[must_use]
+    pub fn audit(mut self, file: Option<PathBuf>) -> Self {
+        self.audit = Some(file);
+        self
+    }
+
     /// Lets clients see and change what this log shows. Without it they cannot.
     #[must_use]
     pub fn log(mut self, log: Arc<dyn LogControl>) -> Self {
@@ -216,13 +247,7 @@ impl Builder {
             Some(wrap) => wrap(service),
             None => service,
         };
-        let store = match self.store {
-            Some(options) => {
-                let metrics = DatabaseMetrics { pools, store: StoreMetrics::register(&registry) };
-                Some(Store::open(options, &registry, &metrics)?)
-            }
-            None => None,
-        };
+        let store = self.store.map(|options| open_store(options, pools, &registry)).transpose()?;
         let service = around(service, store.as_ref(), hashes.as_ref());
         let dependencies: Vec<Arc<dyn Dependency>> = store
             .iter()
@@ -230,6 +255,8 @@ impl Builder {
             .chain(dependency)
             .chain(hashes.map(|hashes| hashes.dependency()))
             .collect();
+        let access = self.access.map(|options| access(options, store.as_ref(), &registry)).transpose()?;
+        let audit = self.audit.map(|file| open_audit(file, &registry)).transpose()?;
         let shared_memory = self.shared_memory.map(|options| open_shared_memory(options, &registry));
         let trace: Arc<dyn TraceControl> = Arc::new(Tracer::new(self.trace, &registry));
         Ok(Adulis {
@@ -238,6 +265,8 @@ impl Builder {
                 shared_memory,
                 log: self.log,
                 trace: Some(trace),
+                access,
+                audit,
                 dependencies,
                 cache,
                 ..Services::from(service)
@@ -418,6 +447,21 @@ fn around(
         None => lookups,
     };
     lookups.wrap(service)
+}
+
+fn open_store(
+    options: StoreOptions,
+    pools: PoolMetrics,
+    registry: &MetricRegistry,
+) -> Result<Arc<Store>, BuildError> {
+    let metrics = DatabaseMetrics { pools, store: StoreMetrics::register(registry) };
+    Ok(Store::open(options, registry, &metrics)?)
+}
+
+fn open_audit(file: Option<PathBuf>, registry: &MetricRegistry) -> Result<Arc<dyn AuditLog>, BuildError> {
+    let log = AuditFile::open(file.as_deref(), AuditMetrics::register(registry));
+    let log = log.map_err(|source| BuildError::Audit { path: file.unwrap_or_default(), source })?;
+    Ok(Arc::new(log))
 }
 
 /// An empty registry of regions, with its metrics.

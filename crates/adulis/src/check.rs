@@ -42,7 +42,13 @@ pub fn check(
             // Paths without models: the scan has told them.
             Err(BuildError::Models(_)) => {}
             Err(BuildError::Threads(error)) => return Err(error),
-            Err(error @ (BuildError::Store(_) | BuildError::SharedCache(_) | BuildError::Lookup(_))) => {
+            Err(
+                error @ (BuildError::Store(_)
+                | BuildError::SharedCache(_)
+                | BuildError::Lookup(_)
+                | BuildError::Access(_)
+                | BuildError::Audit { .. }),
+            ) => {
                 return Err(io::Error::other(error));
             }
         }

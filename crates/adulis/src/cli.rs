@@ -1,5 +1,6 @@
 //! The command line: what it looks like, and how flags become settings. The subcommands themselves are elsewhere.
 
+mod keys;
 mod log;
 
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use toml::Value;
 
+pub use self::keys::{CreateArgs, KeysArgs, KeysCommand};
 pub use self::log::{ExportArgs, ExportFormat, LogArgs, LogCommand};
 use crate::config::{ConfigErrors, Layers, Loaded};
 use crate::repositories::url_of;
@@ -58,6 +60,8 @@ pub enum Command {
     Bench(Box<adulis_bench::BenchArgs>),
     /// Read the inference log
     Log(LogArgs),
+    /// Make, list, replace and revoke API keys
+    Keys(KeysArgs),
     /// Ask a server once whether it is ready, and say so with the exit code
     Probe(adulis_bench::ProbeArgs),
     /// Look at a server's response cache, or purge it

@@ -1,6 +1,7 @@
 //! The server's configuration: what can be set, its defaults, and how defaults, `adulis.toml`, the environment and flags
 //! become one checked [`Config`].
 
+mod auth;
 mod cache;
 mod check;
 mod compression;
@@ -8,6 +9,7 @@ mod control;
 mod hosted;
 mod http2;
 mod inference_log;
+mod jwt;
 mod keys;
 mod layers;
 mod lookup;
@@ -35,6 +37,7 @@ use adulis_shared_memory::SharedMemoryOptions;
 use adulis_store::{LogOptions as InferenceLogOptions, StoreOptions};
 use adulis_telemetry::{LogFormat, LogOptions, TraceOptions};
 
+pub use auth::{AuditConfig, AuthConfig};
 pub use cache::CacheConfig;
 pub use compression::CompressionConfig;
 pub use hosted::{SageMakerConfig, VertexAiConfig};
@@ -58,6 +61,10 @@ pub struct Config {
     pub control: ControlMode,
     /// Addresses and limits of connections and requests.
     pub server: ServerConfig,
+    /// Who may do what.
+    pub auth: AuthConfig,
+    /// What is noted of changes.
+    pub audit: AuditConfig,
     /// Scheduling and engines.
     pub engine: EngineConfig,
     /// The response cache.
@@ -195,6 +202,8 @@ impl Default for Config {
             strict_readiness: true,
             control: ControlMode::default(),
             server: ServerConfig::default(),
+            auth: AuthConfig::default(),
+            audit: AuditConfig::default(),
             engine: EngineConfig::default(),
             cache: CacheConfig::default(),
             storage: StorageConfig::default(),
@@ -358,12 +367,20 @@ impl Config {
         self.shared_memory.enabled.then(|| self.shared_memory.limits.clone())
     }
 
+    /// How it is found out who asks; `None` where nobody is asked who they are.
+    #[must_use]
+    pub fn access(&self) -> Option<crate::Access> {
+        let AuthConfig { enabled, api_keys, options } = self.auth.clone();
+        enabled.then_some(crate::Access { options, api_keys })
+    }
+
     /// What the store is told; `None` where nothing is kept.
     #[must_use]
     pub fn store(&self) -> Option<StoreOptions> {
         let is_logging = self.inference_log.policies.log_anything();
         let store = &self.store;
-        (store.usage || store.lookup || is_logging).then(|| StoreOptions {
+        let has_keys = self.auth.enabled && self.auth.api_keys;
+        (store.usage || store.lookup || is_logging || has_keys).then(|| StoreOptions {
             url: store.place(),
             pool: store.pool.clone(),
             usage_interval: store.usage.then_some(store.usage_interval),

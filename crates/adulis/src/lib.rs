@@ -13,23 +13,27 @@
 //!
 //! This crate is configuration and wiring only: nothing here decides how a request is served.
 
+mod access;
 mod app;
 pub mod check;
 pub mod cli;
 pub mod config;
 mod dependency;
+pub mod keys;
 pub mod log;
 mod redis_server;
 mod repositories;
 pub mod serve;
 mod shared_cache;
 
+pub use access::Access;
 pub use adulis_backend as backend;
 pub use adulis_engine::{ControlMode, Engine, Settings, StartModels};
 pub use adulis_grpc::GrpcOptions;
 pub use adulis_http::{HttpOptions, Listener, ListenerOptions};
 pub use adulis_pool as pool;
 pub use adulis_repository::Repositories;
+pub use adulis_security as security;
 #[cfg(feature = "object-storage")]
 pub use adulis_storage::{AzureOptions, GcsOptions, S3Options, StorageOptions};
 pub use adulis_store as store;

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use adulis::cli::{
-    CheckArgs, Cli, Command, EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK, LogArgs, LogCommand, ServeArgs,
+    CheckArgs, Cli, Command, EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK, KeysArgs, LogArgs, LogCommand,
+    ServeArgs,
 };
 use adulis::config::{Config, Loaded};
 use adulis::serve::ServeOptions;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         Command::Check(args) => run_check(&args),
         Command::Bench(args) => run_bench(*args),
         Command::Log(args) => run_log(&args),
+        Command::Keys(args) => run_keys(&args),
         Command::Probe(args) => run_probe(&args),
         Command::Cache(args) => run_cache(&args),
     };
@@ -73,9 +75,21 @@ fn run_serve(args: &ServeArgs) -> anyhow::Result<u8> {
     if let Some(redis) = config.lookup.redis.server() {
         builder = builder.lookup_redis(redis);
     }
+    if let Some(access) = config.access() {
+        builder = builder.access(access);
+    }
+    if config.auth.enabled || config.audit.file.is_some() {
+        builder = builder.audit(config.audit.file.clone());
+    }
     let adulis = match builder.build() {
         Ok(adulis) => adulis,
-        Err(error @ (BuildError::Models(_) | BuildError::SharedCache(_) | BuildError::Lookup(_))) => {
+        Err(
+            error @ (BuildError::Models(_)
+            | BuildError::SharedCache(_)
+            | BuildError::Lookup(_)
+            | BuildError::Access(_)
+            | BuildError::Audit { .. }),
+        ) => {
             complain(&format!("error: {error}"));
             return Ok(EXIT_CONFIGURATION);
         }
@@ -154,6 +168,21 @@ fn run_log(args: &LogArgs) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let records = runtime.block_on(adulis::log::export(args, &loaded.config))?;
     complain(&format!("{records} records"));
+    Ok(EXIT_OK)
+}
+
+fn run_keys(args: &KeysArgs) -> anyhow::Result<u8> {
+    let loaded = match args.serve().load() {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            complain(&errors.to_string());
+            return Ok(EXIT_CONFIGURATION);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let told = runtime.block_on(adulis::keys::run(&args.command, &loaded.config))?;
+    write!(std::io::stdout(), "{}", told.out)?;
+    write!(std::io::stderr(), "{}", told.aside)?;
     Ok(EXIT_OK)
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, ValueHint};
 use http::{HeaderName, HeaderValue};
 
+use crate::api_key::ApiKeyArgs;
 use crate::data::{DataSource, Distinct, InputSpec, ShapeOverride};
 use crate::deck::Law;
 use crate::load::Sweep;
@@ -79,9 +80,22 @@ pub(crate) struct TargetArgs {
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 
+    #[command(flatten)]
+    pub(crate) api_key: ApiKeyArgs,
+
     /// Requests without an answer after this long have failed
     #[arg(long, default_value = "30s", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
+}
+
+impl TargetArgs {
+    /// What every request carries.
+    ///
+    /// # Errors
+    /// The key cannot be a header's value.
+    pub(crate) fn all_headers(&self) -> anyhow::Result<Vec<(HeaderName, HeaderValue)>> {
+        Ok(self.headers.iter().cloned().chain(self.api_key.headers()?).collect())
+    }
 }
 
 #[derive(Debug, Clone, Args)]

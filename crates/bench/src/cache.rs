@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
+use crate::api_key::ApiKeyArgs;
 use crate::args::parse_positive_duration;
 use crate::client::Keep;
 use crate::codec::{empty_post, get_request};
@@ -18,6 +19,7 @@ Examples:
   adulis cache status --url http://127.0.0.1:9000 --json
   adulis cache purge digits
   adulis cache purge --all
+  ADULIS_API_KEY=adulis_… adulis cache status     where the server asks who does it
 
 Exit codes: 0 it is done, 1 the server did not do it, 2 the command line is at fault.";
 
@@ -65,6 +67,9 @@ pub struct CacheServer {
     /// Longest wait for the answer
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_positive_duration)]
     pub timeout: Duration,
+    /// Who asks.
+    #[command(flatten)]
+    pub api_key: ApiKeyArgs,
 }
 
 fn parse_target(text: &str) -> Result<Target, String> {
@@ -107,10 +112,10 @@ pub async fn cache(args: &CacheArgs) -> anyhow::Result<String> {
 type Write = fn(&Target, &str, &[(http::HeaderName, http::HeaderValue)]) -> Vec<u8>;
 
 async fn ask(server: &CacheServer, path: &str, write: Write) -> anyhow::Result<String> {
-    let CacheServer { url, timeout } = server;
+    let CacheServer { url, timeout, api_key } = server;
     let path = format!("{}{path}", url.base_path);
     let mut client = Http1Client::new(&url.address, *timeout);
-    let answer = client.call(&write(url, &path, &[]), Keep::Body).await;
+    let answer = client.call(&write(url, &path, &api_key.headers()?), Keep::Body).await;
     let answer = answer.with_context(|| format!("{}{path}", url.address))?;
     String::from_utf8(answer.body.to_vec()).context("the answer is not text")
 }

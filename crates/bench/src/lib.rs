@@ -14,6 +14,7 @@
 //!   it must, and never left out.
 //! - Failed requests are counted by kind and have no part in latencies or throughput.
 
+mod api_key;
 mod args;
 mod cache;
 mod cached;
@@ -44,6 +45,7 @@ mod target;
 mod timer;
 mod verify;
 
+pub use api_key::{ApiKey, ApiKeyArgs};
 pub use args::BenchArgs;
 pub use cache::{CacheAction, CacheArgs, CacheServer, cache};
 pub use cached::CacheReport;

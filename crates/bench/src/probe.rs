@@ -3,9 +3,10 @@ use std::time::Duration;
 use adulis_protocol::grpc::{ServerReadyRequest, ServerReadyResponse};
 use anyhow::{Context, anyhow, ensure};
 use clap::Args;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use prost::Message;
 
+use crate::api_key::ApiKeyArgs;
 use crate::args::parse_positive_duration;
 use crate::client::Keep;
 use crate::codec::get_request;
@@ -35,6 +36,9 @@ pub struct ProbeArgs {
     /// Longest wait for the answer
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = parse_positive_duration)]
     pub timeout: Duration,
+    /// Who asks, where health is not told to everybody.
+    #[command(flatten)]
+    pub api_key: ApiKeyArgs,
 }
 
 fn parse_target(text: &str) -> Result<Target, String> {
@@ -46,26 +50,29 @@ fn parse_target(text: &str) -> Result<Target, String> {
 /// # Errors
 /// Why it is not well, or did not answer.
 pub async fn probe(args: &ProbeArgs) -> anyhow::Result<()> {
-    let ProbeArgs { target, timeout } = args;
+    let ProbeArgs { target, timeout, api_key } = args;
+    let headers = api_key.headers()?;
     let asked = match target.protocol {
-        Protocol::Grpc => over_grpc(target, *timeout).await,
-        Protocol::RestJson | Protocol::RestBinary => over_rest(target, *timeout).await,
+        Protocol::Grpc => over_grpc(target, *timeout, headers).await,
+        Protocol::RestJson | Protocol::RestBinary => over_rest(target, *timeout, headers).await,
     };
     asked.with_context(|| target.url.clone())
 }
 
-async fn over_rest(target: &Target, timeout: Duration) -> anyhow::Result<()> {
+type Headers = Vec<(HeaderName, HeaderValue)>;
+
+async fn over_rest(target: &Target, timeout: Duration, headers: Headers) -> anyhow::Result<()> {
     let path = if target.base_path.is_empty() { READY } else { &target.base_path };
     let mut client = Http1Client::new(&target.address, timeout);
-    client.call(&get_request(target, path, &[]), Keep::Nothing).await?;
+    client.call(&get_request(target, path, &headers), Keep::Nothing).await?;
     Ok(())
 }
 
-async fn over_grpc(target: &Target, timeout: Duration) -> anyhow::Result<()> {
+async fn over_grpc(target: &Target, timeout: Duration, headers: Headers) -> anyhow::Result<()> {
     let framed =
         frame(&ServerReadyRequest {}.encode_to_vec()).ok_or_else(|| anyhow!("the request is too long"))?;
     let connection = GrpcConnection::new(&target.address);
-    let mut client = GrpcClient::new(connection, SERVER_READY, &HeaderMap::new(), timeout)?;
+    let mut client = GrpcClient::new(connection, SERVER_READY, &HeaderMap::from_iter(headers), timeout)?;
     let answer = client.call(&framed, Keep::Body).await?;
     let answer =
         ServerReadyResponse::decode(&answer.body[..]).context("the answer says nothing of readiness")?;

@@ -164,7 +164,7 @@ async fn requests(args: &BenchArgs, target: &Target) -> anyhow::Result<Vec<Infer
         version: args.target.model_version,
     };
     let inputs = if args.data.inputs.is_empty() {
-        model_inputs(target, &model, &args.target.headers, args.target.timeout).await?
+        model_inputs(target, &model, &args.target.all_headers()?, args.target.timeout).await?
     } else {
         args.data.inputs.clone()
     };
@@ -188,7 +188,7 @@ async fn site(
     requests: &[InferRequest],
     raw: Option<&str>,
 ) -> anyhow::Result<Site> {
-    let headers = &args.target.headers;
+    let headers = &args.target.all_headers()?;
     let wire = match target.protocol {
         Protocol::Grpc => Wire::Grpc {
             path: raw.unwrap_or(MODEL_INFER).to_owned(),

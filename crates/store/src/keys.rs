@@ -1,136 +1,102 @@
-use std::fmt;
+mod audit;
+mod key;
+
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rand::Rng;
-use sha2::{Digest, Sha256};
-use sqlx::Row;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
+pub use self::audit::KeyEvent;
+use self::audit::note;
+pub use self::key::{ApiKey, KeySecret, NewKey};
+use self::key::{MAX_SECRET_LENGTH, PREFIX};
 use crate::sql::{clean, hex};
 use crate::time::{from_epoch_us, now_us, since_epoch_us};
 use crate::{Database, StoreError};
 
-/// What every key begins with, so that people and scanners of repositories know one when they see it.
-const PREFIX: &str = "adulis_";
-/// Random bytes of a key.
-const SECRET_BYTES: usize = 32;
-/// Random bytes of the name that a key has in lists and logs.
-const ID_BYTES: usize = 9;
-/// The longest text that is looked up.
-const MAX_SECRET_LENGTH: usize = 128;
 /// Most keys that a list has.
 const MAX_LISTED: i64 = 10_000;
 
-const COLUMNS: &str = "id, name, scopes, created_at, expires_at, revoked_at";
+const COLUMNS: &str = "id, name, hint, scopes, models, weight, quota, created_at, expires_at, revoked_at";
 
 /// API keys. Only their SHA-256 is kept.
 ///
 /// A key is 256 random bits that we draw, not a password that somebody chose: there is no dictionary to try, and a slow hash
 /// such as argon2 would protect nothing, while it would cost each request tens of milliseconds and megabytes. For the same
 /// reason there is no salt, and the digest can be looked up by an index; what time that takes tells nothing of the key.
+///
+/// Who made, replaced or ended a key is noted beside it in the same transaction.
 #[derive(Debug, Clone)]
 pub struct ApiKeys {
     database: Arc<Database>,
 }
 
-/// A key, without its secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiKey {
-    /// What it is called in lists, logs and usage.
-    pub id: String,
-    /// What it was called by whoever made it.
-    pub name: String,
-    /// What it may be used for.
-    pub scopes: Vec<String>,
-    /// When it was made.
-    pub created_at: SystemTime,
-    /// When it ends, if it does.
-    pub expires_at: Option<SystemTime>,
-    /// When it was revoked, if it was.
-    pub revoked_at: Option<SystemTime>,
-}
-
-/// The text that a client sends. It cannot be had again.
-#[derive(Clone, PartialEq, Eq)]
-pub struct KeySecret(String);
-
-/// A key to be made.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NewKey {
-    /// What it is called, for people.
-    pub name: String,
-    /// What it may be used for.
-    pub scopes: Vec<String>,
-    /// When it ends; `None` for never.
-    pub expires_at: Option<SystemTime>,
-}
-
-impl KeySecret {
-    /// The text itself, to be shown once.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for KeySecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeySecret(********)")
-    }
-}
-
-impl ApiKey {
-    /// Whether it may be used at this moment.
-    #[must_use]
-    pub fn is_valid(&self, now: SystemTime) -> bool {
-        self.revoked_at.is_none_or(|revoked| now < revoked)
-            && self.expires_at.is_none_or(|expires| now < expires)
-    }
-}
-
 impl ApiKeys {
-    pub(crate) fn new(database: Arc<Database>) -> Self {
+    /// The keys in a database.
+    #[must_use]
+    pub fn new(database: Arc<Database>) -> Self {
         Self { database }
     }
 
-    /// Makes a key.
+    /// Whether a text can be a key at all.
+    #[must_use]
+    pub fn is_candidate(text: &str) -> bool {
+        text.starts_with(PREFIX) && text.len() <= MAX_SECRET_LENGTH
+    }
+
+    /// Makes a key, in the name of `actor`.
     ///
     /// # Errors
     /// [`StoreError`] where it could not be kept: then there is no such key.
-    pub async fn create(&self, new: NewKey) -> Result<(ApiKey, KeySecret), StoreError> {
-        let secret = KeySecret(format!("{PREFIX}{}", random::<SECRET_BYTES>()));
-        let key = ApiKey {
-            id: format!("key_{}", random::<ID_BYTES>()),
-            name: clean(&new.name),
-            scopes: new.scopes.iter().map(|scope| clean(scope)).collect(),
-            // As the database will tell it.
-            created_at: from_epoch_us(now_us()),
-            expires_at: new.expires_at.map(|at| from_epoch_us(since_epoch_us(at))),
-            revoked_at: None,
+    pub async fn create(&self, new: NewKey, actor: &str) -> Result<(ApiKey, KeySecret), StoreError> {
+        let (key, secret) = new.draw();
+        let made = Made::of(&key, &secret)?;
+        self.change(async |connection| {
+            made.insert(connection).await?;
+            note(connection, KeyEvent::now(actor, "create", &key.id, &key.summary())).await
+        })
+        .await?;
+        Ok((key, secret))
+    }
+
+    /// Makes a key that may do what another one may, which ends after `grace`; at once where that is zero. `None` where there is
+    /// none of this id, or it has ended.
+    ///
+    /// # Errors
+    /// [`StoreError`]: then nothing has changed.
+    pub async fn rotate(
+        &self,
+        id: &str,
+        grace: Duration,
+        actor: &str,
+    ) -> Result<Option<(ApiKey, KeySecret)>, StoreError> {
+        let select = format!("SELECT {COLUMNS} FROM adulis_api_keys WHERE id = $1");
+        let old = self.rows(select, Value::Text(clean(id))).await?;
+        let now = SystemTime::now();
+        let Some(old) = old.first().map(read).transpose()?.filter(|old| old.is_valid(now)) else {
+            return Ok(None);
         };
-        let scopes =
-            serde_json::to_string(&key.scopes).map_err(|error| corrupt(&key.id, &error.to_string()))?;
-        let insert = "INSERT INTO adulis_api_keys (id, name, digest, scopes, created_at, expires_at)
-                      VALUES ($1, $2, $3, $4, $5, $6)";
-        let insert = sqlx::query(insert)
-            .bind(key.id.clone())
-            .bind(key.name.clone())
-            .bind(digest(&secret.0))
-            .bind(scopes)
-            .bind(since_epoch_us(key.created_at))
-            .bind(key.expires_at.map(since_epoch_us));
-        self.database
-            .attempt("keys", async {
-                let mut connection = self.database.connect().await?;
-                insert.execute(&mut *connection).await?;
-                connection.done();
-                Ok(())
+        let (key, secret) = NewKey::like(&old).draw();
+        let made = Made::of(&key, &secret)?;
+        let end = since_epoch_us(now.checked_add(grace).unwrap_or(now));
+        let end = old.expires_at.map_or(end, |expires| since_epoch_us(expires).min(end));
+        let changed = self
+            .change(async |connection| {
+                let update =
+                    "UPDATE adulis_api_keys SET expires_at = $1 WHERE id = $2 AND revoked_at IS NULL";
+                let ended = sqlx::query(update).bind(end).bind(old.id.clone());
+                if ended.execute(&mut *connection).await?.rows_affected() == 0 {
+                    return Ok(false);
+                }
+                made.insert(connection).await?;
+                let detail = format!("replaced by {}", key.id);
+                note(connection, KeyEvent::now(actor, "rotate", &old.id, &detail)).await?;
+                note(connection, KeyEvent::now(actor, "create", &key.id, &key.summary())).await?;
+                Ok(true)
             })
             .await?;
-        Ok((key, secret))
+        Ok(changed.then_some((key, secret)))
     }
 
     /// All keys, the newest first, those that are not valid any more included; 10,000 at most.
@@ -139,7 +105,7 @@ impl ApiKeys {
     /// [`StoreError`].
     pub async fn list(&self) -> Result<Vec<ApiKey>, StoreError> {
         let select = format!("SELECT {COLUMNS} FROM adulis_api_keys ORDER BY created_at DESC, id LIMIT $1");
-        let rows = self.rows(select, MAX_LISTED.into()).await?;
+        let rows = self.rows(select, Value::Number(MAX_LISTED)).await?;
         rows.iter().map(read).collect()
     }
 
@@ -149,33 +115,67 @@ impl ApiKeys {
     /// [`StoreError`]: then it is not known whether there is one.
     pub async fn find(&self, secret: &str) -> Result<Option<ApiKey>, StoreError> {
         // What cannot be a key costs the database nothing.
-        if !secret.starts_with(PREFIX) || secret.len() > MAX_SECRET_LENGTH {
+        if !Self::is_candidate(secret) {
             return Ok(None);
         }
+        self.find_digest(&key::digest(secret)).await
+    }
+
+    /// The key of this SHA-256, likewise.
+    ///
+    /// # Errors
+    /// As [`ApiKeys::find`].
+    pub async fn find_digest(&self, digest: &[u8; 32]) -> Result<Option<ApiKey>, StoreError> {
         let select = format!("SELECT {COLUMNS} FROM adulis_api_keys WHERE digest = $1");
-        let rows = self.rows(select, Value::Text(digest(secret))).await?;
+        let rows = self.rows(select, Value::Text(hex(digest))).await?;
         rows.first().map(read).transpose()
     }
 
-    /// Ends a key. False where there is none of this id, or it was revoked before.
+    /// Ends a key, in the name of `actor`. False where there is none of this id, or it was revoked before.
     ///
     /// # Errors
     /// [`StoreError`]: then it is not known whether it has ended.
-    pub async fn revoke(&self, id: &str) -> Result<bool, StoreError> {
-        let update = "UPDATE adulis_api_keys SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL";
-        let update = sqlx::query(update).bind(now_us()).bind(clean(id));
+    pub async fn revoke(&self, id: &str, actor: &str) -> Result<bool, StoreError> {
+        self.change(async |connection| {
+            let update = "UPDATE adulis_api_keys SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL";
+            let ended = sqlx::query(update).bind(now_us()).bind(clean(id));
+            let is_changed = ended.execute(&mut *connection).await?.rows_affected() > 0;
+            if is_changed {
+                note(connection, KeyEvent::now(actor, "revoke", id, "")).await?;
+            }
+            Ok(is_changed)
+        })
+        .await
+    }
+
+    /// What was done to keys, the latest first; `limit` events at most.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn events(&self, limit: u32) -> Result<Vec<KeyEvent>, StoreError> {
+        let rows = self.rows(audit::SELECT.to_owned(), Value::Number(limit.into())).await?;
+        rows.iter().map(audit::read).collect()
+    }
+
+    /// Changes keys in one transaction: all of it or nothing.
+    async fn change<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut AnyConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         self.database
             .attempt("keys", async {
                 let mut connection = self.database.connect().await?;
-                let changed = update.execute(&mut *connection).await?.rows_affected();
+                let mut transaction = connection.begin().await?;
+                let done = work(&mut *transaction).await?;
+                transaction.commit().await?;
                 connection.done();
-                Ok(changed > 0)
+                Ok(done)
             })
             .await
     }
 
     async fn rows(&self, select: String, value: Value) -> Result<Vec<AnyRow>, StoreError> {
-        let query = sqlx::query(sqlx::AssertSqlSafe(select));
+        let query = sqlx::query(AssertSqlSafe(select));
         let query = match value {
             Value::Text(text) => query.bind(text),
             Value::Number(number) => query.bind(number),
@@ -196,18 +196,62 @@ enum Value {
     Number(i64),
 }
 
-impl From<i64> for Value {
-    fn from(number: i64) -> Self {
-        Self::Number(number)
+/// A key to be put into the database.
+struct Made<'a> {
+    key: &'a ApiKey,
+    digest: String,
+    scopes: String,
+    models: String,
+}
+
+impl<'a> Made<'a> {
+    fn of(key: &'a ApiKey, secret: &KeySecret) -> Result<Self, StoreError> {
+        let list = |texts: &[String]| {
+            serde_json::to_string(texts).map_err(|error| corrupt(&key.id, &error.to_string()))
+        };
+        Ok(Self {
+            digest: hex(&key::digest(secret.reveal())),
+            scopes: list(&key.scopes)?,
+            models: list(&key.models)?,
+            key,
+        })
+    }
+
+    async fn insert(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
+        let insert = "INSERT INTO adulis_api_keys
+                      (id, name, digest, hint, scopes, models, weight, quota, created_at, expires_at)
+                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+        sqlx::query(insert)
+            .bind(self.key.id.clone())
+            .bind(self.key.name.clone())
+            .bind(self.digest.clone())
+            .bind(self.key.hint.clone())
+            .bind(self.scopes.clone())
+            .bind(self.models.clone())
+            .bind(i64::from(self.key.weight))
+            .bind(self.key.quota.clone())
+            .bind(since_epoch_us(self.key.created_at))
+            .bind(self.key.expires_at.map(since_epoch_us))
+            .execute(connection)
+            .await?;
+        Ok(())
     }
 }
 
 fn read(row: &AnyRow) -> Result<ApiKey, StoreError> {
-    let (id, scopes): (String, String) = (row.try_get("id")?, row.try_get("scopes")?);
+    let id: String = row.try_get("id")?;
     let moment = |name| Ok::<_, StoreError>(row.try_get::<Option<i64>, _>(name)?.map(from_epoch_us));
+    let list = |name| {
+        let text: String = row.try_get(name)?;
+        serde_json::from_str(&text).map_err(|error| corrupt(&id, &error.to_string()))
+    };
     Ok(ApiKey {
         name: row.try_get("name")?,
-        scopes: serde_json::from_str(&scopes).map_err(|error| corrupt(&id, &error.to_string()))?,
+        hint: row.try_get("hint")?,
+        scopes: list("scopes")?,
+        models: list("models")?,
+        weight: u32::try_from(row.try_get::<i64, _>("weight")?).unwrap_or(1),
+        quota: row.try_get("quota")?,
         created_at: from_epoch_us(row.try_get("created_at")?),
         expires_at: moment("expires_at")?,
         revoked_at: moment("revoked_at")?,
@@ -216,17 +260,5 @@ fn read(row: &AnyRow) -> Result<ApiKey, StoreError> {
 }
 
 fn corrupt(id: &str, why: &str) -> StoreError {
-    StoreError::Corrupt { what: format!("scopes of the key {id}: {why}") }
-}
-
-fn digest(secret: &str) -> String {
-    hex(&Sha256::digest(secret.as_bytes()))
-}
-
-/// So many random bytes as text.
-fn random<const N: usize>() -> String {
-    let mut bytes = [0; N];
-    // Seeded by the operating system, and made for secrets.
-    rand::rng().fill_bytes(&mut bytes);
-    URL_SAFE_NO_PAD.encode(bytes)
+    StoreError::Corrupt { what: format!("lists of the key {id}: {why}") }
 }

@@ -18,7 +18,7 @@
 //! - What is redacted is not kept in memory either. Of API keys only digests are kept. No password is shown.
 //! - Values are bound, never put into a statement's text.
 //!
-//! Nothing is authenticated or refused here.
+//! Nobody is authenticated or refused here: see `adulis-security`.
 
 mod database;
 mod error;
@@ -45,7 +45,7 @@ pub use database::{Database, DatabaseMetrics};
 pub use error::StoreError;
 pub use export::{ExportError, JsonLines, LogFilter, LogSink, Parquet, export_log};
 pub use features::{FeatureRow, FeatureTables};
-pub use keys::{ApiKey, ApiKeys, KeySecret, NewKey};
+pub use keys::{ApiKey, ApiKeys, KeyEvent, KeySecret, NewKey};
 pub use lookup::{LookupConfig, LookupError, Lookups, Missing, SourceError};
 pub use migrate::Tables;
 pub use options::PoolOptions;

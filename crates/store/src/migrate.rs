@@ -16,7 +16,10 @@ pub enum Tables {
 }
 
 /// What was done to the tables, in order. What has been released is never changed: the next change is a file of its own.
-const MIGRATIONS: [(i64, &str); 1] = [(1, include_str!("../migrations/0001_keys_usage_log.sql"))];
+const MIGRATIONS: [(i64, &str); 2] = [
+    (1, include_str!("../migrations/0001_keys_usage_log.sql")),
+    (2, include_str!("../migrations/0002_key_models_audit.sql")),
+];
 
 /// Replicas that start together take turns under this number.
 const LOCK: i64 = 0x0061_6475_6c69_7301;

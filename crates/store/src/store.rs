@@ -83,8 +83,10 @@ pub struct Store {
     database: Arc<Database>,
     usage: Option<Arc<Usage>>,
     log: Option<LogParts>,
-    /// Where look-ups are done; `None` where there are none.
-    lookups: Option<Handle>,
+    /// The thread's runtime.
+    runtime: Handle,
+    /// Whether models look inputs up.
+    lookup: bool,
     /// Asks the thread to write what there is and end.
     stop: CancellationToken,
     /// Asks it to end at once.
@@ -127,7 +129,8 @@ impl Store {
             database,
             usage,
             log,
-            lookups: options.lookup.then(|| runtime.handle().clone()),
+            runtime: runtime.handle().clone(),
+            lookup: options.lookup,
             stop: keeper.stop.clone(),
             abort: CancellationToken::new(),
             ended: CancellationToken::new(),
@@ -158,10 +161,16 @@ impl Store {
     /// within, so that what is noted has the features in it.
     #[must_use]
     pub fn lookups(&self) -> Lookups {
-        match &self.lookups {
-            Some(runtime) => Lookups::in_tables(Arc::clone(&self.database), runtime.clone()),
-            None => Lookups::default(),
+        if self.lookup {
+            return Lookups::in_tables(Arc::clone(&self.database), self.runtime.clone());
         }
+        Lookups::default()
+    }
+
+    /// Where the store works: what a request waits for is spawned there, so that a request that goes away breaks no connection.
+    #[must_use]
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// API keys.

@@ -3,6 +3,7 @@
 //! Metric names live in one file ([`ServingMetrics`], [`ProcessMetrics`]), not as literals in the code that counts. Handles for
 //! one model are looked up once and then updated with plain atomic additions: no lock on the request path.
 
+mod auth;
 mod cache;
 mod cause;
 mod histogram;
@@ -17,6 +18,7 @@ mod store;
 mod trace;
 mod triton;
 
+pub use auth::{AuditMetrics, AuthMetrics};
 pub use cache::CacheMetrics;
 pub use cause::{causes, panic_message};
 pub use histogram::{DurationHistogram, RowsHistogram};

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use super::{Fault, SourceFile};
 
 /// Documents at the root that people and tools expect.
-const EXPECTED: [&str; 3] = ["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"];
+const EXPECTED: [&str; 4] = ["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "SECURITY.md"];
 
 /// Checks the presence of documents and every relative link in Markdown.
 pub(super) fn check(root: &Path, files: &[SourceFile]) -> Vec<Fault> {
@@ -135,6 +135,6 @@ mod tests {
     fn a_missing_document_fails() {
         let found = missing(&[file("CHANGELOG.md", ""), file("docs/LICENSE", "")]);
         let paths: Vec<&str> = found.iter().map(|fault| fault.path.as_str()).collect();
-        assert_eq!(paths, ["CONTRIBUTING.md", "LICENSE"]);
+        assert_eq!(paths, ["CONTRIBUTING.md", "LICENSE", "SECURITY.md"]);
     }
 }

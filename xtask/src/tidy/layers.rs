@@ -7,7 +7,7 @@ use super::Fault;
 use crate::workspace;
 
 /// Every crate of the workspace and its layer. A crate depends on lower layers only.
-const LAYERS: [(&str, Layer); 23] = [
+const LAYERS: [(&str, Layer); 24] = [
     ("adulis-tensor", Layer::At(0)),
     ("adulis-types", Layer::At(0)),
     ("adulis-telemetry", Layer::At(1)),
@@ -18,6 +18,7 @@ const LAYERS: [(&str, Layer); 23] = [
     ("adulis-shared-memory", Layer::At(1)),
     ("adulis-pool", Layer::At(1)),
     ("adulis-store", Layer::At(1)),
+    ("adulis-security", Layer::At(1)),
     ("adulis-onnx", Layer::At(2)),
     ("adulis-tract", Layer::At(2)),
     ("adulis-storage", Layer::At(2)),
@@ -34,12 +35,13 @@ const LAYERS: [(&str, Layer); 23] = [
 ];
 
 /// Arrows inside a layer: from the first to the second, and nothing else.
-const SAME_LAYER: [(&str, &str); 5] = [
+const SAME_LAYER: [(&str, &str); 6] = [
     ("adulis-types", "adulis-tensor"),
     ("adulis-cache", "adulis-pool"),
     ("adulis-pool", "adulis-telemetry"),
     ("adulis-store", "adulis-pool"),
     ("adulis-store", "adulis-telemetry"),
+    ("adulis-security", "adulis-telemetry"),
 ];
 
 /// Third-party crates (with their `name-*` companions) that only these crates of ours may name.

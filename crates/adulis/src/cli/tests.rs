@@ -38,6 +38,8 @@ fn help_texts() {
     insta::assert_snapshot!("help_serve", help(&["serve"]));
     insta::assert_snapshot!("help_check", help(&["check"]));
     insta::assert_snapshot!("help_log_export", help(&["log", "export"]));
+    insta::assert_snapshot!("help_keys", help(&["keys"]));
+    insta::assert_snapshot!("help_keys_create", help(&["keys", "create"]));
     insta::assert_snapshot!("help_probe", help(&["probe"]));
 }
 

@@ -11,7 +11,7 @@ use toml::Value;
 
 use super::raw::{RawConfig, RawEngine, RawLog, RawOnnxRuntime, RawProvider, RawServer};
 use super::units::{OFF, format_bytes, parse_address, parse_bytes, parse_duration};
-use super::{Config, EngineConfig, LogConfig, MetricsConfig, OnnxRuntimeConfig, ServerConfig};
+use super::{AuditConfig, Config, EngineConfig, LogConfig, MetricsConfig, OnnxRuntimeConfig, ServerConfig};
 
 const MAX_THREADS: i64 = 4096;
 /// A day: beyond it a limit is none, or a slip of the unit.
@@ -32,6 +32,8 @@ pub(super) fn check(raw: &RawConfig, faults: &mut Faults) -> Config {
         strict_readiness: raw.strict_readiness.unwrap_or(default.strict_readiness),
         control: check.control(raw),
         server: check.server(&raw.server, &default.server),
+        auth: check.auth(&raw.auth, &default.auth),
+        audit: AuditConfig::check(&raw.audit),
         engine: check.engine(&raw.engine, &default.engine),
         cache: check.cache(&raw.cache, &default.cache),
         storage: check.storage(&raw.storage, &default.storage),

@@ -72,6 +72,28 @@ pub(super) const KEYS: &[Key] = &[
     key("server.compression.rest", "ADULIS_COMPRESSION_REST", Kind::Text),
     key("server.compression.min_bytes", "ADULIS_COMPRESSION_MIN_BYTES", Kind::Text),
     key("server.compression.grpc", "ADULIS_COMPRESSION_GRPC", Kind::Flag),
+    key("auth.enabled", "ADULIS_AUTH_ENABLED", Kind::Flag),
+    key("auth.api_keys", "ADULIS_AUTH_API_KEYS", Kind::Flag),
+    key("auth.anonymous", "ADULIS_AUTH_ANONYMOUS", Kind::List),
+    key("auth.ttl", "ADULIS_AUTH_TTL", Kind::Text),
+    key("auth.outage", "ADULIS_AUTH_OUTAGE", Kind::Text),
+    key("auth.max_identities", "ADULIS_AUTH_MAX_IDENTITIES", Kind::Number),
+    key("auth.max_lookups", "ADULIS_AUTH_MAX_LOOKUPS", Kind::Number),
+    key("auth.jwt.issuer", "ADULIS_AUTH_JWT_ISSUER", Kind::Text),
+    key("auth.jwt.audience", "ADULIS_AUTH_JWT_AUDIENCE", Kind::List),
+    key("auth.jwt.algorithms", "ADULIS_AUTH_JWT_ALGORITHMS", Kind::List),
+    key("auth.jwt.jwks_file", "ADULIS_AUTH_JWT_JWKS_FILE", Kind::Text),
+    key("auth.jwt.jwks_url", "ADULIS_AUTH_JWT_JWKS_URL", Kind::Text),
+    key("auth.jwt.jwks_ca_file", "ADULIS_AUTH_JWT_JWKS_CA_FILE", Kind::Text),
+    key("auth.jwt.refresh", "ADULIS_AUTH_JWT_REFRESH", Kind::Text),
+    key("auth.jwt.outage", "ADULIS_AUTH_JWT_OUTAGE", Kind::Text),
+    key("auth.jwt.leeway", "ADULIS_AUTH_JWT_LEEWAY", Kind::Text),
+    key("auth.jwt.name_claim", "ADULIS_AUTH_JWT_NAME_CLAIM", Kind::Text),
+    key("auth.jwt.scopes_claim", "ADULIS_AUTH_JWT_SCOPES_CLAIM", Kind::Text),
+    key("auth.jwt.scope_prefix", "ADULIS_AUTH_JWT_SCOPE_PREFIX", Kind::Text),
+    key("auth.jwt.scopes", "ADULIS_AUTH_JWT_SCOPES", Kind::List),
+    key("auth.jwt.models_claim", "ADULIS_AUTH_JWT_MODELS_CLAIM", Kind::Text),
+    key("audit.file", "ADULIS_AUDIT_FILE", Kind::Text),
     key("engine.execution_threads", "ADULIS_ENGINE_EXECUTION_THREADS", Kind::Number),
     key("engine.load_threads", "ADULIS_ENGINE_LOAD_THREADS", Kind::Number),
     key("engine.inline_threshold", "ADULIS_ENGINE_INLINE_THRESHOLD", Kind::Text),
@@ -316,4 +338,9 @@ pub(super) const PLATFORM_VARIABLES: &[(&str, &str)] = &[
 ];
 
 /// Variables that are read elsewhere.
-pub(super) const OTHER_VARIABLES: &[&str] = &["ADULIS_CONFIG", "ADULIS_CACHE_DIR", "ADULIS_DATA_DIR"];
+pub(super) const OTHER_VARIABLES: &[&str] = &[
+    "ADULIS_API_KEY",
+    "ADULIS_CONFIG",
+    "ADULIS_CACHE_DIR",
+    "ADULIS_DATA_DIR",
+];

@@ -21,6 +21,8 @@ pub(super) fn to_toml(config: &Config) -> String {
         repositories: Some(config.repositories.clone()),
         strict_readiness: Some(config.strict_readiness),
         server: server(&config.server),
+        auth: config.auth.print(),
+        audit: config.audit.print(),
         engine: engine(&config.engine),
         cache: config.cache.print(),
         storage: config.storage.print(),

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use super::auth::{RawAudit, RawAuth};
 use super::cache::RawCache;
 use super::compression::RawCompression;
 use super::http2::RawHttp2;
@@ -24,6 +25,8 @@ pub(super) struct RawConfig {
     pub(super) load_model: Option<Vec<String>>,
     pub(super) repository_poll_seconds: Option<i64>,
     pub(super) server: RawServer,
+    pub(super) auth: RawAuth,
+    pub(super) audit: RawAudit,
     pub(super) engine: RawEngine,
     pub(super) cache: RawCache,
     pub(super) storage: RawStorage,

@@ -36,6 +36,7 @@ cases! {
     migrations::tables_of_another_build_are_refused,
     migrations::nothing_is_made_where_tables_are_expected,
     keys::a_key_is_made_found_and_revoked,
+    keys::a_key_is_replaced_and_who_did_it_is_noted,
     keys::the_secret_is_not_kept,
     usage::sums_equal_what_was_counted,
     usage::replicas_add_to_the_same_sums,

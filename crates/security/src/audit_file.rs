@@ -1,0 +1,186 @@
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::SystemTime;
+use std::{fmt, thread};
+
+use adulis_telemetry::AuditMetrics;
+use adulis_types::{AuditEvent, AuditLog};
+use serde_json::{Value, json};
+
+/// Target of the log's lines about changes.
+const TARGET: &str = "adulis::audit";
+/// Events that may wait to be written.
+const WAITING: usize = 4096;
+
+/// A log of who changed what: a line of JSON for each event, at the end of a file, beside a line of the server's own log.
+///
+/// A thread writes and syncs; nobody who makes a change waits for the disk. What is not in the file, because it cannot be written
+/// or is written too slowly, is counted, and in the server's log all the same.
+pub struct AuditFile {
+    metrics: AuditMetrics,
+    writer: Option<(SyncSender<String>, JoinHandle<()>)>,
+}
+
+impl AuditFile {
+    /// Opens the file at `path`, or makes one that nobody else can read; `None` keeps to the server's log.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn open(path: Option<&Path>, metrics: AuditMetrics) -> io::Result<Self> {
+        let writer = path.map(|path| start(path, metrics.clone())).transpose()?;
+        Ok(Self { metrics, writer })
+    }
+}
+
+fn start(path: &Path, metrics: AuditMetrics) -> io::Result<(SyncSender<String>, JoinHandle<()>)> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
+    let (sender, lines) = sync_channel(WAITING);
+    let path = path.to_owned();
+    let write = move || write(&path, &file, &lines, &metrics);
+    let thread = thread::Builder::new().name("adulis-audit".to_owned()).spawn(write)?;
+    Ok((sender, thread))
+}
+
+fn write(path: &Path, mut file: &File, lines: &Receiver<String>, metrics: &AuditMetrics) {
+    while let Ok(mut text) = lines.recv() {
+        let mut events = 1;
+        // What waits is synced together.
+        while let Ok(line) = lines.try_recv() {
+            text.push_str(&line);
+            events += 1;
+        }
+        if let Err(error) = file.write_all(text.as_bytes()).and_then(|()| file.sync_data()) {
+            metrics.lost.inc_by(events);
+            tracing::error!(%error, path = %path.display(), "the audit log cannot be written");
+        }
+    }
+}
+
+/// One event as a line.
+fn line(event: &AuditEvent<'_>, at: SystemTime) -> String {
+    let identity = event.identity.map_or(
+        Value::Null,
+        |identity| json!({ "name": identity.name.as_str(), "kind": identity.kind.as_str() }),
+    );
+    let line = json!({
+        "at": humantime::format_rfc3339_micros(at).to_string(),
+        "operation": event.operation,
+        "outcome": event.outcome.as_str(),
+        "identity": identity,
+        "target": event.target,
+        "detail": event.detail,
+        "request_id": event.request_id.map(ToString::to_string),
+    });
+    format!("{line}\n")
+}
+
+impl AuditLog for AuditFile {
+    fn record(&self, event: &AuditEvent<'_>) {
+        self.metrics.events(event.outcome.as_str()).inc();
+        let identity = event.identity.map_or("", |identity| &identity.name);
+        tracing::info!(
+            target: TARGET,
+            operation = event.operation,
+            outcome = event.outcome.as_str(),
+            identity,
+            on = event.target.unwrap_or_default(),
+            detail = event.detail.unwrap_or_default(),
+            request_id = event.request_id.map(tracing::field::display),
+            "audit"
+        );
+        if let Some((sender, _)) = &self.writer
+            && sender.try_send(line(event, SystemTime::now())).is_err()
+        {
+            self.metrics.lost.inc();
+        }
+    }
+}
+
+impl fmt::Debug for AuditFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuditFile").finish_non_exhaustive()
+    }
+}
+
+impl Drop for AuditFile {
+    /// Waits for what is still to be written: a few lines.
+    fn drop(&mut self) {
+        if let Some((sender, thread)) = self.writer.take() {
+            drop(sender);
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use adulis_telemetry::{MetricRegistry, MetricsFormat};
+    use adulis_types::{AuditOutcome, Identity, IdentityKind, RequestId, Scopes};
+
+    use super::*;
+
+    #[test]
+    fn events_are_lines_behind_those_that_are_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let registry = MetricRegistry::default();
+        let id = RequestId::given(b"abc").unwrap();
+        let identity = Identity::new("key_1", IdentityKind::ApiKey, Scopes::NONE);
+        let metrics = AuditMetrics::register(&registry);
+        for target in ["a\nb\"", "c"] {
+            let log = AuditFile::open(Some(&path), metrics.clone()).unwrap();
+            log.record(&AuditEvent {
+                operation: "model_load",
+                identity: Some(&identity),
+                target: Some(target),
+                detail: None,
+                request_id: Some(&id),
+                outcome: AuditOutcome::Done,
+            });
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert_eq!((&lines[0]["target"], &lines[1]["target"]), (&json!("a\nb\""), &json!("c")));
+        assert_eq!(lines[0]["identity"], json!({ "name": "key_1", "kind": "api_key" }));
+        assert_eq!((&lines[0]["request_id"], &lines[0]["outcome"]), (&json!("abc"), &json!("done")));
+        assert!(lines[0]["at"].as_str().unwrap().ends_with('Z'));
+        assert!(
+            registry
+                .render(MetricsFormat::Text)
+                .contains("adulis_audit_events_total{outcome=\"done\"} 2")
+        );
+        #[cfg(unix)]
+        {
+            let mode =
+                std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+            assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_counted() {
+        let registry = MetricRegistry::default();
+        // Always full.
+        let log = AuditFile::open(Some(Path::new("/dev/full")), AuditMetrics::register(&registry)).unwrap();
+        log.record(&AuditEvent {
+            operation: "log_update",
+            identity: None,
+            target: None,
+            detail: None,
+            request_id: None,
+            outcome: AuditOutcome::Refused,
+        });
+        drop(log);
+        assert!(registry.render(MetricsFormat::Text).contains("adulis_audit_lost_total 1"));
+        let nowhere = AuditFile::open(Some(Path::new("/nowhere/audit")), AuditMetrics::default());
+        assert!(nowhere.is_err());
+    }
+}

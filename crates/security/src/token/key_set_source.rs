@@ -1,0 +1,162 @@
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jsonwebtoken::Algorithm;
+use parking_lot::RwLock;
+use reqwest::Client;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::KeySetPlace;
+use super::key_set::{KeySet, MAX_KEY_SET_BYTES};
+
+/// How long a fetch may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long lies between two fetches that tokens with unknown keys ask for.
+const LEAST_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The public keys of an issuer, fetched when they are needed and are too old, or not there.
+pub(crate) struct KeySetSource {
+    place: Place,
+    algorithms: Vec<Algorithm>,
+    refresh: Duration,
+    outage: Duration,
+    least_interval: Duration,
+    known: RwLock<Option<Known>>,
+    /// When somebody last tried to fetch them. One does at a time.
+    tried: Mutex<Option<Instant>>,
+}
+
+enum Place {
+    File(std::path::PathBuf),
+    Url { client: Client, url: String },
+}
+
+#[derive(Clone)]
+struct Known {
+    keys: Arc<KeySet>,
+    since: Instant,
+}
+
+/// What is known of the keys.
+pub(crate) enum Keys {
+    /// They are these.
+    Fresh(Arc<KeySet>),
+    /// They were these; whoever is told so has them fetched.
+    Due(Arc<KeySet>),
+    /// They must be fetched.
+    Absent,
+}
+
+impl KeySetSource {
+    /// A source of which a file is read at once.
+    ///
+    /// # Errors
+    /// What is wrong with the file, or with certificates for the URL.
+    pub(crate) fn new(
+        place: &KeySetPlace,
+        algorithms: Vec<Algorithm>,
+        (refresh, outage): (Duration, Duration),
+    ) -> Result<Self, String> {
+        let (place, known) = match place {
+            KeySetPlace::File(path) => {
+                let keys = read(path, &algorithms)?;
+                (Place::File(path.clone()), Some(Known { keys, since: Instant::now() }))
+            }
+            KeySetPlace::Url { url, ca_file } => {
+                let client = client(ca_file.as_deref())?;
+                (Place::Url { client, url: url.clone() }, None)
+            }
+        };
+        let (known, tried) = (RwLock::new(known), Mutex::new(None));
+        Ok(Self { place, algorithms, refresh, outage, least_interval: LEAST_INTERVAL, known, tried })
+    }
+
+    /// How long lies between two fetches, for tests that cannot wait.
+    #[cfg(test)]
+    pub(crate) fn set_least_interval(&mut self, interval: Duration) {
+        self.least_interval = interval;
+    }
+
+    pub(crate) fn keys(&self) -> Keys {
+        match &*self.known.read() {
+            Some(known) if known.since.elapsed() < self.refresh => Keys::Fresh(Arc::clone(&known.keys)),
+            Some(known) if known.since.elapsed() < self.refresh.saturating_add(self.outage) => {
+                Keys::Due(Arc::clone(&known.keys))
+            }
+            _ => Keys::Absent,
+        }
+    }
+
+    /// Fetches the keys, unless somebody has tried a moment ago. What is known stays where that fails.
+    pub(crate) async fn fetch(&self) {
+        let mut tried = self.tried.lock().await;
+        if tried.is_some_and(|at| at.elapsed() < self.least_interval) {
+            return;
+        }
+        let fetched = match &self.place {
+            Place::File(path) => {
+                let (path, algorithms) = (path.clone(), self.algorithms.clone());
+                let reading = tokio::task::spawn_blocking(move || read(&path, &algorithms)).await;
+                reading.unwrap_or_else(|error| Err(error.to_string()))
+            }
+            Place::Url { client, url } => get(client, url, &self.algorithms).await,
+        };
+        *tried = Some(Instant::now());
+        match fetched {
+            Ok(keys) => *self.known.write() = Some(Known { keys, since: Instant::now() }),
+            Err(error) => {
+                tracing::warn!(error, "the key set that tokens are verified with cannot be fetched");
+            }
+        }
+    }
+}
+
+fn client(ca_file: Option<&Path>) -> Result<Client, String> {
+    // Whoever embeds us may have chosen already; then that one holds.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = Client::builder()
+        .timeout(TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent("adulis");
+    if let Some(path) = ca_file {
+        let pem = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let certificates = reqwest::Certificate::from_pem_bundle(&pem);
+        let certificates = certificates.map_err(|error| format!("{}: {error}", path.display()))?;
+        builder = builder.tls_certs_only(certificates);
+    }
+    builder.build().map_err(|error| error.to_string())
+}
+
+async fn get(client: &Client, url: &str, algorithms: &[Algorithm]) -> Result<Arc<KeySet>, String> {
+    // The URL may have been written with a password in it, which the library's words would repeat.
+    let said = |error: reqwest::Error| adulis_telemetry::causes(&error.without_url());
+    let mut response = client.get(url).send().await.map_err(said)?;
+    if !response.status().is_success() {
+        return Err(format!("the answer's status is {}", response.status()));
+    }
+    let mut text = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(said)? {
+        text.extend_from_slice(&chunk);
+        if text.len() > MAX_KEY_SET_BYTES {
+            return Err(format!("the answer is longer than {MAX_KEY_SET_BYTES} bytes"));
+        }
+    }
+    Ok(Arc::new(KeySet::parse(&text, algorithms).map_err(|error| format!("the answer {error}"))?))
+}
+
+fn read(path: &Path, algorithms: &[Algorithm]) -> Result<Arc<KeySet>, String> {
+    let said = |error: std::io::Error| format!("{}: {error}", path.display());
+    let most = u64::try_from(MAX_KEY_SET_BYTES).unwrap_or(u64::MAX);
+    let mut text = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(most + 1).read_to_end(&mut text))
+        .map_err(said)?;
+    if text.len() > MAX_KEY_SET_BYTES {
+        return Err(format!("{} is longer than {MAX_KEY_SET_BYTES} bytes", path.display()));
+    }
+    let keys = KeySet::parse(&text, algorithms).map_err(|error| format!("{} {error}", path.display()))?;
+    Ok(Arc::new(keys))
+}
