@@ -1,5 +1,6 @@
 """Keys in the ways that Triton's clients can send them, over HTTP and gRPC, and what those without see."""
 
+import contextlib
 import hashlib
 import subprocess
 from pathlib import Path
@@ -99,7 +100,9 @@ def test_streams(tmp_path: Path) -> None:
                 tensor = triton_grpc.InferInput(name, [1, 16], "INT32")
                 tensor.set_data_from_numpy(np.ones((1, 16), np.int32))
                 inputs.append(tensor)
-            asker.async_stream_infer("simple", inputs)
+            # The client may have been told already that it is refused.
+            with contextlib.nullcontext() if works else contextlib.suppress(InferenceServerException):
+                asker.async_stream_infer("simple", inputs)
             asker.stop_stream()
             assert len(answers) == 1
             assert isinstance(answers[0], InferenceServerException) != works, answers
