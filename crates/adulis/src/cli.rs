@@ -1,5 +1,6 @@
 //! The command line: what it looks like, and how flags become settings. The subcommands themselves are elsewhere.
 
+mod cert;
 mod keys;
 mod log;
 
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use toml::Value;
 
+pub use self::cert::{CertArgs, CertCommand, DevArgs};
 pub use self::keys::{CreateArgs, KeysArgs, KeysCommand};
 pub use self::log::{ExportArgs, ExportFormat, LogArgs, LogCommand};
 use crate::config::{ConfigErrors, Layers, Loaded};
@@ -33,6 +35,8 @@ Examples:
                                               models by request, digits from the start
   adulis serve s3://bucket/models             a repository in object storage; also gs:// and as://
   adulis serve --config adulis.toml           all from a file
+  adulis serve models/ --tls-cert server.pem --tls-key server-key.pem
+                                              over TLS: see adulis cert dev
   adulis serve models/ --set engine.onnxruntime.intra_op_threads=4
   adulis serve models/ --print-config > adulis.toml
 
@@ -66,6 +70,8 @@ pub enum Command {
     Probe(adulis_bench::ProbeArgs),
     /// Look at a server's response cache, or purge it
     Cache(adulis_bench::CacheArgs),
+    /// Make certificates to develop with
+    Cert(CertArgs),
 }
 
 /// `adulis serve`.
@@ -90,6 +96,18 @@ pub struct ServeArgs {
     /// Address of metrics, or off [default: 0.0.0.0:8002]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub metrics: Option<String>,
+    /// Certificate in PEM, with which all ports speak TLS; may be repeated, each with its --tls-key
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Vec<PathBuf>,
+    /// Its private key in PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Vec<PathBuf>,
+    /// Authorities, in PEM, whose certificates clients may show; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub tls_client_ca: Vec<PathBuf>,
+    /// Whether clients show certificates: off, optional or required [default: off]
+    #[arg(long, value_name = "MODE")]
+    pub tls_client_auth: Option<String>,
     /// Who says which models are loaded: none (all at start), explicit (requests) or poll (the repositories' state)
     /// [default: none]
     #[arg(long, value_name = "MODE")]
@@ -275,6 +293,16 @@ impl ServeArgs {
             let items: Vec<Value> = items.into_iter().map(Value::String).collect();
             Some(Value::Array(items))
         };
+        let paths = |paths: &[PathBuf]| {
+            (!paths.is_empty()).then(|| {
+                let paths = paths.iter().map(|path| Value::String(path.to_string_lossy().into_owned()));
+                Value::Array(paths.collect())
+            })
+        };
+        add("tls.certificate_files", paths(&self.tls_cert), "--tls-cert");
+        add("tls.key_files", paths(&self.tls_key), "--tls-key");
+        add("tls.client_ca_files", paths(&self.tls_client_ca), "--tls-client-ca");
+        add("tls.client_auth", text(&self.tls_client_auth), "--tls-client-auth");
         if !self.load_model.is_empty() {
             add("load_model", list(self.load_model.clone()), "--load-model");
         }
@@ -286,10 +314,7 @@ impl ServeArgs {
         if !self.engine.is_empty() {
             add("engine.backends", list(self.engine.clone()), "--engine");
         }
-        if !self.paths.is_empty() {
-            let paths = self.paths.iter().map(|path| path.to_string_lossy().into_owned());
-            add("repositories", list(paths.collect()), "PATH");
-        }
+        add("repositories", paths(&self.paths), "PATH");
         flags
     }
 }

@@ -21,6 +21,7 @@ mod raw;
 mod shared_memory;
 mod storage;
 mod store;
+mod tls;
 mod trace;
 mod units;
 
@@ -49,6 +50,7 @@ pub use pools::{MemcachedConfig, RedisConfig};
 pub use shared_memory::SharedMemoryConfig;
 pub use storage::StorageConfig;
 pub use store::StoreConfig;
+pub use tls::{ListenerTls, TlsConfig};
 
 /// Everything that can be set, checked. [`Config::default`] is what holds where nothing is set.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +67,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// What is noted of changes.
     pub audit: AuditConfig,
+    /// TLS of the listeners.
+    pub tls: TlsConfig,
     /// Scheduling and engines.
     pub engine: EngineConfig,
     /// The response cache.
@@ -204,6 +208,7 @@ impl Default for Config {
             server: ServerConfig::default(),
             auth: AuthConfig::default(),
             audit: AuditConfig::default(),
+            tls: TlsConfig::default(),
             engine: EngineConfig::default(),
             cache: CacheConfig::default(),
             storage: StorageConfig::default(),
@@ -245,6 +250,14 @@ impl Default for ServerConfig {
             http2: Http2Config::default(),
             compression: CompressionConfig::default(),
         }
+    }
+}
+
+impl ServerConfig {
+    /// Whether REST and gRPC are on one port.
+    #[must_use]
+    pub fn shares_a_port(&self) -> bool {
+        self.http.is_some_and(|http| http.port() != 0) && self.http == self.grpc
     }
 }
 

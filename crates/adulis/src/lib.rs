@@ -15,6 +15,7 @@
 
 mod access;
 mod app;
+pub mod cert;
 pub mod check;
 pub mod cli;
 pub mod config;
@@ -39,6 +40,7 @@ pub use adulis_storage::{AzureOptions, GcsOptions, S3Options, StorageOptions};
 pub use adulis_store as store;
 pub use adulis_telemetry::TraceOptions;
 pub use adulis_tensor as tensor;
+pub use adulis_tls as tls;
 pub use adulis_types as types;
 pub use app::{Adulis, BuildError, Builder};
 pub use redis_server::RedisServer;

@@ -4,11 +4,11 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use adulis::cli::{
-    CheckArgs, Cli, Command, EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK, KeysArgs, LogArgs, LogCommand,
-    ServeArgs,
+    CertArgs, CertCommand, CheckArgs, Cli, Command, EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK, KeysArgs,
+    LogArgs, LogCommand, ServeArgs,
 };
 use adulis::config::{Config, Loaded};
-use adulis::serve::ServeOptions;
+use adulis::serve::{ServeOptions, ServeTls};
 use adulis::{Adulis, BuildError, ControlMode, check, serve};
 use anyhow::Context;
 use clap::Parser;
@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Command::Keys(args) => run_keys(&args),
         Command::Probe(args) => run_probe(&args),
         Command::Cache(args) => run_cache(&args),
+        Command::Cert(args) => run_cert(&args),
     };
     ExitCode::from(code.unwrap_or_else(|error| {
         complain(&format!("error: {error:#}"));
@@ -46,8 +47,7 @@ fn run_serve(args: &ServeArgs) -> anyhow::Result<u8> {
         return Ok(EXIT_OK);
     }
     if args.check_config {
-        check::check_config(&loaded, &mut std::io::stdout())?;
-        return Ok(EXIT_OK);
+        return run_check_config(&loaded);
     }
     let Loaded { config, notes, .. } = loaded;
     if config.repositories.is_empty() {
@@ -65,7 +65,49 @@ fn run_serve(args: &ServeArgs) -> anyhow::Result<u8> {
         .context("cannot start the I/O threads")?;
     // What the server talks to is connected to while it starts.
     let within = runtime.enter();
-    let mut builder = builder(&config).log(log);
+    let adulis = match with_services(builder(&config).log(log), &config).build() {
+        Ok(adulis) => adulis,
+        Err(
+            error @ (BuildError::Models(_)
+            | BuildError::SharedCache(_)
+            | BuildError::Lookup(_)
+            | BuildError::Access(_)
+            | BuildError::Audit { .. }),
+        ) => {
+            complain(&format!("error: {error}"));
+            return Ok(EXIT_CONFIGURATION);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let tls = match config.tls.open(adulis.registry()) {
+        Ok(tls) => tls.map(|tls| ServeTls::of(&config.tls, tls)),
+        Err(errors) => {
+            complain(&errors.to_string());
+            return Ok(EXIT_CONFIGURATION);
+        }
+    };
+    drop(within);
+    match runtime.block_on(serve::serve(adulis, ServeOptions { tls, ..ServeOptions::of(&config) })) {
+        Ok(()) => Ok(EXIT_OK),
+        Err(error) if error.is::<BuildError>() => {
+            complain(&format!("error: {error}"));
+            Ok(EXIT_CONFIGURATION)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn run_check_config(loaded: &Loaded) -> anyhow::Result<u8> {
+    if let Err(errors) = loaded.config.tls.check_files() {
+        complain(&errors.to_string());
+        return Ok(EXIT_CONFIGURATION);
+    }
+    check::check_config(loaded, &mut std::io::stdout())?;
+    Ok(EXIT_OK)
+}
+
+/// What a server that serves has, and one that checks has not: what it talks to, and who may do what.
+fn with_services(mut builder: adulis::Builder, config: &Config) -> adulis::Builder {
     if let Some(options) = config.store() {
         builder = builder.store(options);
     }
@@ -81,29 +123,7 @@ fn run_serve(args: &ServeArgs) -> anyhow::Result<u8> {
     if config.auth.enabled || config.audit.file.is_some() {
         builder = builder.audit(config.audit.file.clone());
     }
-    let adulis = match builder.build() {
-        Ok(adulis) => adulis,
-        Err(
-            error @ (BuildError::Models(_)
-            | BuildError::SharedCache(_)
-            | BuildError::Lookup(_)
-            | BuildError::Access(_)
-            | BuildError::Audit { .. }),
-        ) => {
-            complain(&format!("error: {error}"));
-            return Ok(EXIT_CONFIGURATION);
-        }
-        Err(error) => return Err(error.into()),
-    };
-    drop(within);
-    match runtime.block_on(serve::serve(adulis, ServeOptions::of(&config))) {
-        Ok(()) => Ok(EXIT_OK),
-        Err(error) if error.is::<BuildError>() => {
-            complain(&format!("error: {error}"));
-            Ok(EXIT_CONFIGURATION)
-        }
-        Err(error) => Err(error),
-    }
+    builder
 }
 
 fn builder(config: &Config) -> adulis::Builder {
@@ -196,6 +216,12 @@ fn run_cache(args: &adulis_bench::CacheArgs) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let told = runtime.block_on(adulis_bench::cache(args))?;
     write!(std::io::stdout(), "{told}")?;
+    Ok(EXIT_OK)
+}
+
+fn run_cert(args: &CertArgs) -> anyhow::Result<u8> {
+    let CertCommand::Dev(args) = &args.command;
+    write!(std::io::stdout(), "{}", adulis::cert::dev(args)?)?;
     Ok(EXIT_OK)
 }
 

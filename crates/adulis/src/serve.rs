@@ -1,5 +1,7 @@
 //! `adulis serve`: sockets, loading, signals, draining.
 
+mod tls;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use self::tls::ServeTls;
 use crate::Adulis;
 use crate::config::Config;
 
@@ -25,6 +28,8 @@ pub struct ServeOptions {
     pub sagemaker: Option<(SocketAddr, SageMakerOptions)>,
     /// Where Google Vertex AI is answered, and how.
     pub vertex_ai: Option<(SocketAddr, VertexOptions)>,
+    /// TLS; `None`: all listeners speak in plain.
+    pub tls: Option<ServeTls>,
     /// Limits of every listener.
     pub listener: ListenerOptions,
     /// How long requests are still accepted after a signal, while readiness is red already.
@@ -34,7 +39,7 @@ pub struct ServeOptions {
 }
 
 impl ServeOptions {
-    /// The options that a configuration gives.
+    /// The options that a configuration gives, without its TLS: see [`ServeTls::of`].
     #[must_use]
     pub fn of(config: &Config) -> Self {
         Self {
@@ -43,6 +48,7 @@ impl ServeOptions {
             metrics: config.server.metrics,
             sagemaker: config.sagemaker.serve(),
             vertex_ai: config.vertex_ai.serve(),
+            tls: None,
             listener: config.listener(),
             lame_duck: config.server.lame_duck,
             store_timeout: config.store.shutdown_timeout,
@@ -60,11 +66,12 @@ pub async fn serve(adulis: Adulis, options: ServeOptions) -> anyhow::Result<()> 
     let (stop, stop_metrics) = (CancellationToken::new(), CancellationToken::new());
     let mut listeners = JoinSet::new();
     for (name, address, router) in routers(&adulis, &options) {
-        let listener = bind(name, address, options.listener.clone())?;
+        let listener = bind(name, address, &options)?;
         let stop = if name == "metrics" { stop_metrics.clone() } else { stop.clone() };
         let serving = async move { (name, listener.serve(router, stop.cancelled_owned()).await) };
         listeners.spawn(serving);
     }
+    let _fresh = options.tls.as_ref().map(ServeTls::keep_fresh).transpose()?;
     let mut loading = tokio::task::spawn_blocking({
         let adulis = adulis.clone();
         move || adulis.try_load()
@@ -112,9 +119,7 @@ pub async fn serve(adulis: Adulis, options: ServeOptions) -> anyhow::Result<()> 
 /// What is served where. REST and gRPC on one address become one router.
 fn routers(adulis: &Adulis, options: &ServeOptions) -> Vec<(&'static str, SocketAddr, Router)> {
     let mut routers = Vec::new();
-    let shared = options.http.is_some()
-        && options.http == options.grpc
-        && options.http.map(|http| http.port()) != Some(0);
+    let shared = options.http.is_some_and(|http| http.port() != 0) && options.http == options.grpc;
     if let Some(address) = options.http {
         let rest = adulis.rest().merge(adulis.v1());
         let router = if shared { rest.merge(adulis.grpc()) } else { rest };
@@ -138,15 +143,23 @@ fn routers(adulis: &Adulis, options: &ServeOptions) -> Vec<(&'static str, Socket
     routers
 }
 
-fn bind(name: &'static str, address: SocketAddr, options: ListenerOptions) -> anyhow::Result<Listener> {
-    let listener = Listener::bind(address, options).with_context(|| match name {
+fn bind(name: &'static str, address: SocketAddr, options: &ServeOptions) -> anyhow::Result<Listener> {
+    let listener = Listener::bind(address, options.listener.clone()).with_context(|| match name {
         "sagemaker" | "vertex_ai" => {
             format!("cannot listen on {address} for {name}: choose another port with --set {name}.port=PORT")
         }
         _ => format!("cannot listen on {address} for {name}: choose another address with --{name} ADDR:PORT, or \"off\""),
     })?;
+    let (listener, is_tls) = match &options.tls {
+        Some(tls) => tls.on(name, listener, &options.listener)?,
+        None => (listener, false),
+    };
     for address in listener.local_addresses()? {
-        tracing::info!(protocol = name, %address, "listening");
+        if is_tls {
+            tracing::info!(protocol = name, %address, tls = true, "listening");
+        } else {
+            tracing::info!(protocol = name, %address, "listening");
+        }
     }
     Ok(listener)
 }

@@ -5,6 +5,7 @@ use clap::{ArgGroup, Args, ValueHint};
 use http::{HeaderName, HeaderValue};
 
 use crate::api_key::ApiKeyArgs;
+use crate::connect::TlsArgs;
 use crate::data::{DataSource, Distinct, InputSpec, ShapeOverride};
 use crate::deck::Law;
 use crate::load::Sweep;
@@ -33,6 +34,8 @@ pub struct BenchArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
     #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+    #[command(flatten)]
     pub(crate) load: LoadArgs,
     #[command(flatten)]
     pub(crate) data: DataArgs,
@@ -56,7 +59,7 @@ pub(crate) struct TargetArgs {
     #[arg(long)]
     pub(crate) model_version: Option<u64>,
 
-    /// The server: http://HOST[:8000] or grpc://HOST[:8001]
+    /// The server: http://HOST[:8000] or grpc://HOST[:8001], https:// or grpcs:// over TLS
     #[arg(short, long, value_hint = ValueHint::Url)]
     pub(crate) url: Option<String>,
 

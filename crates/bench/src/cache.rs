@@ -10,6 +10,7 @@ use crate::api_key::ApiKeyArgs;
 use crate::args::parse_positive_duration;
 use crate::client::Keep;
 use crate::codec::{empty_post, get_request};
+use crate::connect::{Connector, TlsArgs};
 use crate::http1::Http1Client;
 use crate::target::{Protocol, Target};
 
@@ -17,6 +18,7 @@ const EXAMPLES: &str = "\
 Examples:
   adulis cache status
   adulis cache status --url http://127.0.0.1:9000 --json
+  adulis cache status --url https://models.example:8000 --ca ca.pem
   adulis cache purge digits
   adulis cache purge --all
   ADULIS_API_KEY=adulis_… adulis cache status     where the server asks who does it
@@ -70,6 +72,9 @@ pub struct CacheServer {
     /// Who asks.
     #[command(flatten)]
     pub api_key: ApiKeyArgs,
+    /// Over TLS.
+    #[command(flatten)]
+    pub tls: TlsArgs,
 }
 
 fn parse_target(text: &str) -> Result<Target, String> {
@@ -112,9 +117,10 @@ pub async fn cache(args: &CacheArgs) -> anyhow::Result<String> {
 type Write = fn(&Target, &str, &[(http::HeaderName, http::HeaderValue)]) -> Vec<u8>;
 
 async fn ask(server: &CacheServer, path: &str, write: Write) -> anyhow::Result<String> {
-    let CacheServer { url, timeout, api_key } = server;
+    let CacheServer { url, timeout, api_key, tls } = server;
+    tls.fit(&[url])?;
     let path = format!("{}{path}", url.base_path);
-    let mut client = Http1Client::new(&url.address, *timeout);
+    let mut client = Http1Client::new(Connector::new(url, tls)?, *timeout);
     let answer = client.call(&write(url, &path, &api_key.headers()?), Keep::Body).await;
     let answer = answer.with_context(|| format!("{}{path}", url.address))?;
     String::from_utf8(answer.body.to_vec()).context("the answer is not text")

@@ -5,6 +5,7 @@ use anyhow::Context;
 use http::HeaderMap;
 
 use crate::client::Client;
+use crate::connect::Connector;
 use crate::deck::{Dealer, Deck};
 use crate::gate::Gate;
 use crate::grpc::{GrpcClient, GrpcConnection};
@@ -35,8 +36,8 @@ pub(crate) enum Wire {
 /// What a fleet sends, and where.
 #[derive(Debug, Clone)]
 pub(crate) struct Mission {
-    /// `host:port`.
-    pub(crate) address: String,
+    /// How the server is reached.
+    pub(crate) connector: Connector,
     pub(crate) wire: Wire,
     pub(crate) deck: Arc<Deck>,
     pub(crate) timeout: Duration,
@@ -215,19 +216,19 @@ impl LanePlan {
     }
 
     fn clients(&self) -> anyhow::Result<Vec<Client>> {
-        let Mission { address, timeout, .. } = &self.mission;
+        let Mission { connector, timeout, .. } = &self.mission;
         let mut clients = Vec::with_capacity(self.slots);
         match &self.mission.wire {
             Wire::Http1 => {
                 clients.resize_with(self.slots, || {
-                    Client::Http1(Box::new(Http1Client::new(address.clone(), *timeout)))
+                    Client::Http1(Box::new(Http1Client::new(connector.clone(), *timeout)))
                 });
             }
             Wire::Grpc { path, streams, headers } => {
-                let mut connection = GrpcConnection::new(address.clone());
+                let mut connection = GrpcConnection::new(connector.clone());
                 for index in 0..self.slots {
                     if index > 0 && index % (*streams).max(1) == 0 {
-                        connection = GrpcConnection::new(address.clone());
+                        connection = GrpcConnection::new(connector.clone());
                     }
                     let client = GrpcClient::new(Arc::clone(&connection), path, headers, *timeout)?;
                     clients.push(Client::Grpc(Box::new(client)));

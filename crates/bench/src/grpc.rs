@@ -10,8 +10,8 @@ use tokio::sync::Mutex;
 
 use crate::cached::{CACHE_FIELD, CacheOutcome};
 use crate::client::{Answer, Keep, USER_AGENT};
+use crate::connect::Connector;
 use crate::failure::{Failure, FailureKind};
-use crate::http1::connect;
 use crate::timer::Watchdog;
 
 /// Receive window per stream and per connection: large enough that flow control never slows a server down.
@@ -37,7 +37,7 @@ pub(crate) fn frame(message: &[u8]) -> Option<Bytes> {
 
 /// One HTTP/2 connection whose streams several clients share; made anew when it breaks.
 pub(crate) struct GrpcConnection {
-    address: String,
+    connector: Connector,
     current: Mutex<Option<Numbered>>,
 }
 
@@ -49,9 +49,9 @@ struct Numbered {
 }
 
 impl GrpcConnection {
-    /// `address` is `host:port`. Connects when the first request is sent.
-    pub(crate) fn new(address: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { address: address.into(), current: Mutex::new(None) })
+    /// Connects when the first request is sent.
+    pub(crate) fn new(connector: Connector) -> Arc<Self> {
+        Arc::new(Self { connector, current: Mutex::new(None) })
     }
 
     async fn get(&self) -> Result<Numbered, Failure> {
@@ -60,14 +60,16 @@ impl GrpcConnection {
         if let Some(connection) = &*current {
             return Ok(connection.clone());
         }
-        let stream = connect(&self.address).await?;
+        let stream = self.connector.connect().await?;
         let (sender, connection) = h2::client::Builder::new()
             .initial_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
             .enable_push(false)
             .handshake(stream)
             .await
-            .map_err(|error| Failure::new(FailureKind::Connect, format!("{}: {error}", self.address)))?;
+            .map_err(|error| {
+                Failure::new(FailureKind::Connect, format!("{}: {error}", self.connector.address()))
+            })?;
         // Ends with the connection; what went wrong is told to the streams.
         tokio::spawn(async move {
             let _told_to_streams = connection.await;
@@ -108,7 +110,7 @@ impl GrpcClient {
         let mut head = Request::builder()
             .method(http::Method::POST)
             .version(http::Version::HTTP_2)
-            .uri(format!("http://{}{path}", connection.address))
+            .uri(format!("{}://{}{path}", connection.connector.scheme(), connection.connector.address()))
             .header("te", "trailers")
             .header("content-type", "application/grpc")
             .header("user-agent", USER_AGENT)
@@ -287,7 +289,7 @@ mod tests {
                 stream.send_trailers(trailers).unwrap();
             }
         });
-        let connection = GrpcConnection::new(address);
+        let connection = GrpcConnection::new(Connector::plain(address));
         let mut client =
             GrpcClient::new(connection, "/a/B", &HeaderMap::new(), Duration::from_secs(9)).unwrap();
         let answer = client.call(&frame(b"?").unwrap(), Keep::Body).await.unwrap();

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use crate::client::{Answer, Keep};
+use crate::connect::{Connector, Stream};
 use crate::failure::{Failure, FailureKind};
 use crate::timer::Watchdog;
 use body::BodyReader;
@@ -35,14 +35,10 @@ pub(crate) struct Http1Client {
 }
 
 impl Http1Client {
-    /// `address` is `host:port`. Connects when the first request is sent. Needs a runtime around it.
-    pub(crate) fn new(address: impl Into<String>, timeout: Duration) -> Self {
+    /// Connects when the first request is sent. Needs a runtime around it.
+    pub(crate) fn new(connector: Connector, timeout: Duration) -> Self {
         Self {
-            connection: Connection {
-                address: address.into(),
-                stream: None,
-                buffer: BytesMut::with_capacity(READ_BYTES),
-            },
+            connection: Connection { connector, stream: None, buffer: BytesMut::with_capacity(READ_BYTES) },
             watchdog: Watchdog::new(timeout),
         }
     }
@@ -59,9 +55,9 @@ impl Http1Client {
 }
 
 struct Connection {
-    address: String,
+    connector: Connector,
     /// Taken out during an exchange, so that one which fails or is dropped closes the connection.
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     buffer: BytesMut,
 }
 
@@ -69,10 +65,10 @@ impl Connection {
     async fn exchange(&mut self, request: &[u8], keep: Keep) -> Result<Answer, Failure> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
-            None => connect(&self.address).await?,
+            None => self.connector.connect().await?,
         };
         self.buffer.clear();
-        let written = stream.write_all(request).await;
+        let written = write(&mut stream, request).await;
         let head = match (self.read_head(&mut stream).await, written) {
             (Ok(head), _) => head,
             // A server that refuses a long body early answers and closes: only without an answer is it a broken write.
@@ -101,7 +97,7 @@ impl Connection {
     }
 
     /// Reads until the head of the final answer is complete, and takes it out of the buffer.
-    async fn read_head(&mut self, stream: &mut TcpStream) -> Result<Head, Failure> {
+    async fn read_head(&mut self, stream: &mut Stream) -> Result<Head, Failure> {
         loop {
             if let Some(head) = parse_head(&self.buffer)? {
                 let _head_bytes = self.buffer.split_to(head.bytes);
@@ -121,7 +117,7 @@ impl Connection {
     /// Reads the body that `head` announces; keeps its first `limit` bytes and counts all.
     async fn read_body(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut Stream,
         head: &Head,
         limit: usize,
     ) -> Result<(Vec<u8>, usize), Failure> {
@@ -146,7 +142,7 @@ impl Connection {
         }
     }
 
-    async fn fill(&mut self, stream: &mut TcpStream) -> Result<(), Failure> {
+    async fn fill(&mut self, stream: &mut Stream) -> Result<(), Failure> {
         self.buffer.reserve(READ_BYTES);
         match stream.read_buf(&mut self.buffer).await {
             Ok(0) => Err(Failure::new(FailureKind::Closed, "the server closed the connection")),
@@ -156,12 +152,10 @@ impl Connection {
     }
 }
 
-/// Connects without Nagle's delay.
-pub(crate) async fn connect(address: &str) -> Result<TcpStream, Failure> {
-    let failed = |error: std::io::Error| Failure::new(FailureKind::Connect, format!("{address}: {error}"));
-    let stream = TcpStream::connect(address).await.map_err(failed)?;
-    stream.set_nodelay(true).map_err(failed)?;
-    Ok(stream)
+/// Writes all of it, and to the socket: TLS may hold some back.
+async fn write(stream: &mut Stream, request: &[u8]) -> std::io::Result<()> {
+    stream.write_all(request).await?;
+    stream.flush().await
 }
 
 /// The `error` of a JSON error body, or the body as it is.

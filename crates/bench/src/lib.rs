@@ -3,7 +3,7 @@
 //!
 //! [`BenchArgs`] are the command line, [`run`] does it. Each sending thread has a runtime, connections and counters of
 //! its own; requests are serialised once, before the load begins, and answers are not decoded unless asked. Arrivals,
-//! stability and percentiles are plain state machines. There is no TLS here, and no server.
+//! stability and percentiles are plain state machines. There is no server here.
 //!
 //! [`cache`](cache()) looks at a server's response cache, or purges it, with the same clients.
 //!
@@ -20,6 +20,7 @@ mod cache;
 mod cached;
 mod client;
 mod codec;
+mod connect;
 mod cpu;
 mod data;
 mod deck;
@@ -49,6 +50,7 @@ pub use api_key::{ApiKey, ApiKeyArgs};
 pub use args::BenchArgs;
 pub use cache::{CacheAction, CacheArgs, CacheServer, cache};
 pub use cached::CacheReport;
+pub use connect::TlsArgs;
 pub use data::{DataSource, InputSpec, ShapeOverride};
 pub use load::{Load, Sweep, SweepError};
 pub use probe::{ProbeArgs, probe};

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::client::Keep;
 use crate::codec::{get_request, metadata_headers, model_path};
+use crate::connect::Connector;
 use crate::data::InputSpec;
 use crate::grpc::{GrpcClient, GrpcConnection, frame};
 use crate::http1::Http1Client;
@@ -33,6 +34,13 @@ struct Model {
     inputs: Vec<Tensor>,
 }
 
+/// How a server is asked.
+pub(crate) struct Asking<'a> {
+    pub(crate) connector: Connector,
+    pub(crate) headers: &'a [(HeaderName, HeaderValue)],
+    pub(crate) timeout: Duration,
+}
+
 /// Asks `target` what inputs `model` has.
 ///
 /// # Errors
@@ -40,12 +48,11 @@ struct Model {
 pub(crate) async fn model_inputs(
     target: &Target,
     model: &ModelRef,
-    headers: &[(HeaderName, HeaderValue)],
-    timeout: Duration,
+    asking: Asking<'_>,
 ) -> anyhow::Result<Vec<InputSpec>> {
     let tensors = match target.protocol {
-        Protocol::Grpc => over_grpc(target, model, headers, timeout).await,
-        Protocol::RestJson | Protocol::RestBinary => over_rest(target, model, headers, timeout).await,
+        Protocol::Grpc => over_grpc(model, asking).await,
+        Protocol::RestJson | Protocol::RestBinary => over_rest(target, model, asking).await,
     }
     .with_context(|| format!("no metadata of model `{}` from {}", model.name, target.url))?;
     tensors
@@ -65,32 +72,24 @@ pub(crate) async fn model_inputs(
         .collect()
 }
 
-async fn over_rest(
-    target: &Target,
-    model: &ModelRef,
-    headers: &[(HeaderName, HeaderValue)],
-    timeout: Duration,
-) -> anyhow::Result<Vec<Tensor>> {
+async fn over_rest(target: &Target, model: &ModelRef, asking: Asking<'_>) -> anyhow::Result<Vec<Tensor>> {
+    let Asking { connector, headers, timeout } = asking;
     let request = get_request(target, &model_path(target, model), headers);
-    let mut client = Http1Client::new(&target.address, timeout);
+    let mut client = Http1Client::new(connector, timeout);
     let answer = client.call(&request, Keep::Body).await?;
     let model: Model = serde_json::from_slice(&answer.body).context("the answer is no model metadata")?;
     Ok(model.inputs)
 }
 
-async fn over_grpc(
-    target: &Target,
-    model: &ModelRef,
-    headers: &[(HeaderName, HeaderValue)],
-    timeout: Duration,
-) -> anyhow::Result<Vec<Tensor>> {
+async fn over_grpc(model: &ModelRef, asking: Asking<'_>) -> anyhow::Result<Vec<Tensor>> {
+    let Asking { connector, headers, timeout } = asking;
     let message = ModelMetadataRequest {
         name: model.name.to_string(),
         version: model.version.map(|version| version.to_string()).unwrap_or_default(),
     };
     let framed: Bytes =
         frame(&message.encode_to_vec()).ok_or_else(|| anyhow!("the model's name is too long"))?;
-    let connection = GrpcConnection::new(&target.address);
+    let connection = GrpcConnection::new(connector);
     let mut client = GrpcClient::new(connection, MODEL_METADATA, &metadata_headers(headers), timeout)?;
     let answer = client.call(&framed, Keep::Body).await?;
     let model = ModelMetadataResponse::decode(&answer.body[..]).context("the answer is no model metadata")?;

@@ -7,12 +7,13 @@ use anyhow::{Context, ensure};
 
 use crate::args::BenchArgs;
 use crate::codec::{MODEL_INFER, metadata_headers, serialise};
+use crate::connect::Connector;
 use crate::data::DataPlan;
 use crate::deck::{Deck, Law};
 use crate::fleet::{Mission, Tactics, Wire};
 use crate::load::Load;
 use crate::measure::{Protocol as Windows, Site, compare, measure};
-use crate::metadata::model_inputs;
+use crate::metadata::{Asking, model_inputs};
 use crate::progress::Progress;
 use crate::report::{LevelReport, Report, Style, Subject, as_f64, write_csv, write_table};
 use crate::server_metrics::MetricsProbe;
@@ -124,14 +125,17 @@ async fn sites(args: &BenchArgs) -> anyhow::Result<Sites> {
         _ => "http://127.0.0.1:8000",
     };
     let first = Target::parse(asked.url.as_deref().unwrap_or(default_url), asked.protocol)?;
-    let requests = requests(args, &first).await?;
     let second = match (&asked.compare, &asked.compare_model) {
-        (None, None) => {
-            let raw = asked.raw.as_deref();
-            return Ok(Sites::One(Box::new(site(args, first, &requests, raw).await?)));
-        }
-        (Some(url), _) => Target::parse(url, Some(first.protocol))?,
-        (None, Some(_)) => first.clone(),
+        (None, None) => None,
+        (Some(url), _) => Some(Target::parse(url, Some(first.protocol))?),
+        (None, Some(_)) => Some(first.clone()),
+    };
+    let targets: Vec<&Target> = std::iter::once(&first).chain(&second).collect();
+    args.tls.fit(&targets)?;
+    let requests = requests(args, &first).await?;
+    let Some(second) = second else {
+        let raw = asked.raw.as_deref();
+        return Ok(Sites::One(Box::new(site(args, first, &requests, raw).await?)));
     };
     let second = second_site(args, second, &requests).await?;
     let first = site(args, first, &requests, None).await?;
@@ -164,7 +168,13 @@ async fn requests(args: &BenchArgs, target: &Target) -> anyhow::Result<Vec<Infer
         version: args.target.model_version,
     };
     let inputs = if args.data.inputs.is_empty() {
-        model_inputs(target, &model, &args.target.all_headers()?, args.target.timeout).await?
+        let headers = args.target.all_headers()?;
+        let asking = Asking {
+            connector: Connector::new(target, &args.tls)?,
+            headers: &headers,
+            timeout: args.target.timeout,
+        };
+        model_inputs(target, &model, asking).await?
     } else {
         args.data.inputs.clone()
     };
@@ -208,7 +218,7 @@ async fn site(
     };
     Ok(Site {
         mission: Mission {
-            address: target.address.clone(),
+            connector: Connector::new(&target, &args.tls)?,
             wire,
             deck: Deck::new(serialise(&target, requests, headers, raw)?, args.data.law()).into(),
             timeout: args.target.timeout,
@@ -231,11 +241,13 @@ async fn site(
 async fn metrics(args: &BenchArgs, target: &Target) -> anyhow::Result<Option<MetricsProbe>> {
     let model = args.target.model.as_deref();
     if let Some(url) = &args.measure.metrics_url {
-        let mut probe = MetricsProbe::new(url, model)?;
+        let mut probe = MetricsProbe::new(url, &args.tls, model)?;
         probe.snapshot().await?;
         return Ok(Some(probe));
     }
-    let mut probe = MetricsProbe::new(&format!("http://{}:8002/metrics", target.host), model)?;
+    let scheme = if target.tls { "https" } else { "http" };
+    let url = format!("{scheme}://{}:8002/metrics", target.host);
+    let mut probe = MetricsProbe::new(&url, &args.tls, model)?;
     Ok(probe.snapshot().await.is_ok().then_some(probe))
 }
 

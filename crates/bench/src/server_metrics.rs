@@ -1,11 +1,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, ensure};
 use url::Url;
 
 use crate::client::Keep;
+use crate::connect::{Connector, TlsArgs};
 use crate::http1::Http1Client;
+use crate::target::{Protocol, Target};
 
 const STAGE_METRIC: &str = "adulis_inference_stage_duration_seconds";
 const CPU_METRIC: &str = "process_cpu_seconds_total";
@@ -147,21 +149,24 @@ impl MetricsProbe {
     /// A probe of `url`, of which the stages of `model` are read.
     ///
     /// # Errors
-    /// Where the URL is no plain `http://host[:port]/path`.
-    pub(crate) fn new(url: &str, model: Option<&str>) -> anyhow::Result<Self> {
-        let parsed = Url::parse(url).with_context(|| format!("cannot read the metrics URL `{url}`"))?;
-        let (true, Some(host)) = (parsed.scheme() == "http", parsed.host_str()) else {
-            bail!("the metrics URL `{url}` is not http://host[:port]/path");
-        };
-        let address = format!("{host}:{}", parsed.port().unwrap_or(80));
-        let path = match parsed.path() {
-            "/" => "/metrics",
-            path => path,
-        };
-        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\naccept: text/plain\r\n\r\n");
+    /// Where the URL is no `http://host[:port]/path` or `https://…`, or `tls` cannot be used.
+    pub(crate) fn new(url: &str, tls: &TlsArgs, model: Option<&str>) -> anyhow::Result<Self> {
+        ensure!(
+            url.starts_with("http://") || url.starts_with("https://"),
+            "the metrics URL `{url}` is not http://host[:port]/path"
+        );
+        let mut target = Target::parse(url, Some(Protocol::RestJson))
+            .with_context(|| format!("cannot read the metrics URL `{url}`"))?;
+        // Of metrics nobody has a port of its own in mind: HTTP's, where none is written.
+        if let Some(port) = Url::parse(url).ok().and_then(|url| url.port_or_known_default()) {
+            target.address = format!("{}:{port}", target.host);
+        }
+        let path = if target.base_path.is_empty() { "/metrics" } else { &target.base_path };
+        let host = &target.address;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\naccept: text/plain\r\n\r\n");
         Ok(Self {
             url: url.to_owned(),
-            client: Http1Client::new(address, Duration::from_secs(5)),
+            client: Http1Client::new(Connector::new(&target, tls)?, Duration::from_secs(5)),
             request: request.into_bytes(),
             model: model.map(str::to_owned),
         })

@@ -38,14 +38,16 @@ pub struct Target {
     pub base_path: String,
     /// What is spoken there.
     pub protocol: Protocol,
+    /// Whether it is spoken over TLS.
+    pub tls: bool,
 }
 
 impl Target {
-    /// Reads `http://host[:port][/path]` (port 8000) or `grpc://host[:port]` (port 8001). A URL without a scheme is
-    /// taken as `protocol` says; one whose scheme contradicts it is refused.
+    /// Reads `http://host[:port][/path]` (port 8000) or `grpc://host[:port]` (port 8001), over TLS `https://` and `grpcs://`. A
+    /// URL without a scheme is plain and taken as `protocol` says; one whose scheme contradicts it is refused.
     ///
     /// # Errors
-    /// For a URL that cannot be read, TLS, and a scheme that is neither.
+    /// For a URL that cannot be read, and a scheme that is none of these.
     pub fn parse(text: &str, protocol: Option<Protocol>) -> anyhow::Result<Self> {
         let is_grpc = protocol == Some(Protocol::Grpc);
         let whole = match text.contains("://") {
@@ -54,11 +56,16 @@ impl Target {
         };
         let url = Url::parse(&whole).with_context(|| format!("cannot read the URL `{text}`"))?;
         let protocol = match (url.scheme(), protocol) {
-            ("grpc", None | Some(Protocol::Grpc)) | ("http", Some(Protocol::Grpc)) => Protocol::Grpc,
-            ("grpc", Some(rest)) => bail!("`{text}` is a gRPC URL, the protocol is {}", rest.as_str()),
-            ("http", rest) => rest.unwrap_or(Protocol::RestBinary),
-            ("https" | "grpcs", _) => bail!("`{text}`: TLS is not supported, name the plain port"),
-            (scheme, _) => bail!("`{text}`: expected http:// or grpc://, got {scheme}://"),
+            ("grpc" | "grpcs", None | Some(Protocol::Grpc)) | ("http" | "https", Some(Protocol::Grpc)) => {
+                Protocol::Grpc
+            }
+            ("grpc" | "grpcs", Some(rest)) => {
+                bail!("`{text}` is a gRPC URL, the protocol is {}", rest.as_str())
+            }
+            ("http" | "https", rest) => rest.unwrap_or(Protocol::RestBinary),
+            (scheme, _) => {
+                bail!("`{text}`: expected http://, https://, grpc:// or grpcs://, got {scheme}://")
+            }
         };
         ensure!(
             url.username().is_empty() && url.password().is_none() && url.query().is_none(),
@@ -68,6 +75,7 @@ impl Target {
         let port = url.port().unwrap_or(match (protocol, url.scheme()) {
             // The `url` crate drops a scheme's own port, so `http://host:80` looks as if none was written.
             (_, "http") if whole.contains(":80/") || whole.ends_with(":80") => 80,
+            (_, "https") if whole.contains(":443/") || whole.ends_with(":443") => 443,
             (Protocol::Grpc, _) => 8001,
             _ => 8000,
         });
@@ -77,6 +85,7 @@ impl Target {
             host,
             base_path: url.path().trim_end_matches('/').to_owned(),
             protocol,
+            tls: matches!(url.scheme(), "https" | "grpcs"),
         })
     }
 }
@@ -109,17 +118,26 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_spoken_is_refused() {
-        for text in [
-            "https://a",
-            "grpcs://a",
-            "ftp://a",
-            "http://",
-            "http://u:p@a",
-            "http://a?b",
+    fn the_scheme_says_tls() {
+        use Protocol::{Grpc, RestBinary};
+        for (text, given, expected, protocol) in [
+            ("https://a", None, "a:8000", RestBinary),
+            ("https://a:443/x", None, "a:443", RestBinary),
+            ("https://a:7", Some(Grpc), "a:7", Grpc),
+            ("grpcs://[::1]", None, "[::1]:8001", Grpc),
         ] {
+            assert_eq!(address(text, given), (expected.to_owned(), protocol), "{text}");
+            assert!(Target::parse(text, given).unwrap().tls, "{text}");
+        }
+        assert!(!Target::parse("a:9000", None).unwrap().tls);
+    }
+
+    #[test]
+    fn what_cannot_be_spoken_is_refused() {
+        for text in ["ftp://a", "https://", "http://", "http://u:p@a", "http://a?b"] {
             assert!(Target::parse(text, None).is_err(), "{text}");
         }
         assert!(Target::parse("grpc://a", Some(Protocol::RestJson)).is_err());
+        assert!(Target::parse("grpcs://a", Some(Protocol::RestJson)).is_err());
     }
 }

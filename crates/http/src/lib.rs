@@ -15,7 +15,8 @@
 //! - a client that goes away drops the handler's future, which cancels the request;
 //! - a handler reaches the services by `Rest::enter` only, which asks who sends the request and whether they may.
 //!
-//! There is no scheduling and no TLS here, and who is who is decided elsewhere.
+//! There is no scheduling here, and who is who is decided elsewhere. TLS is `adulis-tls`'s: a listener only lets it do its
+//! handshakes.
 
 mod body;
 mod boundary;

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use adulis_tls::Acceptor;
 use axum::Router;
 use socket2::{Domain, Protocol as Transport, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use self::accept::accept;
+use self::accept::{Serving, accept};
 use self::connections::{Connections, Order};
 
 mod accept;
@@ -19,6 +20,9 @@ mod connections;
 mod idle;
 mod io_count;
 mod options;
+mod refusal;
+mod requests;
+mod version;
 
 pub use options::{ListenerOptions, Protocols};
 
@@ -27,7 +31,7 @@ const BACKLOG: i32 = 4096;
 /// How long connections get to end after they were told to close at once.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Sockets that accept HTTP/1.1 and HTTP/2 connections and serve a router on them.
+/// Sockets that accept HTTP/1.1 and HTTP/2 connections, plain or over TLS, and serve a router on them.
 ///
 /// One accept loop per socket; each connection is one task. Nothing is armed per request: idle and slow connections are
 /// found by one task that looks at all of them every so often, so that serving is as quick as `axum::serve`.
@@ -35,6 +39,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 pub struct Listener {
     sockets: Vec<TcpListener>,
     options: ListenerOptions,
+    tls: Option<Arc<Acceptor>>,
 }
 
 /// How serving ended.
@@ -48,7 +53,7 @@ impl Listener {
     /// A listener on sockets that are bound already.
     #[must_use]
     pub fn new(sockets: Vec<TcpListener>, options: ListenerOptions) -> Self {
-        Self { sockets, options }
+        Self { sockets, options, tls: None }
     }
 
     /// Binds `address` with a long backlog and without waiting for old connections to be forgotten.
@@ -62,6 +67,13 @@ impl Listener {
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         Ok(Self::new(vec![TcpListener::from_std(socket.into())?], options))
+    }
+
+    /// Lets it speak TLS, and nothing else. What is spoken inside is agreed on in the handshake: see [`Protocols::alpn`].
+    #[must_use]
+    pub fn tls(mut self, acceptor: Acceptor) -> Self {
+        self.tls = Some(Arc::new(acceptor));
+        self
     }
 
     /// The addresses that it listens on.
@@ -85,8 +97,14 @@ impl Listener {
         let router = router.with_state(());
         let connections = Connections::new(&options);
         let mut tasks = JoinSet::new();
+        let serving = Serving {
+            router,
+            connections: Arc::clone(&connections),
+            options: Arc::clone(&options),
+            tls: self.tls,
+        };
         for socket in self.sockets {
-            tasks.spawn(accept(socket, router.clone(), Arc::clone(&connections), Arc::clone(&options)));
+            tasks.spawn(accept(socket, serving.clone()));
         }
         let mut watching = JoinSet::new();
         watching.spawn(connections::watch(Arc::clone(&connections), options.limits()));

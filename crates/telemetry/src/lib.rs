@@ -15,6 +15,7 @@ mod process;
 mod registry;
 mod serving;
 mod store;
+mod tls;
 mod trace;
 mod triton;
 
@@ -30,5 +31,6 @@ pub use process::ProcessMetrics;
 pub use registry::{MetricRegistry, MetricsFormat};
 pub use serving::{ModelLabels, ModelMetrics, Outcome, QueuedRequest, ServingMetrics, Stage};
 pub use store::{InferenceLogMetrics, StoreMetrics};
+pub use tls::{HandshakeMetrics, TlsMetrics};
 pub use trace::{TraceOptions, Tracer};
 pub use triton::{FailureReason, TritonReport};

@@ -16,10 +16,10 @@ mod scripted_log;
 mod server;
 mod shared_object;
 
-pub use authority::{TestAuthority, TestCertificate};
+pub use authority::{TestAuthority, TestCertificate, TestTlsClient, tls_connect};
 pub use backing::{BackingServer, RedisCluster, RedisSentinel};
 pub use postgres::{PostgresServer, PostgresTls};
-pub use raw::{RawConnection, RawResponse};
+pub use raw::{RawConnection, RawResponse, RawStream};
 pub use repository::{IdentityModel, TestRepository};
 pub use scripted::{Calls, ScriptedService};
 pub use scripted_access::{ScriptedAccess, bearer};

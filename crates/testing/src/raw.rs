@@ -2,17 +2,22 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// How long any one read may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What a connection is made of: a socket, or TLS on one.
+pub trait RawStream: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug> RawStream for S {}
+
 /// An HTTP/1.1 connection on which a test says exactly what it wants.
 #[derive(Debug)]
 pub struct RawConnection {
-    stream: TcpStream,
+    stream: Box<dyn RawStream>,
     received: Vec<u8>,
 }
 
@@ -52,7 +57,13 @@ impl RawConnection {
     pub async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, received: Vec::new() })
+        Ok(Self::over(stream))
+    }
+
+    /// A connection over a stream that is open already, such as [`tls_connect`](crate::tls_connect)'s.
+    #[must_use]
+    pub fn over(stream: impl RawStream + 'static) -> Self {
+        Self { stream: Box::new(stream), received: Vec::new() }
     }
 
     /// Sends bytes as they are.
@@ -126,6 +137,16 @@ impl RawConnection {
         })
         .await
         .is_ok()
+    }
+
+    /// Waits until the server closes, and says whether it took leave: over TLS, whether what came is known to be all.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` where a TLS server just cut the connection; `TimedOut` after ten seconds.
+    pub async fn farewell(&mut self) -> io::Result<()> {
+        let mut sink = [0; 1024];
+        while timeout(PATIENCE, self.stream.read(&mut sink)).await?? > 0 {}
+        Ok(())
     }
 
     async fn fill(&mut self) -> io::Result<()> {

@@ -190,6 +190,14 @@ impl TestServer {
         Ok(kill_process(Pid::from_child(&self.child), signal)?)
     }
 
+    /// Sends SIGHUP, which asks a server to read its files again.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn hang_up(&self) -> io::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), Signal::HUP)?)
+    }
+
     /// File descriptors that the process has open.
     ///
     /// # Errors

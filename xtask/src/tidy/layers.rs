@@ -7,7 +7,7 @@ use super::Fault;
 use crate::workspace;
 
 /// Every crate of the workspace and its layer. A crate depends on lower layers only.
-const LAYERS: [(&str, Layer); 24] = [
+const LAYERS: [(&str, Layer); 25] = [
     ("adulis-tensor", Layer::At(0)),
     ("adulis-types", Layer::At(0)),
     ("adulis-telemetry", Layer::At(1)),
@@ -19,6 +19,7 @@ const LAYERS: [(&str, Layer); 24] = [
     ("adulis-pool", Layer::At(1)),
     ("adulis-store", Layer::At(1)),
     ("adulis-security", Layer::At(1)),
+    ("adulis-tls", Layer::At(1)),
     ("adulis-onnx", Layer::At(2)),
     ("adulis-tract", Layer::At(2)),
     ("adulis-storage", Layer::At(2)),
@@ -35,17 +36,18 @@ const LAYERS: [(&str, Layer); 24] = [
 ];
 
 /// Arrows inside a layer: from the first to the second, and nothing else.
-const SAME_LAYER: [(&str, &str); 6] = [
+const SAME_LAYER: [(&str, &str); 7] = [
     ("adulis-types", "adulis-tensor"),
     ("adulis-cache", "adulis-pool"),
     ("adulis-pool", "adulis-telemetry"),
     ("adulis-store", "adulis-pool"),
     ("adulis-store", "adulis-telemetry"),
     ("adulis-security", "adulis-telemetry"),
+    ("adulis-tls", "adulis-telemetry"),
 ];
 
 /// Third-party crates (with their `name-*` companions) that only these crates of ours may name.
-const OWNED: [(&str, &[&str]); 10] = [
+const OWNED: [(&str, &[&str]); 12] = [
     ("axum", &["adulis-http", "adulis-baseline", "embed"]),
     ("tonic", &["adulis-protocol", "adulis-grpc", "adulis-baseline", "xtask"]),
     ("ort", &["adulis-onnx"]),
@@ -56,6 +58,8 @@ const OWNED: [(&str, &[&str]); 10] = [
     ("deadpool", &["adulis-pool"]),
     ("sqlx", &["adulis-store"]),
     ("parquet", &["adulis-store"]),
+    ("tokio-rustls", &["adulis-tls", "adulis-testing"]),
+    ("x509-parser", &["adulis-tls"]),
 ];
 
 /// Measures with the servers that tests start: no more a part of the product than tests are.

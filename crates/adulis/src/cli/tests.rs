@@ -41,6 +41,7 @@ fn help_texts() {
     insta::assert_snapshot!("help_keys", help(&["keys"]));
     insta::assert_snapshot!("help_keys_create", help(&["keys", "create"]));
     insta::assert_snapshot!("help_probe", help(&["probe"]));
+    insta::assert_snapshot!("help_cert_dev", help(&["cert", "dev"]));
 }
 
 #[test]
@@ -141,6 +142,18 @@ fn flags_are_settings() {
     assert_eq!(config.trace, trace);
     assert_eq!(config.log.format, adulis_telemetry::LogFormat::Json);
     assert_eq!(config.log.filter, "debug");
+}
+
+#[test]
+fn certificates_are_flags() {
+    let client = ["--tls-client-ca", "ca.pem", "--tls-client-auth", "optional"];
+    let own = ["a", "--tls-cert", "a.pem", "--tls-key", "a-key.pem"];
+    let config = load(&[&own[..], &client].concat()).unwrap();
+    let tls = config.tls.options().unwrap();
+    assert_eq!(tls.certificates[0].certificate, PathBuf::from("a.pem"));
+    assert_eq!(tls.certificates[0].key, PathBuf::from("a-key.pem"));
+    assert_eq!(tls.client_ca_files, ["ca.pem"].map(PathBuf::from));
+    assert_eq!(config.tls.of(config.tls.http), Some(adulis_tls::ClientAuth::Optional));
 }
 
 #[test]

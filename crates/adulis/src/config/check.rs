@@ -27,11 +27,13 @@ const GRPC_MESSAGE_BYTES: RangeInclusive<usize> = 1..=u32::MAX as usize;
 pub(super) fn check(raw: &RawConfig, faults: &mut Faults) -> Config {
     let default = Config::default();
     let mut check = Check { faults };
+    let server = check.server(&raw.server, &default.server);
     let config = Config {
         repositories: raw.repositories.clone().unwrap_or_default(),
         strict_readiness: raw.strict_readiness.unwrap_or(default.strict_readiness),
         control: check.control(raw),
-        server: check.server(&raw.server, &default.server),
+        tls: check.tls(&raw.tls, &default.tls, &server),
+        server,
         auth: check.auth(&raw.auth, &default.auth),
         audit: AuditConfig::check(&raw.audit),
         engine: check.engine(&raw.engine, &default.engine),

@@ -23,6 +23,7 @@ pub(super) fn to_toml(config: &Config) -> String {
         server: server(&config.server),
         auth: config.auth.print(),
         audit: config.audit.print(),
+        tls: config.tls.print(),
         engine: engine(&config.engine),
         cache: config.cache.print(),
         storage: config.storage.print(),

@@ -13,6 +13,7 @@ use super::metrics::RawMetrics;
 use super::shared_memory::RawSharedMemory;
 use super::storage::RawStorage;
 use super::store::RawStore;
+use super::tls::RawTls;
 use super::trace::RawTrace;
 
 /// `adulis.toml` as it is written. What is absent keeps its default.
@@ -27,6 +28,7 @@ pub(super) struct RawConfig {
     pub(super) server: RawServer,
     pub(super) auth: RawAuth,
     pub(super) audit: RawAudit,
+    pub(super) tls: RawTls,
     pub(super) engine: RawEngine,
     pub(super) cache: RawCache,
     pub(super) storage: RawStorage,

@@ -67,7 +67,7 @@ async fn a_server_that_does_not_answer_is_not_well() {
 
 #[tokio::test]
 async fn what_is_no_url_is_a_mistake_of_usage() {
-    for url in ["ftp://a", "https://127.0.0.1", "http://"] {
+    for url in ["ftp://a", "https://", "http://"] {
         let (code, said) = probe(&[url]).await;
         assert_eq!(code, Some(2), "{url}: {said}");
     }

@@ -27,7 +27,7 @@ async fn server(answers: Vec<&'static [u8]>) -> String {
 }
 
 fn client(address: String) -> Http1Client {
-    Http1Client::new(address, Duration::from_millis(500))
+    Http1Client::new(Connector::plain(address), Duration::from_millis(500))
 }
 
 #[tokio::test]

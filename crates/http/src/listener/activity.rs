@@ -59,6 +59,16 @@ impl Activity {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// A TLS handshake is the connection's business until it is done; it has a time limit of its own. Then the first head is
+    /// waited for.
+    pub(super) fn handshake_began(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn handshake_ended(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// On HTTP/2 bytes that come between requests are neither the beginning of one nor a use of the connection: pings,
     /// window updates.
     pub(super) fn multiplex(&self) {

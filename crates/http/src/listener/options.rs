@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use adulis_tls::Alpn;
+
 use super::idle::IdleLimits;
 
 /// Limits of a [`super::Listener`].
@@ -37,6 +39,18 @@ pub enum Protocols {
     Http1,
     /// HTTP/2 only.
     Http2,
+}
+
+impl Protocols {
+    /// What is agreed on in a TLS handshake, the server's own choice first.
+    #[must_use]
+    pub fn alpn(self) -> Vec<Alpn> {
+        match self {
+            Protocols::Both => vec![Alpn::Http2, Alpn::Http1],
+            Protocols::Http1 => vec![Alpn::Http1],
+            Protocols::Http2 => vec![Alpn::Http2],
+        }
+    }
 }
 
 impl Default for ListenerOptions {

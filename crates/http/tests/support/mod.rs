@@ -31,7 +31,10 @@ impl Server {
     }
 
     pub(crate) fn with_router(app: Router, service: Arc<ScriptedService>, options: ListenerOptions) -> Self {
-        let listener = Listener::bind(([127, 0, 0, 1], 0).into(), options).unwrap();
+        Self::on(Listener::bind(([127, 0, 0, 1], 0).into(), options).unwrap(), app, service)
+    }
+
+    pub(crate) fn on(listener: Listener, app: Router, service: Arc<ScriptedService>) -> Self {
         let address = listener.local_addresses().unwrap()[0];
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(listener.serve(app, async {
