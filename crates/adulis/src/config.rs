@@ -6,6 +6,7 @@ mod cache;
 mod check;
 mod compression;
 mod control;
+mod cors;
 mod hosted;
 mod http2;
 mod inference_log;
@@ -32,7 +33,7 @@ use std::time::Duration;
 use adulis_backend::{EngineOptions, ExecutionProvider, GraphOptimization};
 use adulis_engine::{ControlMode, RateLimit, Settings};
 use adulis_grpc::GrpcOptions;
-use adulis_http::{HeaderPattern, HttpOptions, ListenerOptions};
+use adulis_http::{HeaderPattern, HttpOptions, ListenerOptions, Pace};
 use adulis_repository::Repositories;
 use adulis_shared_memory::SharedMemoryOptions;
 use adulis_store::{LogOptions as InferenceLogOptions, StoreOptions};
@@ -41,6 +42,7 @@ use adulis_telemetry::{LogFormat, LogOptions, TraceOptions};
 pub use auth::{AuditConfig, AuthConfig};
 pub use cache::CacheConfig;
 pub use compression::CompressionConfig;
+pub use cors::CorsConfig;
 pub use hosted::{SageMakerConfig, VertexAiConfig};
 pub use http2::Http2Config;
 pub use layers::{ConfigErrors, ConfigFault, Layers, Loaded, Source};
@@ -108,10 +110,14 @@ pub struct ServerConfig {
     pub metrics: Option<SocketAddr>,
     /// Connections at a time, for each listener.
     pub max_connections: usize,
+    /// Connections at a time of one address, for each listener; 0: as many as in all.
+    pub max_connections_per_peer: usize,
     /// How long the head of a request may take to arrive.
     pub header_timeout: Duration,
     /// How long the body of a request may take to arrive.
     pub body_timeout: Duration,
+    /// The least bytes per second at which it must arrive, on average; 0: any.
+    pub min_body_rate: usize,
     /// How long a connection may lie idle.
     pub idle_timeout: Duration,
     /// The longest that any request may take; `None`: as long as the client waits.
@@ -138,6 +144,8 @@ pub struct ServerConfig {
     pub http2: Http2Config,
     /// Which responses are compressed.
     pub compression: CompressionConfig,
+    /// What pages of other origins may do.
+    pub cors: CorsConfig,
 }
 
 /// Scheduling and engines.
@@ -234,8 +242,10 @@ impl Default for ServerConfig {
             grpc: at(8001),
             metrics: at(8002),
             max_connections: 16_384,
+            max_connections_per_peer: ListenerOptions::default().max_connections_per_peer,
             header_timeout: Duration::from_secs(10),
-            body_timeout: Duration::from_secs(60),
+            body_timeout: Pace::default().whole,
+            min_body_rate: Pace::default().bytes_per_second,
             idle_timeout: Duration::from_secs(75),
             request_timeout: None,
             max_header_bytes: ListenerOptions::default().max_header_bytes,
@@ -249,6 +259,7 @@ impl Default for ServerConfig {
             drain_timeout: Duration::from_secs(30),
             http2: Http2Config::default(),
             compression: CompressionConfig::default(),
+            cors: CorsConfig::default(),
         }
     }
 }
@@ -345,6 +356,14 @@ impl Config {
         LogOptions { format: self.log.format, filter }
     }
 
+    fn body_pace(&self) -> Pace {
+        Pace {
+            whole: self.server.body_timeout,
+            bytes_per_second: self.server.min_body_rate,
+            ..Pace::default()
+        }
+    }
+
     /// What the REST frontend is told.
     #[must_use]
     pub fn http(&self) -> HttpOptions {
@@ -352,7 +371,7 @@ impl Config {
         HttpOptions {
             max_body_bytes: server.max_body_bytes,
             max_load_bytes: server.max_load_bytes,
-            body_timeout: server.body_timeout,
+            body_pace: self.body_pace(),
             request_timeout: server.request_timeout,
             compression: server.compression.rest,
             min_compress_bytes: server.compression.min_bytes,
@@ -366,6 +385,7 @@ impl Config {
         let server = &self.server;
         GrpcOptions {
             max_request_bytes: server.max_grpc_message_bytes,
+            message_pace: self.body_pace(),
             max_stream_requests: server.max_grpc_stream_requests,
             request_timeout: server.request_timeout,
             compress_responses: server.compression.grpc,
@@ -408,6 +428,7 @@ impl Config {
         let server = &self.server;
         ListenerOptions {
             max_connections: server.max_connections,
+            max_connections_per_peer: server.max_connections_per_peer,
             header_read_timeout: server.header_timeout,
             keep_alive_timeout: server.idle_timeout,
             drain_timeout: server.drain_timeout,

@@ -5,7 +5,8 @@ mod tls;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use adulis_http::{Drained, Listener, ListenerOptions, Router, SageMakerOptions, VertexOptions};
+use adulis_http::{CorsOptions, Drained, Listener, ListenerOptions, Router, SageMakerOptions, VertexOptions};
+use adulis_telemetry::ConnectionMetrics;
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -28,6 +29,8 @@ pub struct ServeOptions {
     pub sagemaker: Option<(SocketAddr, SageMakerOptions)>,
     /// Where Google Vertex AI is answered, and how.
     pub vertex_ai: Option<(SocketAddr, VertexOptions)>,
+    /// What pages of other origins may do over REST; `None`: nothing.
+    pub cors: Option<CorsOptions>,
     /// TLS; `None`: all listeners speak in plain.
     pub tls: Option<ServeTls>,
     /// Limits of every listener.
@@ -48,6 +51,7 @@ impl ServeOptions {
             metrics: config.server.metrics,
             sagemaker: config.sagemaker.serve(),
             vertex_ai: config.vertex_ai.serve(),
+            cors: config.server.cors.options(),
             tls: None,
             listener: config.listener(),
             lame_duck: config.server.lame_duck,
@@ -65,8 +69,9 @@ pub async fn serve(adulis: Adulis, options: ServeOptions) -> anyhow::Result<()> 
     let mut signals = Signals::new()?;
     let (stop, stop_metrics) = (CancellationToken::new(), CancellationToken::new());
     let mut listeners = JoinSet::new();
+    let connections = ConnectionMetrics::register(adulis.registry());
     for (name, address, router) in routers(&adulis, &options) {
-        let listener = bind(name, address, &options)?;
+        let listener = bind(name, address, &options)?.metrics(connections.listener(name));
         let stop = if name == "metrics" { stop_metrics.clone() } else { stop.clone() };
         let serving = async move { (name, listener.serve(router, stop.cancelled_owned()).await) };
         listeners.spawn(serving);
@@ -123,8 +128,13 @@ fn routers(adulis: &Adulis, options: &ServeOptions) -> Vec<(&'static str, Socket
     if let Some(address) = options.http {
         let rest = adulis.rest().merge(adulis.v1());
         let router = if shared { rest.merge(adulis.grpc()) } else { rest };
+        let router = router.fallback(adulis_http::not_found);
+        let router = match &options.cors {
+            Some(cors) => adulis_http::with_cors(router, cors),
+            None => router,
+        };
         let name = if shared { "http+grpc" } else { "http" };
-        routers.push((name, address, router.fallback(adulis_http::not_found)));
+        routers.push((name, address, router));
     }
     if let Some(address) = options.grpc.filter(|_| !shared) {
         routers.push(("grpc", address, adulis.grpc().fallback(adulis_http::not_found)));

@@ -26,13 +26,14 @@ pub(crate) type OperationOf = fn(&str) -> Option<Operation>;
 pub(crate) type Admitted<F> = Either<F, Either<Ready<Answer>, BoxFuture<http::Response<Body>, Infallible>>>;
 
 /// Has `server` answer a call if whoever sends it may make such calls. The pass goes with the call: see `Shared::enter`.
-pub(crate) fn admit<S>(
+pub(crate) fn admit<S, B>(
     server: &mut S,
     guarded: &Arc<Guarded>,
-    (operation_of, mut request): (OperationOf, http::Request<Body>),
+    (operation_of, mut request): (OperationOf, http::Request<B>),
 ) -> Admitted<S::Future>
 where
-    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+    B: Send + 'static,
+    S: Service<http::Request<B>, Response = http::Response<Body>, Error = Infallible>
         + Clone
         + Send
         + 'static,

@@ -47,6 +47,7 @@ impl Shared {
 pub fn service(services: impl Into<Services>, options: GrpcOptions) -> InferenceServer {
     let (most_in, most_out) = (options.max_request_bytes, options.max_response_bytes);
     let compress = options.compress_responses;
+    let pace = options.message_pace;
     // No layer but `InferenceServer` stands around the service: what every call needs is in `boundary`.
     let services = services.into();
     let tracing = services.trace.clone();
@@ -61,7 +62,7 @@ pub fn service(services: impl Into<Services>, options: GrpcOptions) -> Inference
             server = server.send_compressed(encoding);
         }
     }
-    InferenceServer { server, guarded, tracing }
+    InferenceServer { server, guarded, tracing, pace }
 }
 
 /// The same as routes, with gRPC's own services beside it: `grpc.health.v1.Health`, which tells whether the service is ready, and

@@ -20,6 +20,7 @@ mod health;
 mod infer;
 mod models;
 mod options;
+mod paced;
 mod regions;
 mod repository;
 mod rpcs;

@@ -1,12 +1,14 @@
 use std::time::Duration;
 
-use adulis_protocol::HeaderPattern;
+use adulis_protocol::{HeaderPattern, Pace};
 
 /// Limits and habits of the gRPC frontend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrpcOptions {
     /// Longest message from a client in bytes, decompressed.
     pub max_request_bytes: usize,
+    /// How slowly the message of a unary call may arrive.
+    pub message_pace: Pace,
     /// Longest message to a client in bytes.
     pub max_response_bytes: usize,
     /// Requests in progress on one `ModelStreamInfer` stream; further ones wait in the client's flow-control window.
@@ -24,6 +26,7 @@ impl Default for GrpcOptions {
     fn default() -> Self {
         Self {
             max_request_bytes: 256 << 20,
+            message_pace: Pace::default(),
             max_response_bytes: usize::MAX,
             max_stream_requests: 64,
             request_timeout: None,

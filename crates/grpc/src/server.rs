@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use adulis_protocol::Pace;
 use adulis_protocol::grpc::GrpcInferenceServiceServer;
 use adulis_types::{Guarded, TraceControl};
 use futures_util::FutureExt;
@@ -14,6 +15,7 @@ use tonic::{Code, Status};
 
 use crate::Frontend;
 use crate::admit::{Admitted, Answer, admit};
+use crate::paced::Paced;
 use crate::rpcs::operation;
 use crate::traced::{Arrived, noted};
 use crate::trailers::trailed;
@@ -27,7 +29,11 @@ pub struct InferenceServer {
     pub(crate) server: GrpcInferenceServiceServer<Frontend>,
     pub(crate) guarded: Arc<Guarded>,
     pub(crate) tracing: Option<Arc<dyn TraceControl>>,
+    pub(crate) pace: Pace,
 }
+
+/// The one call whose client sends any number of messages.
+const STREAM: &str = "/ModelStreamInfer";
 
 /// How tonic's message about a message that it could not decode begins, as the header holds it.
 const UNDECODED: &[u8] = b"failed%20to%20decode%20Protobuf";
@@ -40,13 +46,16 @@ impl Service<http::Request<Body>> for InferenceServer {
     type Future = Map<Admitted<BoxFuture<Self::Response, Infallible>>, fn(Answer) -> Answer>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Service::<http::Request<Body>>::poll_ready(&mut self.server, context)
+        Service::<http::Request<Paced>>::poll_ready(&mut self.server, context)
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         if self.tracing.as_ref().is_some_and(|tracing| tracing.is_tracing()) {
             request.extensions_mut().insert(Arrived(Instant::now()));
         }
+        let is_stream = request.uri().path().ends_with(STREAM);
+        let pace = (!is_stream).then_some(self.pace);
+        let request = request.map(|body| Paced::new(body, pace));
         admit(&mut self.server, &self.guarded, (operation, request)).map(corrected as fn(Answer) -> Answer)
     }
 }

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use adulis_tensor::AlignedBuffer;
 use axum::body::Body;
 use bytes::Bytes;
@@ -22,7 +24,7 @@ pub(crate) struct BodyPlan {
     pub(crate) limit: usize,
 }
 
-/// Reads a whole body.
+/// Reads a whole body, and tells in `received` how many bytes of it have come.
 ///
 /// Copies: none where the first frame is the whole body, as it is for small requests; otherwise each frame once, into one
 /// buffer in which the binary section begins on a 64-byte boundary.
@@ -30,19 +32,19 @@ pub(crate) struct BodyPlan {
 /// # Errors
 /// [`HttpError::TooLarge`] before anything is read where the declared length is over the limit, and at the frame that
 /// passes it otherwise; [`HttpError::BodyBroken`] and [`HttpError::BodyLength`] for a body that is cut short.
-pub(crate) async fn read(mut body: Body, plan: BodyPlan) -> Result<Bytes, HttpError> {
+pub(crate) async fn read(mut body: Body, plan: BodyPlan, received: &AtomicUsize) -> Result<Bytes, HttpError> {
     let limit = plan.limit;
     if plan.declared.is_some_and(|declared| declared > limit) {
         return Err(HttpError::TooLarge { limit });
     }
-    let Some(first) = next_data(&mut body).await? else {
+    let Some(first) = next_data(&mut body, received).await? else {
         return whole(Bytes::new(), plan);
     };
     if body.is_end_stream() {
         return whole(first, plan);
     }
     // HTTP/2 may tell the end apart from the last data.
-    let Some(mut frame) = next_data(&mut body).await? else {
+    let Some(mut frame) = next_data(&mut body, received).await? else {
         return whole(first, plan);
     };
     let mut buffer = BodyBuffer::new(plan);
@@ -50,7 +52,7 @@ pub(crate) async fn read(mut body: Body, plan: BodyPlan) -> Result<Bytes, HttpEr
     drop(first);
     loop {
         buffer.append(&frame)?;
-        let Some(next) = next_data(&mut body).await? else {
+        let Some(next) = next_data(&mut body, received).await? else {
             break;
         };
         frame = next;
@@ -69,12 +71,13 @@ fn whole(bytes: Bytes, plan: BodyPlan) -> Result<Bytes, HttpError> {
 }
 
 /// The next data frame; trailers are skipped.
-async fn next_data(body: &mut Body) -> Result<Option<Bytes>, HttpError> {
+async fn next_data(body: &mut Body, received: &AtomicUsize) -> Result<Option<Bytes>, HttpError> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|source| HttpError::BodyBroken { source })?;
         if let Ok(data) = frame.into_data()
             && !data.is_empty()
         {
+            received.fetch_add(data.len(), Ordering::Relaxed);
             return Ok(Some(data));
         }
     }

@@ -19,6 +19,8 @@ use crate::error::{HttpError, Refusal};
 const ACCESS: &str = "adulis::access";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"adulis\"");
+/// No browser is to take an answer for anything but what it says it is, such as a page with scripts.
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// What the boundary keeps of a request while it is answered.
@@ -100,6 +102,7 @@ where
         outcome.unwrap_or_else(|panic| Err(HttpError::Panicked { message: panic_message(&*panic) }.into()));
     let is_logged = result.is_err() || call.trace.is_some();
     let mut response = result.unwrap_or_else(|refusal| refuse(&refusal, &call.id));
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     if let Some(id) = call.header(is_logged) {
         response.headers_mut().insert(REQUEST_ID, id);
     }

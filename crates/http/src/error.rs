@@ -27,6 +27,8 @@ pub(crate) enum HttpError {
     Inflated { coding: &'static str, limit: usize },
     #[error("the request body did not arrive within {waited:?}")]
     BodyTimeout { waited: Duration },
+    #[error("the request body arrives too slowly: at least {least} bytes per second are wanted")]
+    BodySlow { least: usize },
     #[error("the request body could not be read")]
     BodyBroken { source: axum::Error },
     #[error("the request body is {actual} bytes, its content-length says {declared}")]
@@ -65,7 +67,7 @@ impl HttpError {
             HttpError::ContentType { .. } | HttpError::NotJson { .. } | HttpError::ContentEncoding { .. } => {
                 Some(StatusCode::UNSUPPORTED_MEDIA_TYPE)
             }
-            HttpError::BodyTimeout { .. } => Some(StatusCode::REQUEST_TIMEOUT),
+            HttpError::BodyTimeout { .. } | HttpError::BodySlow { .. } => Some(StatusCode::REQUEST_TIMEOUT),
             _ => None,
         }
     }
@@ -76,7 +78,9 @@ impl ServiceError for HttpError {
         match self {
             HttpError::NoRoute { .. } => ErrorKind::NotFound,
             HttpError::TooLarge { .. } | HttpError::Inflated { .. } => ErrorKind::TooLarge,
-            HttpError::BodyTimeout { .. } | HttpError::Deadline { .. } => ErrorKind::DeadlineExceeded,
+            HttpError::BodyTimeout { .. } | HttpError::BodySlow { .. } | HttpError::Deadline { .. } => {
+                ErrorKind::DeadlineExceeded
+            }
             HttpError::ModelNotReady { .. } | HttpError::ServerNot { .. } => ErrorKind::Unavailable,
             HttpError::Compression { .. } | HttpError::Panicked { .. } | HttpError::Worker { .. } => {
                 ErrorKind::Internal

@@ -2,6 +2,7 @@
 //! the answer compressed if that is wished.
 
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use adulis_protocol::rest::INFERENCE_HEADER_CONTENT_LENGTH;
@@ -21,7 +22,7 @@ use crate::coding::{self, Coding};
 use crate::deadline::Deadline;
 use crate::error::{HttpError, Refusal};
 use crate::rest::Rest;
-use crate::timeouts::{self, within};
+use crate::timeouts::{self, paced};
 
 /// Says where the JSON of a body ends and its binary tensors begin.
 pub(crate) const HEADER_LENGTH: HeaderName = HeaderName::from_static(INFERENCE_HEADER_CONTENT_LENGTH);
@@ -212,9 +213,9 @@ pub(crate) async fn read_body(
     let declared = length_header(headers, &header::CONTENT_LENGTH)?;
     // The header's length is of the decompressed body.
     let header_length = plan.header_length.filter(|_| coding.is_none());
-    let waited = rest.options.body_timeout;
-    let read = body::read(body, BodyPlan { declared, header_length, ..plan });
-    let bytes = within(waited, read).await.ok_or(HttpError::BodyTimeout { waited })??;
+    let received = AtomicUsize::new(0);
+    let read = body::read(body, BodyPlan { declared, header_length, ..plan }, &received);
+    let bytes = paced(rest.options.body_pace, &received, read).await??;
     match coding {
         None => Ok(bytes),
         Some(coding) => rest.codec.inflate(coding, bytes, plan).await,

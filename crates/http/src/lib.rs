@@ -23,6 +23,7 @@ mod boundary;
 mod cache;
 mod chunks;
 mod coding;
+mod cors;
 mod deadline;
 mod error;
 mod exchange;
@@ -47,8 +48,9 @@ mod timeouts;
 mod v1;
 mod vertex;
 
-pub use adulis_protocol::{HeaderPattern, HeaderPatternError};
+pub use adulis_protocol::{HeaderPattern, HeaderPatternError, Pace};
 pub use axum::Router;
+pub use cors::{CorsOptions, CorsOrigins, with_cors};
 pub use listener::{Drained, Listener, ListenerOptions, Protocols};
 pub use metrics::{RenderMetrics, metrics_router};
 pub use options::{HttpOptions, ResponseCompression};

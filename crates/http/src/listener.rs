@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use adulis_telemetry::ListenerMetrics;
 use adulis_tls::Acceptor;
 use axum::Router;
 use socket2::{Domain, Protocol as Transport, Socket, Type};
@@ -20,6 +21,7 @@ mod connections;
 mod idle;
 mod io_count;
 mod options;
+mod peers;
 mod refusal;
 mod requests;
 mod version;
@@ -40,6 +42,7 @@ pub struct Listener {
     sockets: Vec<TcpListener>,
     options: ListenerOptions,
     tls: Option<Arc<Acceptor>>,
+    metrics: ListenerMetrics,
 }
 
 /// How serving ended.
@@ -53,7 +56,7 @@ impl Listener {
     /// A listener on sockets that are bound already.
     #[must_use]
     pub fn new(sockets: Vec<TcpListener>, options: ListenerOptions) -> Self {
-        Self { sockets, options, tls: None }
+        Self { sockets, options, tls: None, metrics: ListenerMetrics::default() }
     }
 
     /// Binds `address` with a long backlog and without waiting for old connections to be forgotten.
@@ -76,6 +79,13 @@ impl Listener {
         self
     }
 
+    /// Has its connections counted.
+    #[must_use]
+    pub fn metrics(mut self, metrics: ListenerMetrics) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
     /// The addresses that it listens on.
     ///
     /// # Errors
@@ -95,7 +105,7 @@ impl Listener {
         let options = Arc::new(self.options);
         // Once here rather than at each request: `with_state` turns handlers into services.
         let router = router.with_state(());
-        let connections = Connections::new(&options);
+        let connections = Connections::new(&options, self.metrics);
         let mut tasks = JoinSet::new();
         let serving = Serving {
             router,

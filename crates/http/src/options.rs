@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use adulis_protocol::HeaderPattern;
+use adulis_protocol::{HeaderPattern, Pace};
 
 /// Limits and habits of the REST frontend.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,8 +9,8 @@ pub struct HttpOptions {
     pub max_body_bytes: usize,
     /// Longest body of a request to load a model: models may travel in it.
     pub max_load_bytes: usize,
-    /// How long a whole request body may take to arrive.
-    pub body_timeout: Duration,
+    /// How slowly a request body may arrive.
+    pub body_pace: Pace,
     /// The longest that any request may take from its head to its answer; a client can only ask for less.
     pub request_timeout: Option<Duration>,
     /// Which responses are compressed.
@@ -26,7 +26,7 @@ impl Default for HttpOptions {
         Self {
             max_body_bytes: 64 << 20,
             max_load_bytes: 512 << 20,
-            body_timeout: Duration::from_secs(60),
+            body_pace: Pace::default(),
             request_timeout: None,
             compression: ResponseCompression::default(),
             min_compress_bytes: 1024,

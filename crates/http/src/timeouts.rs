@@ -1,7 +1,11 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
+
+use adulis_protocol::{Late, Pace};
+use tokio::time::Instant;
 
 use http::{HeaderMap, HeaderName};
 
@@ -52,6 +56,34 @@ pub(crate) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::O
     tokio::time::timeout(limit, future).await.ok()
 }
 
+/// Waits until a body is read, as long as it arrives fast enough; `received` says how much of it has. One that is there at once
+/// costs no timer, and any other one timer at a time, which is set anew only when it goes off.
+///
+/// # Errors
+/// [`HttpError::BodyTimeout`] and [`HttpError::BodySlow`].
+pub(crate) async fn paced<F: Future>(
+    pace: Pace,
+    received: &AtomicUsize,
+    future: F,
+) -> Result<F::Output, HttpError> {
+    let mut future = pin!(future);
+    if let Poll::Ready(output) = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
+        return Ok(output);
+    }
+    let began = Instant::now();
+    loop {
+        let due = began + pace.deadline(received.load(Ordering::Relaxed));
+        if let Ok(output) = tokio::time::timeout_at(due, future.as_mut()).await {
+            return Ok(output);
+        }
+        match pace.late(began.elapsed(), received.load(Ordering::Relaxed)) {
+            None => {}
+            Some(Late::Whole) => return Err(HttpError::BodyTimeout { waited: pace.whole }),
+            Some(Late::Slow) => return Err(HttpError::BodySlow { least: pace.bytes_per_second }),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +112,34 @@ mod tests {
             let error = from_headers(&headers(&[("x-request-timeout-ms", bad)])).unwrap_err();
             assert!(matches!(error, HttpError::Header { name: "x-request-timeout-ms", .. }), "{error}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_must_keep_its_pace() {
+        let second = Duration::from_secs(1);
+        let pace = Pace { whole: second * 60, grace: second, bytes_per_second: 100 };
+        for (bytes_each_second, outcome) in [(1000, "whole"), (150, "whole"), (50, "slow"), (0, "slow")] {
+            let received = AtomicUsize::new(0);
+            let body = async {
+                loop {
+                    tokio::time::sleep(second).await;
+                    received.fetch_add(bytes_each_second, Ordering::Relaxed);
+                }
+            };
+            let began = Instant::now();
+            let error = paced::<_>(pace, &received, body).await.map(|(): ()| ()).unwrap_err();
+            match error {
+                HttpError::BodyTimeout { .. } => {
+                    assert_eq!((outcome, began.elapsed()), ("whole", second * 60));
+                }
+                HttpError::BodySlow { least: 100 } => {
+                    assert!(outcome == "slow" && began.elapsed() <= second * 2, "{:?}", began.elapsed());
+                }
+                other => panic!("{other}"),
+            }
+        }
+        let at_once = paced(pace, &AtomicUsize::new(0), async { 7 }).await;
+        assert_eq!(at_once.unwrap(), 7);
     }
 
     #[tokio::test(start_paused = true)]

@@ -22,6 +22,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
 
@@ -73,6 +74,21 @@ async fn a_flood_of_reset_streams_ends_its_connection_and_no_other() {
     is_served(&mut server.connect().await).await;
     let started = server.service.calls.started.load(Ordering::SeqCst);
     assert_eq!(started, 3, "only the bystanders' requests came as far as the service");
+}
+
+/// A head that never ends, in frames that are each within the limits.
+#[tokio::test]
+async fn a_head_without_end_ends_its_connection() {
+    let server = Server::default().await;
+    let mut flood = server.connect().await;
+    // `x: ` and 1,000 letters, a literal without indexing.
+    let field = [&[0x00, 1, b'x', 0x7f, 0xe9, 0x06][..], &[b'a'; 1000]].concat();
+    let first = frame(HEADERS, 0, 1, &[0x83, 0x86, 0x84]);
+    let more: Vec<u8> = (0..20_000).flat_map(|_| frame(CONTINUATION, 0, 1, &field)).collect();
+    let _ = flood.send(&[preface(), first, more].concat()).await;
+    assert!(flood.closed_within(LONG).await, "20 MB of one head");
+    is_served(&mut server.connect().await).await;
+    assert_eq!(server.service.calls.started.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

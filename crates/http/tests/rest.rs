@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use adulis_http::{HttpOptions, ListenerOptions, ResponseCompression, not_found, router};
+use adulis_http::{HttpOptions, ListenerOptions, Pace, ResponseCompression, not_found, router};
 use adulis_testing::ScriptedService;
 use axum::Router;
 use axum::routing::get;
@@ -297,7 +297,10 @@ async fn timeouts_are_504_and_cancel() {
 
 #[tokio::test]
 async fn a_body_that_does_not_arrive_is_408() {
-    let options = HttpOptions { body_timeout: Duration::from_millis(50), ..HttpOptions::default() };
+    let options = HttpOptions {
+        body_pace: Pace { whole: Duration::from_millis(50), ..Pace::default() },
+        ..HttpOptions::default()
+    };
     let server = Server::start(options, ListenerOptions::default()).await;
     let mut connection = server.connect().await;
     let head = b"POST /v2/models/echo/infer HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{\"inp";

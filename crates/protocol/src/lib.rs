@@ -24,6 +24,7 @@ mod generated;
 pub mod grpc;
 mod headers;
 mod limits;
+mod pace;
 mod parameters;
 mod regions;
 pub mod rest;
@@ -40,6 +41,7 @@ pub use control::ControlProblem;
 pub use error::{DecodeError, EncodeError, Found, Problem, Side, TensorLabel, TensorProblem};
 pub use headers::{HeaderPattern, HeaderPatternError};
 pub use limits::{MAX_DEPTH, MAX_LOAD_PARAMETERS, MAX_PARAMETERS, MAX_RANK, MAX_TENSORS};
+pub use pace::{Late, Pace};
 pub use regions::{
     cuda_region_refused, no_cuda_regions, region_statuses, register_region, unregister_regions,
 };

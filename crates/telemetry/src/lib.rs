@@ -6,6 +6,7 @@
 mod auth;
 mod cache;
 mod cause;
+mod connections;
 mod histogram;
 mod host;
 mod logging;
@@ -22,6 +23,7 @@ mod triton;
 pub use auth::{AuditMetrics, AuthMetrics};
 pub use cache::CacheMetrics;
 pub use cause::{causes, panic_message};
+pub use connections::{ConnectionMetrics, ListenerMetrics, OpenConnection};
 pub use histogram::{DurationHistogram, RowsHistogram};
 pub use host::HostMetrics;
 pub use logging::{Log, LogFormat, LogOptions, LoggingError, init_logging};

@@ -94,7 +94,7 @@ impl Check<'_> {
     }
 
     /// A size, or `Some(None)` for what is switched off.
-    fn size_or_off(&mut self, key: &str, value: Option<&Value>) -> Option<Option<usize>> {
+    pub(super) fn size_or_off(&mut self, key: &str, value: Option<&Value>) -> Option<Option<usize>> {
         match value {
             None => None,
             Some(Value::String(text)) if text == OFF => Some(None),

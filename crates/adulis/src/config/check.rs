@@ -70,12 +70,18 @@ impl Check<'_> {
             max_connections: self
                 .whole("server.max_connections", raw.max_connections, 1..=1 << 24)
                 .unwrap_or(default.max_connections),
+            max_connections_per_peer: self
+                .whole("server.max_connections_per_peer", raw.max_connections_per_peer, 0..=1 << 24)
+                .unwrap_or(default.max_connections_per_peer),
             header_timeout: self
                 .duration("server.header_timeout", raw.header_timeout.as_deref(), &at_least_a_moment)
                 .unwrap_or(default.header_timeout),
             body_timeout: self
                 .duration("server.body_timeout", raw.body_timeout.as_deref(), &at_least_a_moment)
                 .unwrap_or(default.body_timeout),
+            min_body_rate: self
+                .size_or_off("server.min_body_rate", raw.min_body_rate.as_ref())
+                .map_or(default.min_body_rate, Option::unwrap_or_default),
             idle_timeout: self
                 .duration("server.idle_timeout", raw.idle_timeout.as_deref(), &at_least_a_moment)
                 .unwrap_or(default.idle_timeout),
@@ -120,6 +126,7 @@ impl Check<'_> {
                 .unwrap_or(default.drain_timeout),
             http2: self.http2(&raw.http2, &default.http2),
             compression: self.compression(&raw.compression, &default.compression),
+            cors: self.cors(&raw.cors, &default.cors),
         };
         self.addresses(&server);
         server

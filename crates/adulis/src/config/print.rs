@@ -74,8 +74,13 @@ fn server(server: &ServerConfig) -> RawServer {
         grpc: Some(format_address(server.grpc)),
         metrics: Some(format_address(server.metrics)),
         max_connections: Some(signed(server.max_connections)),
+        max_connections_per_peer: Some(signed(server.max_connections_per_peer)),
         header_timeout: time(server.header_timeout),
         body_timeout: time(server.body_timeout),
+        min_body_rate: match server.min_body_rate {
+            0 => Some(Value::String(OFF.to_owned())),
+            rate => bytes(rate),
+        },
         idle_timeout: time(server.idle_timeout),
         request_timeout: Some(server.request_timeout.map_or_else(|| OFF.to_owned(), format_duration)),
         max_header_bytes: bytes(usize::try_from(server.max_header_bytes).unwrap_or(usize::MAX)),
@@ -89,6 +94,7 @@ fn server(server: &ServerConfig) -> RawServer {
         drain_timeout: time(server.drain_timeout),
         http2: server.http2.print(),
         compression: server.compression.print(),
+        cors: server.cors.print(),
     }
 }
 

@@ -6,6 +6,7 @@ use toml::{Table, Value};
 use super::auth::{RawAudit, RawAuth};
 use super::cache::RawCache;
 use super::compression::RawCompression;
+use super::cors::RawCors;
 use super::http2::RawHttp2;
 use super::inference_log::RawInferenceLog;
 use super::lookup::RawLookup;
@@ -51,8 +52,10 @@ pub(super) struct RawServer {
     pub(super) grpc: Option<String>,
     pub(super) metrics: Option<String>,
     pub(super) max_connections: Option<i64>,
+    pub(super) max_connections_per_peer: Option<i64>,
     pub(super) header_timeout: Option<String>,
     pub(super) body_timeout: Option<String>,
+    pub(super) min_body_rate: Option<Value>,
     pub(super) idle_timeout: Option<String>,
     pub(super) request_timeout: Option<String>,
     pub(super) max_header_bytes: Option<Value>,
@@ -66,6 +69,7 @@ pub(super) struct RawServer {
     pub(super) drain_timeout: Option<String>,
     pub(super) http2: RawHttp2,
     pub(super) compression: RawCompression,
+    pub(super) cors: RawCors,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,3 +1,5 @@
+mod security;
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
@@ -110,6 +112,21 @@ fn what_is_printed_reads_back_the_same() {
         http2 = { max_concurrent_streams = 7, max_pending_reset_streams = 8, max_error_reset_streams = 9, ping_interval = "1s" }
         compression = { rest = "accepted", min_bytes = 10, grpc = true }
         lame_duck = "5s"
+        max_connections_per_peer = 0
+        min_body_rate = "off"
+        cors = { origins = ["https://app.example", "http://[::1]:3000"], headers = ["x-mine"], max_age = "0s" }
+        [tls]
+        certificate_files = ["/a.pem", "b.pem"]
+        key_files = ["/a-key.pem", "b-key.pem"]
+        client_ca_files = ["ca.pem"]
+        client_crl_files = ["revoked.pem"]
+        client_auth = "required"
+        min_version = "1.3"
+        handshake_timeout = "3s"
+        reload_interval = "off"
+        http.client_auth = "optional"
+        grpc.client_auth = "optional"
+        metrics.enabled = false
         [storage]
         cache_folder = "/tmp/mirrors"
         max_bytes = "3GiB"
@@ -368,6 +385,9 @@ fn frontends_follow_the_configuration() {
     let file = r#"
         [server]
         max_header_bytes = "8KiB"
+        max_connections_per_peer = 11
+        body_timeout = "9s"
+        min_body_rate = 12
         max_grpc_message_bytes = 5
         max_grpc_stream_requests = 3
         http2 = { max_concurrent_streams = 7, max_pending_reset_streams = 8, max_error_reset_streams = 9, ping_interval = "1s" }
@@ -383,6 +403,10 @@ fn frontends_follow_the_configuration() {
     assert_eq!((grpc.max_request_bytes, grpc.max_stream_requests, grpc.compress_responses), (5, 3, true));
     let listener = config.listener();
     assert_eq!((listener.max_header_bytes, listener.max_concurrent_streams), (8192, 7));
+    assert_eq!(listener.max_connections_per_peer, 11);
+    for pace in [http.body_pace, grpc.message_pace] {
+        assert_eq!((pace.whole, pace.bytes_per_second), (Duration::from_secs(9), 12));
+    }
     assert_eq!(
         (listener.max_pending_accept_reset_streams, listener.max_local_error_reset_streams),
         (8, 9)

@@ -9,6 +9,7 @@ mod control;
 #[cfg(target_os = "linux")]
 mod exhaustion;
 mod limits;
+mod links;
 mod logging;
 mod models;
 mod probe;

@@ -30,6 +30,10 @@ fn frames(parts: &[&[u8]]) -> (Body, Vec<Bytes>) {
     (Body::new(Frames(parts.iter().cloned().collect())), parts)
 }
 
+async fn read(body: Body, plan: BodyPlan) -> Result<Bytes, HttpError> {
+    super::read(body, plan, &AtomicUsize::new(0)).await
+}
+
 fn plan(declared: Option<usize>, header_length: Option<usize>) -> BodyPlan {
     BodyPlan { declared, header_length, limit: 1000 }
 }

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::ListenerOptions;
 use super::connection::Arrival;
-use super::connections::Connections;
+use super::connections::{Connections, Full};
 use super::refusal::{self, refuse};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -46,17 +46,20 @@ pub(super) async fn accept(socket: TcpListener, serving: Serving) {
         pause = FIRST_PAUSE;
         // Fails only for a connection that is gone again, which the first read will tell.
         let _ = stream.set_nodelay(true);
-        let Some(place) = serving.connections.enter() else {
-            // Over TLS nothing can be said before a handshake, which is what the limit is to spare.
-            if serving.tls.is_none()
-                && let Ok(permit) = Arc::clone(&refusals).try_acquire_owned()
-            {
-                tokio::spawn(async move {
-                    refuse(stream, refusal::TOO_MANY).await;
-                    drop(permit);
-                });
+        let place = match serving.connections.enter(peer.ip()) {
+            Ok(place) => place,
+            Err(full) => {
+                // Over TLS nothing can be said before a handshake, which is what the limit is to spare.
+                if serving.tls.is_none()
+                    && let Ok(permit) = Arc::clone(&refusals).try_acquire_owned()
+                {
+                    tokio::spawn(async move {
+                        refuse(stream, told(full)).await;
+                        drop(permit);
+                    });
+                }
+                continue;
             }
-            continue;
         };
         let Serving { router, options, tls, .. } = serving.clone();
         let arrival = Arrival { router, place, options };
@@ -64,6 +67,13 @@ pub(super) async fn accept(socket: TcpListener, serving: Serving) {
             None => tokio::spawn(arrival.serve_plain(stream)),
             Some(tls) => tokio::spawn(arrival.serve_tls(stream, peer, tls)),
         };
+    }
+}
+
+fn told(full: Full) -> &'static [u8] {
+    match full {
+        Full::InAll => refusal::TOO_MANY,
+        Full::OfPeer => refusal::TOO_MANY_OF_PEER,
     }
 }
 

@@ -88,12 +88,13 @@ impl Activity {
         }
     }
 
-    /// Gives an order and has the connection's task look at it.
-    pub(super) fn order(&self, order: Order) {
-        self.order.fetch_max(order as u8, Ordering::AcqRel);
+    /// Gives an order and has the connection's task look at it. Says whether it is a new one.
+    pub(super) fn order(&self, order: Order) -> bool {
+        let before = self.order.fetch_max(order as u8, Ordering::AcqRel);
         if let Some(waker) = self.waker.get() {
             waker.wake_by_ref();
         }
+        before < order as u8
     }
 
     pub(super) fn ordered(&self) -> Order {

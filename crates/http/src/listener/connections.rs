@@ -1,13 +1,16 @@
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use adulis_telemetry::{ListenerMetrics, OpenConnection};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::ListenerOptions;
 use super::activity::Activity;
-use super::idle::{IdleLimits, IdleWatch};
+use super::idle::{IdleLimits, IdleWatch, Useless};
+use super::peers::{Peer, Peers};
 
 /// What a connection is told to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -26,14 +29,17 @@ pub(super) enum Order {
 #[derive(Debug)]
 pub(super) struct Connections {
     limit: usize,
+    peer_limit: usize,
     open: Mutex<Open>,
     empty: Notify,
+    metrics: Arc<ListenerMetrics>,
 }
 
 #[derive(Debug, Default)]
 struct Open {
     next: u64,
     entries: HashMap<u64, Entry>,
+    peers: Peers,
     /// For those that come later too.
     order: Order,
 }
@@ -49,19 +55,42 @@ struct Entry {
 pub(super) struct Place {
     connections: Arc<Connections>,
     key: u64,
+    peer: Peer,
     pub(super) activity: Arc<Activity>,
+    _counted: OpenConnection,
+}
+
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    /// There are as many connections as may be.
+    InAll,
+    /// There are as many of this peer.
+    OfPeer,
 }
 
 impl Connections {
-    pub(super) fn new(options: &ListenerOptions) -> Arc<Self> {
-        Arc::new(Self { limit: options.max_connections, open: Mutex::default(), empty: Notify::new() })
+    pub(super) fn new(options: &ListenerOptions, metrics: ListenerMetrics) -> Arc<Self> {
+        Arc::new(Self {
+            limit: options.max_connections,
+            peer_limit: options.max_connections_per_peer,
+            open: Mutex::default(),
+            empty: Notify::new(),
+            metrics: Arc::new(metrics),
+        })
     }
 
-    /// A place for one more connection, unless there are as many as may be.
-    pub(super) fn enter(self: &Arc<Self>) -> Option<Place> {
+    /// A place for one more connection, unless there are as many as may be, in all or of this peer.
+    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr) -> Result<Place, Full> {
+        let peer = Peer::from(peer);
         let mut open = self.open.lock();
         if open.entries.len() >= self.limit {
-            return None;
+            self.metrics.refused_in_all.inc();
+            return Err(Full::InAll);
+        }
+        if !open.peers.enter(peer, self.peer_limit) {
+            self.metrics.refused_of_peer.inc();
+            return Err(Full::OfPeer);
         }
         let activity = Arc::new(Activity::default());
         activity.order(open.order);
@@ -70,7 +99,16 @@ impl Connections {
         let entry = Entry { activity: Arc::clone(&activity), idle: IdleWatch::default() };
         open.entries.insert(key, entry);
         drop(open);
-        Some(Place { connections: Arc::clone(self), key, activity })
+        let _counted = OpenConnection::new(&self.metrics);
+        Ok(Place { connections: Arc::clone(self), key, peer, activity, _counted })
+    }
+
+    fn count_useless(&self, found: Useless) {
+        match found {
+            Useless::SlowHead => self.metrics.slow.inc(),
+            Useless::Idle => self.metrics.idle.inc(),
+            Useless::Stuck => self.metrics.stuck.inc(),
+        };
     }
 
     pub(super) fn count(&self) -> usize {
@@ -101,6 +139,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.connections.open.lock();
         open.entries.remove(&self.key);
+        open.peers.leave(self.peer);
         if open.entries.is_empty() {
             self.connections.empty.notify_waiters();
         }
@@ -115,9 +154,11 @@ pub(super) async fn watch(connections: Arc<Connections>, limits: IdleLimits) {
         let elapsed = last.elapsed();
         last = Instant::now();
         for entry in connections.open.lock().entries.values_mut() {
-            match entry.idle.look(entry.activity.observe(), elapsed, limits) {
-                Order::GoOn => {}
-                order => entry.activity.order(order),
+            let Some(found) = entry.idle.look(entry.activity.observe(), elapsed, limits) else {
+                continue;
+            };
+            if entry.activity.order(found.order()) {
+                connections.count_useless(found);
             }
         }
     }

@@ -32,6 +32,27 @@ pub(super) struct Observation {
     pub(super) moved: u32,
 }
 
+/// Why a connection is of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Useless {
+    /// The head of its request does not end.
+    SlowHead,
+    /// It is not asked anything.
+    Idle,
+    /// It was told to end, and no byte moves.
+    Stuck,
+}
+
+impl Useless {
+    pub(super) fn order(self) -> Order {
+        match self {
+            Useless::SlowHead | Useless::Stuck => Order::Close,
+            // Gracefully: a request that is on its way just now is still answered.
+            Useless::Idle => Order::Drain,
+        }
+    }
+}
+
 /// Decides when a connection has been of no use for too long, from looks at it at intervals. No clock inside.
 #[derive(Debug, Default)]
 pub(super) struct IdleWatch {
@@ -44,7 +65,12 @@ pub(super) struct IdleWatch {
 impl IdleWatch {
     /// Takes a look that comes `elapsed` after the one before. Time counts only between two looks that found the same, so
     /// that limits are passed late and never early.
-    pub(super) fn look(&mut self, seen: Observation, elapsed: Duration, limits: IdleLimits) -> Order {
+    pub(super) fn look(
+        &mut self,
+        seen: Observation,
+        elapsed: Duration,
+        limits: IdleLimits,
+    ) -> Option<Useless> {
         let last = self.last.replace(seen);
         let before = last.filter(|before| !seen.busy && !before.busy);
         let count = |time: Duration, same: fn(&Observation, &Observation) -> bool| match &before {
@@ -54,13 +80,14 @@ impl IdleWatch {
         self.head = count(self.head, |before, seen| before.head_begun && seen.head_begun);
         self.unused = count(self.unused, |before, seen| before.used == seen.used);
         self.still = count(self.still, |before, seen| before.moved == seen.moved);
-        if self.head >= limits.header_read || self.still >= limits.keep_alive * 2 {
-            Order::Close
+        if self.head >= limits.header_read {
+            Some(Useless::SlowHead)
+        } else if self.still >= limits.keep_alive * 2 {
+            Some(Useless::Stuck)
         } else if self.unused >= limits.keep_alive {
-            // Gracefully: a request that is on its way just now is still answered.
-            Order::Drain
+            Some(Useless::Idle)
         } else {
-            Order::GoOn
+            None
         }
     }
 }
@@ -75,7 +102,8 @@ mod tests {
 
     fn run(mut seen: impl FnMut(u32) -> Observation, looks: u32) -> Vec<Order> {
         let mut watch = IdleWatch::default();
-        (0..looks).map(|index| watch.look(seen(index), STEP, LIMITS)).collect()
+        let look = |index| watch.look(seen(index), STEP, LIMITS).map_or(Order::GoOn, Useless::order);
+        (0..looks).map(look).collect()
     }
 
     fn first(orders: &[Order], order: Order) -> Option<usize> {

@@ -11,6 +11,8 @@ pub struct ListenerOptions {
     pub protocols: Protocols,
     /// Connections at a time. One more is answered 503 and closed.
     pub max_connections: usize,
+    /// Connections at a time of one IPv4 address or IPv6 network of 64 bits; 0: as many as there may be in all.
+    pub max_connections_per_peer: usize,
     /// How long a client may take to begin speaking, and from the first byte of a request's head to its last.
     pub header_read_timeout: Duration,
     /// How long a connection may lie idle, or its client not take what is sent, before it is closed.
@@ -58,6 +60,7 @@ impl Default for ListenerOptions {
         Self {
             protocols: Protocols::Both,
             max_connections: 16_384,
+            max_connections_per_peer: 4096,
             header_read_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
             drain_timeout: Duration::from_secs(30),

@@ -13,6 +13,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
 retry-after: 1\r\nconnection: close\r\ncontent-length: 43\r\n\r\n{\"error\":\"server has too many connections\"}";
 
+/// There are as many connections of this client as may be.
+pub(super) const TOO_MANY_OF_PEER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
+retry-after: 1\r\nconnection: close\r\ncontent-length: 54\r\n\r\n{\"error\":\"your address has too many connections here\"}";
+
 /// A plain request on a port that speaks TLS.
 pub(super) const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n\
 connection: close\r\ncontent-length: 43\r\n\r\n{\"error\":\"this port speaks TLS: use https\"}";
@@ -47,7 +51,7 @@ mod tests {
 
     #[test]
     fn refusals_have_the_length_they_say() {
-        for refusal in [TOO_MANY, NOT_TLS] {
+        for refusal in [TOO_MANY, TOO_MANY_OF_PEER, NOT_TLS] {
             let text = std::str::from_utf8(refusal).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             assert!(format!("{head}\r\n").contains(&format!("content-length: {}\r\n", body.len())), "{head}");

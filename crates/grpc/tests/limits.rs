@@ -1,0 +1,98 @@
+//! How slowly the message of a call may arrive.
+
+#![allow(clippy::unwrap_used, reason = "test code outside test functions")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use adulis_grpc::GrpcOptions;
+use adulis_protocol::Pace;
+use prost::Message;
+use support::{Server, message};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
+use tonic::codegen::Bytes;
+
+const LONG: Duration = Duration::from_secs(5);
+const INFER: &str = "http://test/inference.GRPCInferenceService/ModelInfer";
+
+fn hurried() -> Server {
+    let pace = Pace { grace: Duration::from_millis(100), bytes_per_second: 10_000, ..Pace::default() };
+    Server::start(GrpcOptions { message_pace: pace, ..GrpcOptions::default() })
+}
+
+/// Sends a framed message in parts with pauses between them; gives the gRPC status and how many bytes went out.
+async fn send(server: &Server, parts: Vec<Bytes>, pause: Duration) -> (Option<i32>, usize) {
+    let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::post(INFER)
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())
+        .unwrap();
+    let (response, mut body) = sender.send_request(request, false).unwrap();
+    let sending = tokio::spawn(async move {
+        let (mut sent, count) = (0, parts.len());
+        for (index, part) in parts.into_iter().enumerate() {
+            let length = part.len();
+            if body.send_data(part, index + 1 == count).is_err() {
+                break;
+            }
+            sent += length;
+            tokio::time::sleep(pause).await;
+        }
+        sent
+    });
+    let response = tokio::time::timeout(LONG, response).await.unwrap().unwrap();
+    let code = |headers: &http::HeaderMap| headers.get("grpc-status")?.to_str().ok()?.parse().ok();
+    let mut status = code(response.headers());
+    let mut body = response.into_body();
+    while let Some(data) = body.data().await {
+        let length = data.unwrap().len();
+        body.flow_control().release_capacity(length).unwrap();
+    }
+    if status.is_none() {
+        status = body.trailers().await.unwrap().as_ref().and_then(code);
+    }
+    (status, sending.await.unwrap())
+}
+
+fn framed(count: usize) -> Bytes {
+    let message = message("echo", "", &vec![0.5; count]).encode_to_vec();
+    let length = u32::try_from(message.len()).unwrap();
+    [&[0], &length.to_be_bytes()[..], &message].concat().into()
+}
+
+#[tokio::test]
+async fn a_message_that_trickles_in_is_refused_and_a_steady_one_is_not() {
+    let server = hurried();
+    let whole = framed(10_000);
+    let began = Instant::now();
+    let trickle = (0..500).map(|at| whole.slice(at * 10..at * 10 + 10)).collect();
+    let (status, _) = send(&server, trickle, Duration::from_millis(20)).await;
+    assert_eq!(status, Some(Code::DeadlineExceeded as i32));
+    assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
+
+    let steady = whole.chunks(whole.len() / 10).map(Bytes::copy_from_slice).collect();
+    let (status, sent) = send(&server, steady, Duration::from_millis(20)).await;
+    assert_eq!((status, sent), (Some(0), whole.len()));
+}
+
+#[tokio::test]
+async fn a_stream_may_be_silent_between_its_messages() {
+    let server = hurried();
+    let (sender, requests) = mpsc::channel(1);
+    let mut client = server.client().await;
+    let call = tokio::spawn(async move {
+        client.model_stream_infer(ReceiverStream::new(requests)).await.unwrap().into_inner()
+    });
+    sender.send(message("echo", "", &[1.0])).await.unwrap();
+    let mut answers = call.await.unwrap();
+    assert!(answers.message().await.unwrap().is_some());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    sender.send(message("echo", "", &[2.0])).await.unwrap();
+    assert!(answers.message().await.unwrap().unwrap().error_message.is_empty());
+}
