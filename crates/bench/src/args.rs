@@ -18,6 +18,7 @@ Examples:
   adulis bench -m digits --concurrency 1:256:x2 --csv -     a sweep, as CSV
   adulis bench -m digits -u grpc://127.0.0.1:8001 --concurrency 64 --streams 8
   adulis bench -m digits --rate 500,1000 --distribution poisson
+  adulis bench -m digits --rate 500:5000:x2 --deadline 100ms   answers in time, under more and more load
   adulis bench -m resnet50 --shape input:3,224,224 -b 4 --protocol rest-json
   adulis bench -m text --input-data requests.json --verify
   adulis bench -m mlp --zipf 1.1 --distinct 10000 -c 32     some requests far more often than others
@@ -125,6 +126,11 @@ pub(crate) struct LoadArgs {
     /// Open loop: requests that may be in flight; those that find all taken are sent late, and counted so
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) connections: u32,
+
+    /// Tell the server that an answer is of no use after this long, and count those that come in time (goodput); from the
+    /// intended send time in an open loop
+    #[arg(long, value_name = "DURATION", value_parser = parse_positive_duration)]
+    pub(crate) deadline: Option<Duration>,
 
     /// gRPC: requests in flight that share one HTTP/2 connection
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=65_536))]

@@ -41,6 +41,8 @@ pub(crate) struct Mission {
     pub(crate) wire: Wire,
     pub(crate) deck: Arc<Deck>,
     pub(crate) timeout: Duration,
+    /// From when on an answer is of no use.
+    pub(crate) deadline: Option<Duration>,
     pub(crate) verify: Verify,
 }
 
@@ -201,6 +203,7 @@ impl LanePlan {
                 dealer: Dealer::new(seed, self.place.0 as usize + index * self.place.1 as usize),
                 lane: Arc::clone(&self.lane),
                 gate: Arc::clone(&self.gate),
+                deadline: self.mission.deadline,
                 verify: self.mission.verify,
             };
             match &pacer {

@@ -67,6 +67,7 @@ pub(crate) struct Slot {
     pub(crate) dealer: Dealer,
     pub(crate) lane: Arc<Lane>,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) deadline: Option<Duration>,
     pub(crate) verify: Verify,
 }
 
@@ -114,7 +115,8 @@ impl Slot {
         match checked {
             Ok((received_bytes, cache)) => {
                 let sent_bytes = request.len();
-                tally.succeeded(Answered { timing, sent_bytes, received_bytes, is_repeat, cache });
+                let in_time = self.deadline.is_none_or(|deadline| timing.total() <= deadline);
+                tally.succeeded(Answered { timing, sent_bytes, received_bytes, is_repeat, cache, in_time });
                 None
             }
             Err(failure) => {

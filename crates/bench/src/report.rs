@@ -89,6 +89,12 @@ pub struct LevelReport {
     /// The same for each window.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cache_by_window: Vec<CacheReport>,
+    /// The deadline that the server was told of, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline_seconds: Option<f64>,
+    /// Good answers per second that came before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub goodput_per_second: Option<f64>,
     /// Failed requests.
     pub failed: u64,
     /// Failed requests by kind.
@@ -175,6 +181,7 @@ pub(crate) struct Subject {
     pub(crate) rows_per_request: u32,
     /// Whether requests are drawn by chance.
     pub(crate) is_drawn: bool,
+    pub(crate) deadline: Option<Duration>,
 }
 
 impl LevelReport {
@@ -219,6 +226,8 @@ impl LevelReport {
                 0 => Vec::new(),
                 _ => used.iter().map(|window| window.tally.cache).collect(),
             },
+            deadline_seconds: subject.deadline.map(|deadline| deadline.as_secs_f64()),
+            goodput_per_second: subject.deadline.map(|_| per_second(as_f64(tally.in_time))),
             failed: tally.failed_count(),
             failures: failures(tally),
             in_flight_at_end: total.in_flight,

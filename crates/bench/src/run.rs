@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use adulis_types::{InferRequest, ModelRef};
 use anyhow::{Context, ensure};
+use http::{HeaderName, HeaderValue};
 
 use crate::args::BenchArgs;
 use crate::codec::{MODEL_INFER, metadata_headers, serialise};
@@ -198,7 +199,7 @@ async fn site(
     requests: &[InferRequest],
     raw: Option<&str>,
 ) -> anyhow::Result<Site> {
-    let headers = &args.target.all_headers()?;
+    let headers = &headers(args, target.protocol)?;
     let wire = match target.protocol {
         Protocol::Grpc => Wire::Grpc {
             path: raw.unwrap_or(MODEL_INFER).to_owned(),
@@ -222,6 +223,7 @@ async fn site(
             wire,
             deck: Deck::new(serialise(&target, requests, headers, raw)?, args.data.law()).into(),
             timeout: args.target.timeout,
+            deadline: args.load.deadline,
             verify,
         },
         metrics: metrics(args, &target).await?,
@@ -233,8 +235,24 @@ async fn site(
             protocol,
             rows_per_request: args.data.batch,
             is_drawn: args.data.law() != Law::InTurn,
+            deadline: args.load.deadline,
         },
     })
+}
+
+/// What was given, and the deadline as the protocol tells it.
+fn headers(args: &BenchArgs, protocol: Protocol) -> anyhow::Result<Vec<(HeaderName, HeaderValue)>> {
+    let mut headers = args.target.all_headers()?;
+    if let Some(deadline) = args.load.deadline {
+        let (name, unit) = match protocol {
+            Protocol::Grpc => ("grpc-timeout", "m"),
+            Protocol::RestJson | Protocol::RestBinary => ("x-request-timeout-ms", ""),
+        };
+        // The flag takes no less than a millisecond.
+        let value = format!("{}{unit}", deadline.as_millis());
+        headers.push((HeaderName::from_static(name), value.parse()?));
+    }
+    Ok(headers)
 }
 
 /// The server's metrics, where it tells any. A URL that was given must answer.
@@ -280,7 +298,9 @@ fn open(path: &Path) -> anyhow::Result<Box<dyn Write>> {
 }
 
 fn failure(results: &[LevelReport], max_error_rate: Option<f64>) -> Option<String> {
-    if let Some(dead) = results.iter().find(|result| result.requests == 0) {
+    // With a deadline, none in time is a result as any other.
+    let is_dead = |result: &&LevelReport| result.requests == 0 && result.goodput_per_second.is_none();
+    if let Some(dead) = results.iter().find(is_dead) {
         let first = dead.failures.first();
         let why = first.map_or_else(String::new, |first| format!(": {}: {}", first.kind, first.example));
         return Some(format!("{}: no request was answered at load {}{why}", dead.url, dead.load()));

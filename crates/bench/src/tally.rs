@@ -93,6 +93,13 @@ pub(crate) struct Timing {
     pub(crate) late: Option<Duration>,
 }
 
+impl Timing {
+    /// What a user would see: from the intended send time in an open loop, else from the actual one.
+    pub(crate) fn total(&self) -> Duration {
+        self.service + self.late.unwrap_or_default()
+    }
+}
+
 /// One answered request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Answered {
@@ -103,6 +110,8 @@ pub(crate) struct Answered {
     pub(crate) is_repeat: bool,
     /// What the server's response cache did, where it said so.
     pub(crate) cache: Option<CacheOutcome>,
+    /// Whether it came before its deadline; true where there is none.
+    pub(crate) in_time: bool,
 }
 
 /// What a window counts. Failed requests are counted by kind and have no part in the latencies.
@@ -118,6 +127,8 @@ pub(crate) struct Tally {
     pub(crate) received_bytes: u64,
     /// Answered requests whose like had been sent before.
     pub(crate) repeats: u64,
+    /// Answers that came before their deadline.
+    pub(crate) in_time: u64,
     pub(crate) cache: CacheReport,
     /// Failures by kind.
     pub(crate) failures: BTreeMap<FailureKind, FailureCount>,
@@ -126,16 +137,17 @@ pub(crate) struct Tally {
 impl Tally {
     /// Takes one answered request.
     pub(crate) fn succeeded(&mut self, request: Answered) {
-        let Answered { timing, sent_bytes, received_bytes, is_repeat, cache } = request;
+        let Answered { timing, sent_bytes, received_bytes, is_repeat, cache, in_time } = request;
         self.service.record(timing.service);
         if let Some(late) = timing.late {
             let open = self.open.get_or_insert_default();
-            open.response.record(timing.service + late);
+            open.response.record(timing.total());
             open.lateness.record(late);
         }
         self.sent_bytes += sent_bytes as u64;
         self.received_bytes += received_bytes as u64;
         self.repeats += u64::from(is_repeat);
+        self.in_time += u64::from(in_time);
         if let Some(outcome) = cache {
             self.cache.count(outcome);
         }
@@ -160,6 +172,7 @@ impl Tally {
         self.sent_bytes += other.sent_bytes;
         self.received_bytes += other.received_bytes;
         self.repeats += other.repeats;
+        self.in_time += other.in_time;
         self.cache.add(&other.cache);
         for (kind, failures) in other.failures {
             self.failures
@@ -198,7 +211,8 @@ mod tests {
 
     fn answered(timing: Timing) -> Answered {
         let cache = Some(CacheOutcome::Hit);
-        Answered { timing, sent_bytes: 10, received_bytes: 20, is_repeat: true, cache }
+        let in_time = timing.total() <= Duration::from_millis(500);
+        Answered { timing, sent_bytes: 10, received_bytes: 20, is_repeat: true, cache, in_time }
     }
 
     fn close_to(actual: Duration, expected_milliseconds: f64) -> bool {

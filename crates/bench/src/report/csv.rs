@@ -3,7 +3,7 @@ use std::io::Write;
 use super::{LevelReport, Report};
 use crate::cached::CacheReport;
 
-const COLUMNS: [&str; 31] = [
+const COLUMNS: [&str; 32] = [
     "url",
     "model",
     "protocol",
@@ -25,6 +25,7 @@ const COLUMNS: [&str; 31] = [
     "service_p99_microseconds",
     "lateness_p99_microseconds",
     "behind_seconds",
+    "goodput_per_second",
     "failed",
     "sent_bytes_per_second",
     "server_cpu_microseconds_per_request",
@@ -77,6 +78,7 @@ fn line(result: &LevelReport) -> [String; COLUMNS.len()] {
         number(result.service_latency.p99_microseconds),
         maybe(result.lateness.map(|late| late.p99_microseconds)),
         maybe(result.behind_seconds),
+        maybe(result.goodput_per_second),
         result.failed.to_string(),
         number(result.sent_bytes_per_second),
         maybe(result.server_cpu_microseconds_per_request),

@@ -160,6 +160,10 @@ fn write_remarks(result: &LevelReport, load: &str, threads: usize, out: &mut imp
             .collect();
         writeln!(out, "load {load}: server, mean: {}", stages.join(", "))?;
     }
+    if let (Some(good), Some(deadline)) = (result.goodput_per_second, result.deadline_seconds) {
+        let deadline = time(deadline * 1e6);
+        writeln!(out, "load {load}: {good:.1} answers/s within the deadline of {deadline} (goodput)")?;
+    }
     write_draws(result, load, out)?;
     for failure in &result.failures {
         writeln!(out, "load {load}: {} × {}: {}", failure.count, failure.kind, failure.example)?;

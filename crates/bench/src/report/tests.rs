@@ -28,6 +28,7 @@ fn window(requests: u32, late: Option<Duration>) -> Window {
             received_bytes: 20,
             is_repeat: index % 4 == 0,
             cache: Some(cache),
+            in_time: index <= 5,
         });
     }
     window.tally.failed(Failure::new(FailureKind::Http(503), "queue is full"));
@@ -41,6 +42,7 @@ fn report(load: Load, late: Option<Duration>) -> Report {
         protocol: "rest-binary".to_owned(),
         rows_per_request: 4,
         is_drawn: true,
+        deadline: Some(Duration::from_micros(500)),
     };
     let windows = [window(10, late), window(30, late)];
     Report {
@@ -89,6 +91,7 @@ fn the_table_tells_what_matters() {
         "2 × HTTP 503: queue is full",
         "do not agree",
         "queue 100 µs, total 1000 µs",
+        "load 8: 2.5 answers/s within the deadline of 500 µs (goodput)",
         "load 8: 22.5 % of the requests had been sent before",
         "load 8: response cache: hit 20 (50.0 %), miss 20 (50.0 %)\n",
         "load 8: response cache, window 2: hit 15, stale 0, coalesced 0, miss 15, bypass 0",
@@ -126,6 +129,7 @@ fn csv_has_a_value_or_nothing_in_each_column() {
     assert_eq!(cell("rate"), "");
     assert_eq!(cell("requests"), "40");
     assert_eq!(cell("requests_per_second"), "10.000");
+    assert_eq!(cell("goodput_per_second"), "2.500");
     assert_eq!([cell("repeat_share"), cell("cache_hit"), cell("cache_bypass")], ["0.225", "20", "0"]);
 }
 
