@@ -13,6 +13,7 @@ fn offer(class: u64, deadline: Option<Instant>) -> Offer<u64> {
         priority: 0,
         timeout: None,
         deadline,
+        flow: None,
         payload: class,
     }
 }

@@ -16,8 +16,19 @@ pub struct Offer<T> {
     pub timeout: Option<Duration>,
     /// The moment from which it is of no use to anybody: it then expires, whatever the policy.
     pub deadline: Option<Instant>,
+    /// Whose it is, where flows of one level share the queue; `None`: nobody's in particular, which is a flow, too.
+    pub flow: Option<Flow>,
     /// What the caller wants back.
     pub payload: T,
+}
+
+/// Requests that belong together, of which there may be more than their share: those of one client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Flow {
+    /// Tells flows apart; 0 is nobody's.
+    pub key: u64,
+    /// Its share in proportion to those of others; nobody's is 1. 0 counts as 1.
+    pub weight: u32,
 }
 
 /// Names a request in the queue, for [`crate::BatchQueue::cancel`]. Never used twice by the same queue.

@@ -1,8 +1,13 @@
 mod classes;
 mod entries;
 mod expiry;
+mod in_time;
 #[cfg(test)]
 mod model_tests;
+mod overload;
+mod shares;
+#[cfg(test)]
+mod shares_tests;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +21,7 @@ use crate::{
 use classes::Classes;
 use entries::{Chain, Entries, Entry, LaneKey, Lanes, Links, List, weight};
 use expiry::Expiry;
+use shares::Shares;
 
 /// The longest delay that is honoured, so that adding it to an instant can't overflow.
 pub(crate) const LONGEST_DELAY: Duration = Duration::from_secs(3600);
@@ -27,7 +33,8 @@ const LOOK_AHEAD: usize = 8;
 ///
 /// # Order
 /// Lanes are served in this order: priority level 1, 2, … and then the delayed requests, again by level. Within a lane,
-/// first come, first served. The first request in this order is the *head*, and fixes the class of the next batch.
+/// first come, first served, unless requests name flows ([`crate::Flow`]): then each flow that has requests waiting gets rows in
+/// proportion to its weight, and within a flow, first come, first served. The first request in this order is the *head*, and fixes the class of the next batch.
 /// Further requests of that class join it in the same order until one does not fit; requests of other classes are
 /// stepped over, and lose nothing by it: the batch takes one instance, which the head was due anyway. Once a request is
 /// the head, the next batch is of its class, so within a level a request waits for at most as many batches as there
@@ -46,6 +53,14 @@ const LOOK_AHEAD: usize = 8;
 /// and at most `max_batch_size` in each of nine classes to see that it must wait. What else is waiting, however mixed,
 /// does not matter. Requests may be up to 2³² - 1.
 ///
+/// # Deadlines
+/// Whoever knows what batches cost asks [`Self::poll_in_time`] instead: it gives no place to requests that would be
+/// answered too late.
+///
+/// # Overload
+/// [`Self::push`] refuses what there is no room for; [`Self::push_displacing`] makes room, if it can, by taking out
+/// requests of lower priority.
+///
 /// # Time
 /// A `now` before the latest that the queue has seen counts as the latest.
 #[derive(Debug)]
@@ -56,10 +71,22 @@ pub struct BatchQueue<T> {
     lanes: Lanes,
     classes: Classes,
     expiry: Expiry,
+    shares: Shares,
     rows: usize,
     serial: u64,
     sequence: u64,
     latest: Option<Instant>,
+}
+
+/// What there is to do.
+enum Choice {
+    Nothing,
+    /// The head, which is of this class, waits for company.
+    Wait {
+        class: u32,
+        until: Instant,
+    },
+    Go(Plan),
 }
 
 /// The batch that a class can make now.
@@ -86,6 +113,7 @@ impl<T> BatchQueue<T> {
             lanes: Lanes::new(Chain::Lane),
             classes: Classes::new(smallest_complete),
             expiry: Expiry::new(),
+            shares: Shares::default(),
             rows: 0,
             serial: 0,
             sequence: 0,
@@ -108,6 +136,7 @@ impl<T> BatchQueue<T> {
         let queue_policy = self.policy.queue_policy(level);
         let times_out = queue_policy.timeout(offer.timeout).and_then(|timeout| now.checked_add(timeout));
         let entry = Entry {
+            share: self.shares.enter(level, offer.flow, offer.rows),
             serial: self.serial,
             rows: offer.rows,
             lane: LaneKey { delayed: false, level },
@@ -157,17 +186,24 @@ impl<T> BatchQueue<T> {
     /// Decides what a free instance should do.
     pub fn poll(&mut self, now: Instant) -> Decision<T> {
         let now = self.tick(now);
+        match self.choose(now) {
+            Choice::Nothing => Decision::Idle,
+            Choice::Wait { until, .. } => Decision::WaitUntil(until),
+            Choice::Go(plan) => Decision::Dispatch(self.dispatch(&plan)),
+        }
+    }
+
+    fn choose(&self, now: Instant) -> Choice {
         let (Some(head), Some(oldest)) = (self.lanes.first(), self.arrivals.first()) else {
-            return Decision::Idle;
+            return Choice::Nothing;
         };
         let class = self.entries.at(head).class;
         if !self.policy.merges() {
             let (members, complete) = (1, true);
-            return Decision::Dispatch(self.dispatch(&Plan { class, members, complete }));
+            return Choice::Go(Plan { class, members, complete });
         }
         if self.policy.max_queue_delay.is_zero() {
-            let plan = self.plan(class, false);
-            return Decision::Dispatch(self.dispatch(&plan));
+            return Choice::Go(self.plan(class, false));
         }
         let late = Some(self.entries.at(oldest).class).filter(|_| self.due(oldest) <= now);
         let ready = if late == Some(class) || self.is_late(class, now) {
@@ -178,8 +214,8 @@ impl<T> BatchQueue<T> {
                 .or_else(|| self.large(class))
         };
         match ready {
-            Some(plan) => Decision::Dispatch(self.dispatch(&plan)),
-            None => Decision::WaitUntil(self.due(oldest)),
+            Some(plan) => Choice::Go(plan),
+            None => Choice::Wait { class, until: self.due(oldest) },
         }
     }
 
@@ -262,14 +298,21 @@ impl<T> BatchQueue<T> {
         Ticket { serial, slot }
     }
 
-    /// Takes an entry out of everything but the expiry heap, which is to be settled afterwards.
+    /// Takes an entry out of everything but the expiry heap, which is to be settled afterwards. It is not served.
     fn detach(&mut self, slot: u32) -> Entry<T> {
+        self.remove(slot, false)
+    }
+
+    fn remove(&mut self, slot: u32, is_served: bool) -> Entry<T> {
         self.arrivals.unlink(&mut self.entries, Chain::Arrival, slot);
         self.lanes.unlink(&mut self.entries, slot);
         self.classes.unlink(&mut self.entries, slot);
         let entry = self.entries.remove(slot);
         self.expiry.forget(entry.expires);
         self.rows -= weight(entry.rows);
+        if let Some(share) = entry.share {
+            self.shares.left(entry.lane.level, (share, entry.rows), is_served);
+        }
         entry
     }
 
@@ -292,7 +335,7 @@ impl<T> BatchQueue<T> {
     }
 
     /// Whether the first of any of the class's lanes has waited the delay. Entries behind it came later, but for delayed
-    /// ones, which the oldest of all stands for.
+    /// ones and other flows', which the oldest of all stands for.
     fn is_late(&self, class: u32, now: Instant) -> bool {
         let mut heads = self.classes.at(class).lanes.heads();
         heads.any(|slot| self.due(slot) <= now)
@@ -352,7 +395,7 @@ impl<T> BatchQueue<T> {
                 .lanes
                 .first()
                 .expect("invariant: a plan counts entries of its class");
-            let entry = self.detach(slot);
+            let entry = self.remove(slot, true);
             rows += entry.rows;
             members.push(Member { payload: entry.payload, rows: entry.rows, enqueued: entry.enqueued });
         }

@@ -137,7 +137,7 @@ impl Instances {
         let queued = Instant::now();
         let _waiting = self.served.metrics().wait_in_queue();
         let job = Job { id: lane.next_id(), request_id, inputs, about, queued, reply, _waiting };
-        let offer = Offer { rows, class, priority, timeout: None, deadline, payload: job };
+        let offer = Offer { rows, class, priority, timeout: None, deadline, flow: None, payload: job };
         let (place, schedule) = lane.push(offer, queued).map_err(|reason| self.refusal(lane, &reason))?;
         if schedule {
             executor.schedule(self);

@@ -127,6 +127,7 @@ impl Checked {
             priority: request.priority,
             timeout,
             deadline,
+            flow: None,
             payload: id,
         };
         let expected = self.refusal(request, level);

@@ -3,13 +3,14 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::{QueuePolicy, ShapeClass};
 
-fn offer(payload: u32, rows: usize) -> Offer<u32> {
+pub(super) fn offer(payload: u32, rows: usize) -> Offer<u32> {
     Offer {
         rows,
         class: ShapeClass::default(),
         priority: 0,
         timeout: None,
         deadline: None,
+        flow: None,
         payload,
     }
 }
@@ -18,22 +19,22 @@ fn classed(payload: u32, rows: usize, class: u64) -> Offer<u32> {
     Offer { class: ShapeClass::new([class]), ..offer(payload, rows) }
 }
 
-fn policy(max_batch_size: usize, delay_ms: u64) -> BatchPolicy {
+pub(super) fn policy(max_batch_size: usize, delay_ms: u64) -> BatchPolicy {
     BatchPolicy { max_batch_size, max_queue_delay: ms(delay_ms), ..BatchPolicy::default() }
 }
 
-fn ms(ms: u64) -> Duration {
+pub(super) fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-fn payloads(decision: Decision<u32>) -> Vec<u32> {
+pub(super) fn payloads(decision: Decision<u32>) -> Vec<u32> {
     match decision {
         Decision::Dispatch(batch) => batch.members.into_iter().map(|member| member.payload).collect(),
         _ => Vec::new(),
     }
 }
 
-fn wait(decision: &Decision<u32>) -> Option<Instant> {
+pub(super) fn wait(decision: &Decision<u32>) -> Option<Instant> {
     match decision {
         Decision::WaitUntil(until) => Some(*until),
         _ => None,

@@ -51,8 +51,15 @@ impl Ready {
                 direct.marks.insert(slot, (now, class));
             }
             Self::Oldest(oldest) => {
-                let offer =
-                    Offer { rows: 1, class, priority: 0, timeout: None, deadline: None, payload: slot };
+                let offer = Offer {
+                    rows: 1,
+                    class,
+                    priority: 0,
+                    timeout: None,
+                    deadline: None,
+                    flow: None,
+                    payload: slot,
+                };
                 let ticket = oldest.queue.push(offer, now).expect("invariant: one row fits any batch");
                 oldest.tickets.insert(slot, ticket);
             }
