@@ -18,6 +18,7 @@ mod load;
 mod machine;
 mod measurement;
 mod memory;
+mod overload;
 mod peer;
 mod pools;
 mod probe;

@@ -1,6 +1,7 @@
 //! The server's configuration: what can be set, its defaults, and how defaults, `adulis.toml`, the environment and flags
 //! become one checked [`Config`].
 
+mod admission;
 mod auth;
 mod cache;
 mod check;
@@ -31,7 +32,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use adulis_backend::{EngineOptions, ExecutionProvider, GraphOptimization};
-use adulis_engine::{ControlMode, RateLimit, Settings};
+use adulis_engine::{Admission, ControlMode, RateLimit, Settings};
 use adulis_grpc::GrpcOptions;
 use adulis_http::{HeaderPattern, HttpOptions, ListenerOptions, Pace};
 use adulis_repository::Repositories;
@@ -161,6 +162,10 @@ pub struct EngineConfig {
     pub default_max_batch_size: usize,
     /// Rows that may wait per model; 0: no bound.
     pub max_queued_rows: usize,
+    /// Whether requests are admitted by what they will cost.
+    pub admission: Admission,
+    /// The longest wait in a queue that a request is admitted for; `None`: any.
+    pub max_queue_time: Option<Duration>,
     /// Whether runs wait for the resources that models say they need.
     pub rate_limit: RateLimit,
     /// How long the requests of a model that is unloaded have to end.
@@ -282,6 +287,8 @@ impl Default for EngineConfig {
             inline_threshold: settings.inline_threshold,
             default_max_batch_size: settings.default_max_batch_size,
             max_queued_rows: settings.max_queued_rows,
+            admission: settings.admission,
+            max_queue_time: settings.max_queue_time,
             rate_limit: settings.rate_limit,
             unload_timeout: settings.unload_timeout,
             max_override_bytes: settings.max_override_bytes,
@@ -317,6 +324,8 @@ impl Config {
             inline_threshold: engine.inline_threshold,
             default_max_batch_size: engine.default_max_batch_size,
             max_queued_rows: engine.max_queued_rows,
+            admission: engine.admission,
+            max_queue_time: engine.max_queue_time,
             rate_limit: engine.rate_limit,
             unload_timeout: engine.unload_timeout,
             max_override_bytes: engine.max_override_bytes,

@@ -302,7 +302,7 @@ impl<L: Lookup> Compute for Runner<'_, L> {
 /// Whether an error is what a model itself says of its inputs; not that it had no room, no time, or broke.
 fn is_the_model_s(error: &EngineError) -> bool {
     match error {
-        EngineError::Execution { .. } => true,
+        EngineError::Execution { .. } | EngineError::NonFiniteOutput { .. } => true,
         EngineError::Step { source, .. } => is_the_model_s(source),
         _ => false,
     }

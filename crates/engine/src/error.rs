@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adulis_backend::BackendError;
-use adulis_batcher::QueueLimit;
+use adulis_batcher::{QueueLimit, TooLate};
 use adulis_tensor::{DataType, Shape, ShapePattern};
 use adulis_types::{ErrorKind, Failure, Name, Retry, SequenceId, ServiceError};
 
@@ -105,6 +105,17 @@ pub enum EngineError {
     /// The queue is full.
     #[error("model '{model}': the queue is full ({limit} {what} are waiting)")]
     QueueFull { model: Arc<str>, limit: usize, what: QueueLimit, retry_after: Duration },
+    /// An answer would come too late: the request was not queued.
+    #[error("model '{model}': {reason}")]
+    TooLate { model: Arc<str>, reason: TooLate },
+    /// A request of higher priority needed the place in the queue.
+    #[error("model '{model}': the queue is full, and a request of higher priority took this one's place")]
+    Displaced { model: Arc<str>, retry_after: Duration },
+    /// It waited for so long that an answer would come too late: it was not run.
+    #[error(
+        "model '{model}': the deadline can't be met any more after {waited_microseconds} us in the queue"
+    )]
+    Late { model: Arc<str>, waited_microseconds: u64 },
     /// The caller's deadline passed.
     #[error("model '{model}': deadline exceeded after {waited_microseconds} us")]
     DeadlineExceeded { model: Arc<str>, waited_microseconds: u64 },
@@ -114,6 +125,11 @@ pub enum EngineError {
     /// The run failed.
     #[error("model '{model}': execution failed: {reason}")]
     Execution { model: Arc<str>, reason: String },
+    /// The model refuses outputs that are no numbers, and gave one.
+    #[error(
+        "model '{model}': output '{output}' has a NaN or an infinity at index {index}, which the model's configuration refuses (refuse_non_finite_outputs)"
+    )]
+    NonFiniteOutput { model: Arc<str>, output: Arc<str>, index: usize },
     /// The backend panicked.
     #[error("model '{model}': the backend panicked: {reason}")]
     Panicked { model: Arc<str>, reason: String },
@@ -150,17 +166,27 @@ impl ServiceError for EngineError {
             | Self::SequenceRows { .. }
             | Self::SequenceNotStarted { .. } => ErrorKind::InvalidArgument,
             Self::Unsupported { .. } | Self::Decoupled { .. } => ErrorKind::Unsupported,
-            Self::QueueFull { .. } | Self::Closing => ErrorKind::Overloaded,
-            Self::DeadlineExceeded { .. } | Self::QueueTimeout { .. } => ErrorKind::DeadlineExceeded,
-            Self::Execution { .. } | Self::Panicked { .. } => ErrorKind::Internal,
+            Self::TooLate { reason: TooLate::Impossible { .. }, .. } => ErrorKind::DeadlineExceeded,
+            Self::QueueFull { .. } | Self::TooLate { .. } | Self::Displaced { .. } | Self::Closing => {
+                ErrorKind::Overloaded
+            }
+            Self::DeadlineExceeded { .. } | Self::Late { .. } | Self::QueueTimeout { .. } => {
+                ErrorKind::DeadlineExceeded
+            }
+            Self::Execution { .. } | Self::NonFiniteOutput { .. } | Self::Panicked { .. } => {
+                ErrorKind::Internal
+            }
             Self::Remembered(failure) => failure.kind,
         }
     }
 
     fn retry(&self) -> Retry {
         match self {
-            Self::QueueFull { retry_after, .. } => Retry::After(*retry_after),
-            Self::Closing | Self::QueueTimeout { .. } => Retry::Anywhere,
+            Self::QueueFull { retry_after, .. } | Self::Displaced { retry_after, .. } => {
+                Retry::After(*retry_after)
+            }
+            Self::TooLate { reason, .. } => reason.retry_after().map_or(Retry::Never, Retry::After),
+            Self::Closing | Self::Late { .. } | Self::QueueTimeout { .. } => Retry::Anywhere,
             Self::NotReady { .. } | Self::Loading { .. } => Retry::After(Duration::from_secs(1)),
             Self::Step { source, .. } => source.retry(),
             _ => Retry::Never,

@@ -11,7 +11,7 @@ use adulis_telemetry::ServingMetrics;
 use parking_lot::{Condvar, Mutex};
 
 use crate::instances::Instances;
-use crate::lane::{Bound, Next};
+use crate::lane::{Bound, Next, Shed};
 use crate::rate::{Limited, Permit, RateLimit, RateLimiter};
 
 /// The execution threads of one device, and which model they turn to next.
@@ -206,13 +206,13 @@ impl Executor {
     }
 
     fn look_at(self: &Arc<Self>, model: &Arc<Instances>) {
-        let mut expired = Vec::new();
+        let mut shed = Shed::default();
         // Before anything is bound: what waits for resources is looked at again when it has them.
         let Ok(mut permit) = Permit::take(self, model) else {
             return;
         };
-        let next = model.lane.next(Instant::now(), &mut expired);
-        model.refuse_expired(expired);
+        let next = model.lane.next(Instant::now(), &mut shed);
+        model.refuse(shed);
         match next {
             Next::Nothing => {}
             Next::Later(at) => self.pool.lock().set_timer(at, model.key),

@@ -2,7 +2,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adulis_backend::{BatchRequest, Model};
-use adulis_batcher::{BatchPolicy, Offer, RefusedReason, ShapeClass};
+use adulis_batcher::{BatchPolicy, Offer, RefusedReason, ShapeClass, TooLate};
+use adulis_telemetry::ShedReason;
 use adulis_types::{InferRequest, InferResponse, RequestId};
 use tokio::sync::oneshot;
 
@@ -12,7 +13,7 @@ use crate::cached::{self, Asking, Looked, OnInstances};
 use crate::decoupled::About;
 use crate::executor::Executor;
 use crate::job::{Job, JobInputs, Reply};
-use crate::lane::{BatchLane, Lane, NotQueued, Place};
+use crate::lane::{BatchLane, Lane, NotQueued, Place, Queued};
 use crate::plan::queue_timeout;
 use crate::rate::Limited;
 use crate::serving::{Served, Took};
@@ -138,11 +139,26 @@ impl Instances {
         let _waiting = self.served.metrics().wait_in_queue();
         let job = Job { id: lane.next_id(), request_id, inputs, about, queued, reply, _waiting };
         let offer = Offer { rows, class, priority, timeout: None, deadline, flow: None, payload: job };
-        let (place, schedule) = lane.push(offer, queued).map_err(|reason| self.refusal(lane, &reason))?;
+        let Queued { place, schedule, displaced } =
+            lane.push(offer, queued).map_err(|reason| self.refusal(lane, &reason))?;
         if schedule {
             executor.schedule(self);
         }
+        if !displaced.is_empty() {
+            self.refuse_displaced(lane, displaced);
+        }
         Ok((place, queued))
+    }
+
+    /// Answers jobs that had to make room for one of higher priority.
+    fn refuse_displaced(&self, lane: &BatchLane, displaced: Vec<Job>) {
+        let retry_after = retry_after(lane);
+        for job in displaced {
+            self.served.shed(ShedReason::Displaced);
+            let model = self.served.interface.model.clone();
+            // A caller that has gone needs no answer.
+            let _ = job.reply.send(Err(EngineError::Displaced { model, retry_after }));
+        }
     }
 
     /// Waits for the reply, no longer than the limits allow.
@@ -187,14 +203,26 @@ impl Instances {
         match *reason {
             NotQueued::Closed => EngineError::Unloaded { model: (&*model).into() },
             NotQueued::Refused(RefusedReason::QueueFull { limit, what }) => {
-                let retry_after = lane.backlog().unwrap_or(Duration::from_secs(1));
-                EngineError::QueueFull { model, limit, what, retry_after }
+                self.served.shed(ShedReason::QueueFull);
+                EngineError::QueueFull { model, limit, what, retry_after: retry_after(lane) }
+            }
+            NotQueued::TooLate(reason) => {
+                self.served.shed(match reason {
+                    TooLate::QueueTime { .. } => ShedReason::QueueTime,
+                    TooLate::Deadline { .. } | TooLate::Impossible { .. } => ShedReason::Deadline,
+                });
+                EngineError::TooLate { model, reason }
             }
             NotQueued::Refused(RefusedReason::TooManyRows { rows, max }) => {
                 EngineError::TooManyRows { model, rows, max }
             }
         }
     }
+}
+
+/// How long what waits will take; a second, where that can't be said.
+fn retry_after(lane: &BatchLane) -> Duration {
+    lane.backlog().unwrap_or(Duration::from_secs(1))
 }
 
 /// An admitted request on its way into the queue.

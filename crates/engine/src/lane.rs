@@ -8,7 +8,7 @@ use adulis_batcher::Batch;
 
 use answers::Answers;
 pub(crate) use answers::Replies;
-pub(crate) use batches::{BatchLane, NotQueued, Place, Rules};
+pub(crate) use batches::{BatchLane, NotQueued, Place, Queued, Rules};
 pub(crate) use sequences::{BoundSequences, Ended, SequenceLane, SequenceNotQueued};
 
 use crate::instance::Slot;
@@ -40,6 +40,15 @@ pub(crate) enum Work {
     Sequences(Box<BoundSequences>),
 }
 
+/// Jobs that leave the queue without a run. Their callers are to be told.
+#[derive(Default)]
+pub(crate) struct Shed {
+    /// Past their deadline or queue timeout.
+    pub(crate) expired: Vec<Job>,
+    /// Not to be answered before their deadline any more.
+    pub(crate) late: Vec<Job>,
+}
+
 /// What an execution thread finds when it looks at a lane.
 #[expect(
     clippy::large_enum_variant,
@@ -56,10 +65,10 @@ pub(crate) enum Next {
 }
 
 impl Lane {
-    /// Looks at the queue on behalf of the executor. What has timed out goes to `expired`.
-    pub(crate) fn next(&self, now: Instant, expired: &mut Vec<Job>) -> Next {
+    /// Looks at the queue on behalf of the executor. What is not going to run goes to `shed`.
+    pub(crate) fn next(&self, now: Instant, shed: &mut Shed) -> Next {
         match self {
-            Self::Batches(lane) => lane.next(now, expired),
+            Self::Batches(lane) => lane.next(now, shed),
             Self::Sequences(lane) => lane.next(now),
         }
     }

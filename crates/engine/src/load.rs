@@ -149,6 +149,7 @@ impl Lifecycle {
         let rules = Rules {
             policy: plan.policy,
             preserve_ordering: plan.preserve_ordering,
+            admission: plan.admission,
             // What has to wait for resources does so on an execution thread.
             inline: if limited.is_some() { InlineLimits::new(Duration::ZERO) } else { self.inline },
         };

@@ -6,14 +6,15 @@ use std::time::Duration;
 use adulis_backend::{
     Batching, EngineOptions, ExecutionProvider, GraphOptimization, ModelSignature, TensorSpec,
 };
-use adulis_batcher::{BatchPolicy, QueuePolicy, TimeoutAction};
+use adulis_batcher::{AdmissionPolicy, BatchPolicy, QueuePolicy, TimeoutAction};
 use adulis_repository as repository;
 use adulis_repository::{GraphLevel, InstanceKind, ModelConfig, Scheduling, TensorConfig};
 use adulis_tensor::ShapePattern;
 
 use crate::reshape::Reshapes;
 use crate::sequences::{self, SequencePlan};
-use crate::{LoadError, Settings};
+use crate::settings::or_cores;
+use crate::{Admission, LoadError, Settings};
 
 /// Shares of execution time that a model of the highest priority gets.
 const FULL_WEIGHT: u32 = 1024;
@@ -29,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) unproven: bool,
     pub(crate) merges: bool,
     pub(crate) policy: BatchPolicy,
+    /// How requests are admitted by what they will cost, if they are.
+    pub(crate) admission: Option<AdmissionPolicy>,
     pub(crate) preserve_ordering: bool,
     pub(crate) instances: usize,
     pub(crate) weight: u32,
@@ -104,6 +107,7 @@ impl Plan {
             merges,
             preserve_ordering: batching.preserve_ordering,
             policy: policy(batching, if merges { max_rows } else { None }, settings),
+            admission: admission(config, instances, settings),
             instances,
             sequences,
             weight: (FULL_WEIGHT / config.priority()).max(1),
@@ -245,6 +249,19 @@ fn policy(batching: repository::DynamicBatching, merge: Option<usize>, settings:
             .collect(),
         max_queued_rows: settings.max_queued_rows,
     }
+}
+
+/// None for requests of sequences, which must not be refused in their middle, and for decoupled models, whose runs take as
+/// long as their clients have them take.
+fn admission(config: &ModelConfig, instances: usize, settings: &Settings) -> Option<AdmissionPolicy> {
+    if settings.admission == Admission::None || config.decoupled || config.scheduling.sequence().is_some() {
+        return None;
+    }
+    let max_queue_time = config.safeguards.max_queue_time.or(settings.max_queue_time);
+    Some(AdmissionPolicy {
+        parallel: instances.min(or_cores(settings.execution_threads)),
+        max_queue_time: max_queue_time.filter(|limit| !limit.is_zero()),
+    })
 }
 
 fn instances(config: &ModelConfig) -> usize {

@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use adulis_backend::{BatchInput, BatchRequest, Execution};
 use adulis_batcher::{Batch, Member};
+use adulis_telemetry::ShedReason;
 use adulis_tensor::Tensor;
 use adulis_types::{RequestId, StageTimings};
 use smallvec::SmallVec;
@@ -12,9 +13,9 @@ use crate::EngineError;
 use crate::admission::Interface;
 use crate::decoupled::About;
 use crate::instance::{RunError, Slot};
-use crate::instances::Instances;
+use crate::instances::{Instances, microseconds};
 use crate::job::{Answer, Job, JobInputs, Reply};
-use crate::lane::{BatchLane, Bound, Lane, Replies, Work};
+use crate::lane::{BatchLane, Bound, Lane, Replies, Shed, Work};
 
 impl Instances {
     /// Runs what is bound, answers it, and gives the instance back. The flag says whether the model has more to do.
@@ -62,7 +63,9 @@ impl Instances {
             .map(|answer| answer.timings.compute_infer);
         let again = lane.give_back(slot, rows, infer);
         let reply = match run {
-            Ok(mut answers) => answers.pop().ok_or_else(|| self.lost()),
+            Ok(mut answers) => {
+                answers.pop().ok_or_else(|| self.lost()).and_then(|answer| self.served.checked(answer))
+            }
             Err(error) => Err(self.fault(error)),
         };
         (reply, again)
@@ -93,7 +96,7 @@ impl Instances {
                 let infer = answers.first().map(|answer| answer.timings.compute_infer);
                 let replies = callers.into_iter().zip(answers).map(|(caller, mut answer)| {
                     answer.timings.queue = caller.queued;
-                    (caller.reply, Ok(answer))
+                    (caller.reply, self.served.checked(answer))
                 });
                 (replies.collect(), infer)
             }
@@ -128,10 +131,8 @@ impl Instances {
                 let alone = assemble(&self.served.interface, std::iter::once(alone), rows);
                 let request = batch.requests.get(member).map(std::slice::from_ref).unwrap_or_default();
                 let batch = Run { inputs: &alone, rows: &[rows], requests: request, bound: Duration::ZERO };
-                match self.run_once(&batch, slot) {
-                    Ok(mut answers) => answers.pop().ok_or_else(|| self.lost()),
-                    Err(error) => Err(self.fault(error)),
-                }
+                let mut answers = self.run_once(&batch, slot).map_err(|error| self.fault(error))?;
+                self.served.checked(answers.pop().ok_or_else(|| self.lost())?)
             })
             .collect()
     }
@@ -193,12 +194,17 @@ impl Instances {
         }
     }
 
-    /// Answers jobs whose queue timeout or deadline passed before they were bound.
-    pub(crate) fn refuse_expired(&self, expired: Vec<Job>) {
-        for job in expired {
-            let error = self.queue_timeout(job.queued);
-            // A caller that has gone needs no answer.
-            let _ = job.reply.send(Err(error));
+    /// Answers jobs that left the queue without a run.
+    pub(crate) fn refuse(&self, shed: Shed) {
+        // A caller that has gone needs no answer.
+        for job in shed.expired {
+            let _ = job.reply.send(Err(self.queue_timeout(job.queued)));
+        }
+        for job in shed.late {
+            self.served.shed(ShedReason::Late);
+            let waited_microseconds = microseconds(job.queued.elapsed());
+            let model = self.served.interface.model.clone();
+            let _ = job.reply.send(Err(EngineError::Late { model, waited_microseconds }));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use adulis_cache::{ModelCache, Scope};
 use adulis_repository::{ModelConfig, VersionFingerprint};
 use adulis_telemetry::{
-    CacheMetrics, ModelLabels, ModelMetrics, SequenceReport, ServingMetrics, TritonReport,
+    CacheMetrics, ModelLabels, ModelMetrics, SequenceReport, ServingMetrics, ShedReason, TritonReport,
 };
 use adulis_tensor::Tensor;
 use adulis_types::{
@@ -208,6 +208,11 @@ impl Served {
 
     pub(crate) fn metrics(&self) -> &ModelMetrics {
         self.metrics.get_or_init(|| self.serving.model(&self.labels()))
+    }
+
+    /// Counts a request that was refused, or taken out of the queue, so that others are answered.
+    pub(crate) fn shed(&self, reason: ShedReason) {
+        self.serving.shed(&self.labels(), reason);
     }
 
     /// Whether its files are not those of a repository.

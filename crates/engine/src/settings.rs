@@ -29,6 +29,10 @@ pub struct Settings {
     pub rate_limit: RateLimit,
     /// Rows that may wait per model before requests are refused; 0 sets no bound.
     pub max_queued_rows: usize,
+    /// Whether requests are admitted by what they will cost.
+    pub admission: Admission,
+    /// The longest wait in the queue that a request is admitted for, where its model does not say; `None`: any.
+    pub max_queue_time: Option<Duration>,
     /// How long the requests of a model that is unloaded have to end; after that, those that wait are refused.
     pub unload_timeout: Duration,
     /// Most bytes of files that came with requests to load a model, of all models that are loaded from such files.
@@ -47,6 +51,17 @@ pub struct Settings {
     pub engine: EngineOptions,
 }
 
+/// Whether requests are admitted by what they will cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Admission {
+    /// A request that can't be answered before its deadline is refused at once, and one whose deadline can't be met any more
+    /// when its turn comes is not run.
+    #[default]
+    Cost,
+    /// Every request for which there is room waits for its turn, or until its deadline has passed.
+    None,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -59,6 +74,8 @@ impl Default for Settings {
             default_max_batch_size: 64,
             rate_limit: RateLimit::Off,
             max_queued_rows: 16_384,
+            admission: Admission::default(),
+            max_queue_time: None,
             unload_timeout: Duration::from_secs(60),
             max_override_bytes: 1 << 30,
             cache: CacheSettings::default(),

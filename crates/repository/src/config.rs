@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use adulis_tensor::DataType;
 
-use crate::{Caching, InstanceGroup, Labels, Optimization, Scheduling, VersionPolicy, Warmup};
+use crate::{Caching, InstanceGroup, Labels, Optimization, Safeguards, Scheduling, VersionPolicy, Warmup};
 
 /// How one model is to be served. What is `None` or empty is derived from the model or from the server's defaults.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +32,8 @@ pub struct ModelConfig {
     pub response_cache: bool,
     /// How those are kept, by the parameters that say so.
     pub caching: Caching,
+    /// What keeps it from harm, by the parameters that say so.
+    pub safeguards: Safeguards,
     /// Requests that run before the model is ready.
     pub warmup: Vec<Warmup>,
     /// What the engine may do to make it faster.
@@ -67,6 +69,7 @@ impl ModelConfig {
             decoupled: false,
             response_cache: false,
             caching: Caching::default(),
+            safeguards: Safeguards::default(),
             warmup: Vec::new(),
             optimization: Optimization::default(),
             parameters: BTreeMap::new(),

@@ -5,6 +5,7 @@ mod caching;
 mod ensemble;
 mod instances;
 mod optimization;
+mod safeguards;
 mod scheduling;
 mod sequence;
 mod tensors;
@@ -69,6 +70,7 @@ impl Check<'_> {
             decoupled: transactions.is_some_and(|policy| policy.decoupled),
             response_cache: cache.is_some_and(|cache| cache.enable),
             caching: self.caching(&parameters),
+            safeguards: self.safeguards(&parameters),
             warmup: self.warmups(&raw.model_warmup, max_batch_size),
             optimization: self.optimization(&raw.optimization, &parameters),
             parameters,

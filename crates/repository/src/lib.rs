@@ -31,6 +31,7 @@ mod raw;
 mod read;
 mod remote;
 mod render;
+mod safeguards;
 mod scan;
 mod scheduling;
 mod schema;
@@ -50,6 +51,7 @@ pub use optimization::{Accelerator, GraphLevel, Optimization};
 pub use problem::Problem;
 pub use read::{ConfigFormat, Configured};
 pub use remote::{Mirrored, RemoteRepository, is_model_folder, loose_model};
+pub use safeguards::Safeguards;
 pub use scan::{Repositories, scan};
 pub use scheduling::{DynamicBatching, QueuePolicy, Scheduling, TimeoutAction, VersionPolicy};
 pub use sequence::{

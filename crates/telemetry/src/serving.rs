@@ -52,6 +52,47 @@ impl EncodeLabelValue for Stage {
     }
 }
 
+/// Why a request was given up so that others are answered, as the label `reason` tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ShedReason {
+    /// The queue was full.
+    QueueFull,
+    /// It would have been answered after its deadline.
+    Deadline,
+    /// It would have waited longer than requests may.
+    QueueTime,
+    /// One of higher priority needed its place in the queue.
+    Displaced,
+    /// It had waited until its deadline could not be met any more.
+    Late,
+}
+
+impl ShedReason {
+    const ALL: [ShedReason; 5] = [
+        ShedReason::QueueFull,
+        ShedReason::Deadline,
+        ShedReason::QueueTime,
+        ShedReason::Displaced,
+        ShedReason::Late,
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            ShedReason::QueueFull => "queue_full",
+            ShedReason::Deadline => "deadline",
+            ShedReason::QueueTime => "queue_time",
+            ShedReason::Displaced => "displaced",
+            ShedReason::Late => "late",
+        }
+    }
+}
+
+impl EncodeLabelValue for ShedReason {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        EncodeLabelValue::encode(&self.as_str(), encoder)
+    }
+}
+
 /// How a request ended: `ok`, or the name of its error kind.
 pub type Outcome = &'static str;
 
@@ -78,6 +119,13 @@ struct OutcomeLabels {
     outcome: Outcome,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ShedLabels {
+    model: Arc<str>,
+    version: u64,
+    reason: ShedReason,
+}
+
 /// Of what is counted before or without a model: how it ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OnlyOutcome {
@@ -89,6 +137,7 @@ struct OnlyOutcome {
 pub struct ServingMetrics {
     requests: Family<OutcomeLabels, Counter>,
     refused: Family<OnlyOutcome, Counter>,
+    shed: Family<ShedLabels, Counter>,
     rows: Family<ModelLabels, Counter>,
     executions: Family<ModelLabels, Counter>,
     batch_rows: Family<ModelLabels, RowsHistogram>,
@@ -98,6 +147,7 @@ pub struct ServingMetrics {
     loads: Family<OnlyOutcome, Counter>,
     unloads: Counter,
     instance_rebuilds: Family<ModelLabels, Counter>,
+    non_finite_outputs: Family<ModelLabels, Counter>,
     in_flight: Gauge,
     execution_threads: Gauge,
     execution_threads_busy: Gauge,
@@ -117,9 +167,14 @@ impl ServingMetrics {
     }
 
     fn register_requests(&self, registry: &MetricRegistry) {
-        let Self { requests, refused, rows, stages, queued, in_flight, .. } = self.clone();
+        let Self { requests, refused, shed, rows, stages, queued, in_flight, .. } = self.clone();
         registry.register("adulis_inference_requests", "Requests by model and outcome", requests);
         registry.register("adulis_inference_refused", "Requests refused before a model was found", refused);
+        registry.register(
+            "adulis_requests_shed",
+            "Requests given up so that others are answered, by reason",
+            shed,
+        );
         registry.register("adulis_inference_rows", "Rows executed for requests", rows);
         registry.register("adulis_inference_stage_duration_seconds", "Time per stage of a request", stages);
         registry.register("adulis_queue_requests", "Requests waiting in a model's queue", queued);
@@ -132,7 +187,7 @@ impl ServingMetrics {
 
     fn register_models(&self, registry: &MetricRegistry) {
         let Self { executions, batch_rows, executing, .. } = self.clone();
-        let Self { loads, unloads, instance_rebuilds, .. } = self.clone();
+        let Self { loads, unloads, instance_rebuilds, non_finite_outputs, .. } = self.clone();
         registry.register("adulis_executions", "Runs of a model instance", executions);
         registry.register("adulis_batch_rows", "Rows per run", batch_rows);
         registry.register("adulis_executing_batches", "Batches being executed", executing);
@@ -146,6 +201,11 @@ impl ServingMetrics {
             "adulis_instance_rebuilds",
             "Instances replaced after a panic or fault",
             instance_rebuilds,
+        );
+        registry.register(
+            "adulis_non_finite_outputs",
+            "Answers refused because of a NaN or an infinity in them",
+            non_finite_outputs,
         );
     }
 
@@ -180,6 +240,7 @@ impl ServingMetrics {
             queued: self.queued.get_or_create_owned(labels),
             executing: self.executing.get_or_create_owned(labels),
             instance_rebuilds: self.instance_rebuilds.get_or_create_owned(labels),
+            non_finite_outputs: self.non_finite_outputs.get_or_create_owned(labels),
         }
     }
 
@@ -193,6 +254,12 @@ impl ServingMetrics {
     /// Counts a request that was refused before its model was known.
     pub fn refused(&self, outcome: Outcome) {
         self.refused.get_or_create(&OnlyOutcome { outcome }).inc();
+    }
+
+    /// Counts a request that was given up so that others are answered. Its outcome is counted as any other's.
+    pub fn shed(&self, labels: &ModelLabels, reason: ShedReason) {
+        let ModelLabels { model, version } = labels.clone();
+        self.shed.get_or_create(&ShedLabels { model, version, reason }).inc();
     }
 
     /// Counts a load of a model version.
@@ -212,10 +279,18 @@ impl ServingMetrics {
         for outcome in outcomes.into_iter().chain(["ok"]) {
             self.requests.remove(&OutcomeLabels { model: Arc::clone(&model), version, outcome });
         }
+        for reason in ShedReason::ALL {
+            self.shed.remove(&ShedLabels { model: Arc::clone(&model), version, reason });
+        }
         for stage in Stage::ALL {
             self.stages.remove(&StageLabels { model: Arc::clone(&model), version, stage });
         }
-        for counters in [&self.rows, &self.executions, &self.instance_rebuilds] {
+        for counters in [
+            &self.rows,
+            &self.executions,
+            &self.instance_rebuilds,
+            &self.non_finite_outputs,
+        ] {
             counters.remove(labels);
         }
         for gauges in [&self.queued, &self.executing] {
@@ -269,6 +344,7 @@ pub struct ModelMetrics {
     pub queued: Gauge,
     pub executing: Gauge,
     pub instance_rebuilds: Counter,
+    pub non_finite_outputs: Counter,
 }
 
 impl ModelMetrics {
@@ -305,6 +381,7 @@ mod tests {
             let model = metrics.model(&labels);
             model.total.observe(std::time::Duration::from_millis(1));
             metrics.outcome(&labels, "overloaded").inc();
+            metrics.shed(&labels, ShedReason::Displaced);
         }
         let series = |name: &str| {
             let label = format!("model=\"{name}\"");

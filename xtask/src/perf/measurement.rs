@@ -5,7 +5,7 @@ use clap::ValueEnum;
 
 use super::series::Measured;
 use super::workbench::{Workbench, build};
-use super::{batching, cache, codec, copies, echo, forms, memory, peer, pools, resnet, start};
+use super::{batching, cache, codec, copies, echo, forms, memory, overload, peer, pools, resnet, start};
 use crate::debian;
 use crate::setup::{self, SetupArgs};
 
@@ -40,6 +40,8 @@ pub(super) enum Measurement {
     PoolMemcached,
     /// Sizes of the pool of connections to PostgreSQL.
     PoolSql,
+    /// Answers in time under up to ten times the load that a model can bear.
+    Overload,
     /// A long run against ONNX Runtime in the process.
     Resnet50,
     /// Decoding of JSON.
@@ -72,7 +74,7 @@ impl Measurement {
     pub(super) fn seconds(self) -> u32 {
         match self {
             Self::CacheMemory => 630,
-            Self::CacheOutage => 300,
+            Self::CacheOutage | Self::Overload => 300,
             Self::Batching => 200,
             Self::CacheRows => 130,
             Self::PoolRedis | Self::PoolMemcached | Self::PoolSql => 100,
@@ -129,6 +131,7 @@ impl Measurement {
             Self::CacheStampede => cache::stampedes(bench),
             Self::CacheOutage => cache::outages(bench),
             Self::CacheRows => cache::half_known(bench),
+            Self::Overload => overload::run(bench),
             Self::Resnet50 => resnet::run(bench),
             Self::Json => codec::run(bench),
             Self::Forms => forms::run(bench),

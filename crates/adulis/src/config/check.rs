@@ -15,7 +15,7 @@ use super::{AuditConfig, Config, EngineConfig, LogConfig, MetricsConfig, OnnxRun
 
 const MAX_THREADS: i64 = 4096;
 /// A day: beyond it a limit is none, or a slip of the unit.
-const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest name of a server.
 const MAX_NAME_BYTES: usize = 128;
 /// Less would refuse ordinary requests.
@@ -196,6 +196,8 @@ impl Check<'_> {
             max_queued_rows: self
                 .whole("engine.max_queued_rows", raw.max_queued_rows, 0..=i64::from(u32::MAX))
                 .unwrap_or(default.max_queued_rows),
+            admission: self.admission(raw).unwrap_or(default.admission),
+            max_queue_time: self.max_queue_time(raw),
             rate_limit: self.rate_limit(raw),
             unload_timeout: self
                 .duration(

@@ -3,6 +3,7 @@ use adulis_http::HeaderPattern;
 use adulis_telemetry::LogFormat;
 use toml::{Table, Value};
 
+use super::admission;
 use super::control;
 use super::inference_log;
 use super::keys::KEYS;
@@ -128,6 +129,7 @@ fn engine(engine: &EngineConfig) -> RawEngine {
         ..RawEngine::default()
     };
     rate::print(&engine.rate_limit, &mut raw);
+    admission::print(engine.admission, engine.max_queue_time, &mut raw);
     raw
 }
 

@@ -80,6 +80,8 @@ pub(super) struct RawEngine {
     pub(super) inline_threshold: Option<String>,
     pub(super) default_max_batch_size: Option<i64>,
     pub(super) max_queued_rows: Option<i64>,
+    pub(super) admission: Option<String>,
+    pub(super) max_queue_time: Option<String>,
     pub(super) rate_limit: Option<String>,
     /// As `name:count` or `name:count:device`.
     pub(super) rate_limit_resource: Option<Vec<String>>,

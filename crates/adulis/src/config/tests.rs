@@ -367,12 +367,16 @@ fn files_that_cannot_be_read() {
 
 #[test]
 fn settings_follow_the_configuration() {
-    let config =
-        load("strict_readiness = false\n[engine]\nbackends = ['tract']\narena = false\n", &[]).config;
+    let config = load(
+        "strict_readiness = false\n[engine]\nbackends = ['tract']\narena = false\nmax_queue_time = '2s'\n",
+        &[],
+    )
+    .config;
     let settings = config.settings();
     assert!(!settings.strict_readiness);
     assert!(!settings.engine.arena);
     assert_eq!(settings.backend_order, ["tract"]);
+    assert_eq!(settings.max_queue_time, Some(Duration::from_secs(2)));
     assert_eq!(Config::default().http(), HttpOptions::default());
     assert_eq!(Config::default().grpc(), GrpcOptions::default());
     assert_eq!(Config::default().listener(), ListenerOptions::default());

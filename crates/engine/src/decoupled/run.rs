@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use adulis_backend::{Gone, Responder, Response, ResponseSink};
 use adulis_batcher::Member;
-use adulis_types::StageTimings;
+use adulis_types::{ServiceError, StageTimings};
 use smallvec::SmallVec;
 use tokio::sync::mpsc;
 
@@ -119,6 +119,10 @@ impl ResponseSink for Sink {
         let (got, want) = (response.outputs.len(), self.served.interface.outputs.len());
         if got != want {
             self.end(Err(format!("an answer has {got} outputs where the model declares {want}")));
+            return Err(Gone);
+        }
+        if let Err(error) = self.served.check_finite(&response.outputs) {
+            self.end(Err(error.client_message().into_owned()));
             return Err(Gone);
         }
         let Response { outputs, parameters } = response;

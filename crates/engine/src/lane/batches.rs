@@ -1,14 +1,18 @@
+mod punctual;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use adulis_backend::Interrupt;
 use adulis_batcher::{
-    Batch, BatchPolicy, BatchQueue, CostModel, Decision, Offer, Pace, RefusedReason, Ticket,
+    AdmissionPolicy, Batch, BatchPolicy, BatchQueue, CostModel, Decision, Offer, Pace, RefusedReason, Ticket,
+    TooLate,
 };
 use parking_lot::Mutex;
 
-use super::{Answers, Bound, Next, Replies, Work};
+use self::punctual::Punctual;
+use super::{Answers, Bound, Next, Replies, Shed, Work};
 use crate::inline::InlineLimits;
 use crate::instance::Slot;
 use crate::job::Job;
@@ -34,6 +38,8 @@ pub(crate) struct Rules {
     /// Answers leave in the order in which their batches were formed.
     pub(crate) preserve_ordering: bool,
     pub(crate) inline: InlineLimits,
+    /// How requests are admitted by what they will cost, if they are.
+    pub(crate) admission: Option<AdmissionPolicy>,
 }
 
 struct State {
@@ -46,6 +52,8 @@ struct State {
     running: Vec<Running>,
     cost: CostModel,
     pace: Pace,
+    /// Whether requests would be answered in time, where that is asked.
+    punctual: Option<Punctual>,
     runs: u64,
     closed: bool,
 }
@@ -89,16 +97,29 @@ pub(crate) enum NotQueued {
     Closed,
     /// The queue did not take it.
     Refused(RefusedReason),
+    /// It would be answered too late.
+    TooLate(TooLate),
+}
+
+/// A job that was queued.
+pub(crate) struct Queued {
+    pub(crate) place: Place,
+    /// Whether the executor has to be told.
+    pub(crate) schedule: bool,
+    /// Jobs of lower priority that had to make room for it.
+    pub(crate) displaced: Vec<Job>,
 }
 
 impl BatchLane {
     pub(crate) fn new(rules: Rules, slots: Vec<Slot>, cost: CostModel) -> Self {
-        let Rules { policy, preserve_ordering, inline } = rules;
+        let Rules { policy, preserve_ordering, inline, admission } = rules;
         let merges = policy.max_batch_size > 1;
         let delays = !policy.max_queue_delay.is_zero();
         let wake_rows = policy.preferred_batch_sizes.iter().copied().min().unwrap_or(policy.max_batch_size);
+        let punctual = admission.map(|admission| Punctual::new(admission, &policy, cost.clone()));
         let state = State {
             queue: BatchQueue::new(policy),
+            punctual,
             running: Vec::new(),
             scheduled: false,
             waiting: false,
@@ -127,29 +148,39 @@ impl BatchLane {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Queues a job. The flag says whether the executor has to be told.
-    pub(crate) fn push(&self, offer: Offer<Job>, now: Instant) -> Result<(Place, bool), NotQueued> {
-        let id = offer.payload.id;
+    /// Queues a job, where it is worth that.
+    pub(crate) fn push(&self, offer: Offer<Job>, now: Instant) -> Result<Queued, NotQueued> {
+        let (id, deadline) = (offer.payload.id, offer.deadline);
         let mut state = self.state.lock();
         if state.closed {
             return Err(NotQueued::Closed);
         }
-        let ticket = state.queue.push(offer, now).map_err(|refused| NotQueued::Refused(refused.reason))?;
-        let early = state.waiting && state.queue.rows() < self.wake_rows;
+        state.admit(&offer, now).map_err(NotQueued::TooLate)?;
+        let mut displaced = Vec::new();
+        let pushed = state.queue.push_displacing(offer, now, &mut displaced);
+        state.note_left(displaced.iter(), now);
+        let ticket = pushed.map_err(|refused| {
+            state.note_left(std::iter::once(&refused.payload), now);
+            NotQueued::Refused(refused.reason)
+        })?;
+        let early = state.waiting
+            && state.queue.rows() < self.wake_rows
+            && (deadline.is_none() || state.punctual.is_none());
         let schedule = !early && state.schedule();
-        Ok((Place { ticket, id }, schedule))
+        Ok(Queued { place: Place { ticket, id }, schedule, displaced })
     }
 
-    /// Looks at the queue on behalf of the executor. What has timed out goes to `expired`.
-    pub(super) fn next(&self, now: Instant, expired: &mut Vec<Job>) -> Next {
+    /// Looks at the queue on behalf of the executor. What is not going to run goes to `shed`.
+    pub(super) fn next(&self, now: Instant, shed: &mut Shed) -> Next {
         let mut state = self.state.lock();
         state.scheduled = false;
         state.waiting = false;
-        state.queue.expire(now, expired);
+        state.queue.expire(now, &mut shed.expired);
+        state.note_left(shed.expired.iter(), now);
         if state.free.is_empty() {
             return Next::Nothing;
         }
-        match state.queue.poll(now) {
+        match state.poll(now, &mut shed.late) {
             Decision::Idle => Next::Nothing,
             Decision::WaitUntil(at) => {
                 state.waiting = true;
@@ -159,7 +190,7 @@ impl BatchLane {
                 let Some(slot) = state.free.pop() else {
                     return Next::Nothing;
                 };
-                state.note_running(&slot, &batch);
+                state.note_running(&slot, &batch, now);
                 let more = state.schedule();
                 Next::Run { bound: Bound { work: Work::Batch(batch), slot, at: now }, more }
             }
@@ -215,6 +246,7 @@ impl BatchLane {
     pub(crate) fn give_back(&self, slot: Slot, rows: usize, infer: Option<Duration>) -> bool {
         let mut state = self.state.lock();
         state.running.retain(|running| running.slot != slot.index);
+        state.note_ended(slot.index, infer.is_some());
         if let Some(infer) = infer.filter(|_| state.samples()) {
             state.cost.observe(rows, infer);
         }
@@ -230,7 +262,8 @@ impl BatchLane {
     /// The caller of a job is gone: takes it out of the queue (true), or stops its batch if nobody else waits for it.
     pub(crate) fn cancel(&self, place: Place) -> bool {
         let mut state = self.state.lock();
-        if state.queue.cancel(place.ticket).is_some() {
+        if let Some(job) = state.queue.cancel(place.ticket) {
+            state.note_cancelled(&job);
             return true;
         }
         for running in &mut state.running {
@@ -278,7 +311,8 @@ impl State {
         due
     }
 
-    fn note_running(&mut self, slot: &Slot, batch: &Batch<Job>) {
+    fn note_running(&mut self, slot: &Slot, batch: &Batch<Job>, now: Instant) {
+        self.note_began(slot.index, batch, now);
         if let Some(interrupt) = slot.interrupt() {
             let callers = batch.members.iter().map(|member| member.payload.id).collect();
             self.running.push(Running { slot: slot.index, callers, interrupt });

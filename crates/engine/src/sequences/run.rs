@@ -94,7 +94,7 @@ impl Instances {
             let done = match run.once(&group, slot, at.elapsed()) {
                 Ok(done) => {
                     infer = done.first().map(|done| done.timings.compute_infer).filter(|_| is_one_run);
-                    done.into_iter().map(Ok).collect()
+                    done.into_iter().map(|done| self.finite(done)).collect()
                 }
                 // What a failed run has changed in an instance that keeps something, nobody knows.
                 Err(error) if group.len() == 1 || keeps_state => {
@@ -115,6 +115,12 @@ impl Instances {
         Outcome { results: results.collect(), lost, infer }
     }
 
+    /// What was done for a request, unless the model refuses outputs such as it has.
+    fn finite(&self, done: Done) -> Result<Done, EngineError> {
+        self.served.check_finite(&done.outputs)?;
+        Ok(done)
+    }
+
     /// Runs each member of a failed group by itself, so that only those requests fail that make it fail.
     fn run_each(
         &self,
@@ -128,7 +134,7 @@ impl Instances {
         tracing::warn!(%model, version, requests, ?error, "a batch failed: its requests are run one by one");
         let alone = |&member: &usize| {
             let mut done = run.once(&[member], slot, Duration::ZERO).map_err(|error| self.fault(error))?;
-            done.pop().ok_or_else(|| self.lost())
+            self.finite(done.pop().ok_or_else(|| self.lost())?)
         };
         group.iter().map(alone).collect()
     }

@@ -24,7 +24,7 @@ impl Check<'_> {
     }
 
     /// A duration as people write it, such as `90s` or `1h 30m`; `0` needs no unit, and `off` is the same.
-    fn time(&mut self, parameters: &BTreeMap<String, String>, name: &str) -> Option<Duration> {
+    pub(super) fn time(&mut self, parameters: &BTreeMap<String, String>, name: &str) -> Option<Duration> {
         let text = parameters.get(name)?.trim();
         let time = match text {
             "0" | "off" => Some(Duration::ZERO),

@@ -2,7 +2,7 @@
 //! that say nothing new.
 
 use super::*;
-use crate::{Caching, ControlKind, FalseTrue, SequenceStrategy, TensorFormat};
+use crate::{Caching, ControlKind, FalseTrue, Safeguards, SequenceStrategy, TensorFormat};
 
 fn wild(text: &str) -> ModelConfig {
     let read = read(ConfigFormat::Pbtxt, text);
@@ -162,6 +162,27 @@ parameters { key: "response_cache_insist" value { string_value: "true" } }
         "line 2: parameters.response_cache_ttl: expected a duration such as \"90s\", or \"off\", got \"soon\"",
         "line 3: parameters.response_cache_negative_ttl: expected at most a year, got \"400days\"",
         "line 4: parameters.response_cache_row_wise: expected true or false, got \"maybe\"",
+    ];
+    assert_eq!(faults(ConfigFormat::Toml, text), told);
+}
+
+#[test]
+fn parameters_say_what_keeps_a_model_from_harm() {
+    let config = wild(
+        r#"
+parameters { key: "refuse_non_finite_outputs" value { string_value: "true" } }
+parameters { key: "max_queue_time" value { string_value: "250ms" } }
+"#,
+    );
+    let expected = Safeguards {
+        refuse_non_finite_outputs: true,
+        max_queue_time: Some(Duration::from_millis(250)),
+    };
+    assert_eq!(config.safeguards, expected);
+    let text = "[parameters]\nrefuse_non_finite_outputs = 'perhaps'\nmax_queue_time = 'soon'";
+    let told = [
+        "line 2: parameters.refuse_non_finite_outputs: expected true or false, got \"perhaps\"",
+        "line 3: parameters.max_queue_time: expected a duration such as \"90s\", or \"off\", got \"soon\"",
     ];
     assert_eq!(faults(ConfigFormat::Toml, text), told);
 }

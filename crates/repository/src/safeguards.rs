@@ -1,0 +1,10 @@
+use std::time::Duration;
+
+/// What keeps a model from harm, and others from it. What is `None` is the server's to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Safeguards {
+    /// Whether a request fails whose answer has a NaN or an infinity in it.
+    pub refuse_non_finite_outputs: bool,
+    /// The longest wait in the queue that a request is admitted for; zero: any.
+    pub max_queue_time: Option<Duration>,
+}
