@@ -406,10 +406,12 @@ impl Adulis {
             .reset_fallback()
     }
 
-    /// `GET /metrics` and `GET /livez`.
+    /// `GET /metrics`, `GET /livez`, `GET /v2/health/live` and `/ready`.
     pub fn metrics(&self) -> adulis_http::Router {
         let registry = Arc::clone(&self.registry);
-        adulis_http::metrics_router(self.services.clone(), Arc::new(move |format| registry.render(format)))
+        let health = adulis_http::health_router(self.services.clone(), self.http.clone());
+        let render = Arc::new(move |format| registry.render(format));
+        adulis_http::metrics_router(self.services.clone(), render).merge(health)
     }
 }
 

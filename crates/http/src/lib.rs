@@ -54,7 +54,7 @@ pub use cors::{CorsOptions, CorsOrigins, with_cors};
 pub use listener::{Drained, Listener, ListenerOptions, Protocols};
 pub use metrics::{RenderMetrics, metrics_router};
 pub use options::{HttpOptions, ResponseCompression};
-pub use router::{not_found, router};
+pub use router::{health_router, not_found, router};
 pub use routes::{Route, route_table};
 pub use sagemaker::{SageMakerOptions, sagemaker_router};
 pub use v1::v1_router;

@@ -36,12 +36,25 @@ pub(crate) fn routes() -> Routes {
         .merge(model_routes("/v2/models/{model}/versions/{version}"))
 }
 
+/// `GET /v2/health/live` and `/ready` alone, as [`router`] has them: for another port, which answers when all connections that
+/// the REST port may have are taken.
+pub fn health_router(services: impl Into<Services>, options: HttpOptions) -> Router {
+    let rest = Rest::new(services, options);
+    health_routes().into_router().with_state(Arc::new(rest))
+}
+
+fn health_routes() -> Routes {
+    Routes::new().get("/v2/health/live", Operation::ServerLive, server::live).get(
+        "/v2/health/ready",
+        Operation::ServerReady,
+        server::ready,
+    )
+}
+
 fn server_routes() -> Routes {
-    Routes::new()
+    health_routes()
         .get("/v2", Operation::ServerMetadata, server::metadata)
         .get("/v2/", Operation::ServerMetadata, server::metadata)
-        .get("/v2/health/live", Operation::ServerLive, server::live)
-        .get("/v2/health/ready", Operation::ServerReady, server::ready)
         .get("/v2/models/stats", Operation::Statistics, statistics::all)
         .get("/v2/logging", Operation::LogSettings, settings::log)
         .post("/v2/logging", Operation::LogUpdate, settings::update_log)

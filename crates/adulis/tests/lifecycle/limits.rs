@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use adulis_testing::{IdentityModel, TestRepository, TestServer};
+use adulis_testing::{IdentityModel, RawConnection, TestRepository, TestServer};
 use tokio::task::JoinHandle;
 use tonic::Code;
 
@@ -160,6 +160,46 @@ async fn a_full_queue_says_when_to_come_back() {
     assert_eq!((running.await.unwrap(), waiting.await.unwrap()), (200, 200));
     let refused = server.metric(REQUESTS, &[SLOW, "outcome=\"overloaded\""]).await;
     assert_eq!(refused.unwrap(), 2.0);
+}
+
+#[tokio::test]
+async fn health_and_metrics_answer_while_the_queue_is_full_and_all_connections_are_busy() {
+    const CONNECTIONS: usize = 4;
+    let arguments = [
+        "--set",
+        "engine.max_queued_rows=2",
+        "--set",
+        "server.max_connections=4",
+    ];
+    let (server, _repository) = slow(2000, &arguments).await;
+    let mut busy = Vec::new();
+    for waiting in 0..3 {
+        busy.push(ask_slow(&server).await);
+        server.metric_reaches(EXECUTING, &[SLOW], 1.0).await;
+        server.metric_reaches(WAITING, &[SLOW], f64::from(waiting)).await;
+    }
+    // The queue is full. A connection that is there asks for health, and is refused its inference.
+    let mut last = server.connect().await.unwrap();
+    let body = byte_json(1);
+    let answer = last.request("POST /v2/models/slow/infer", &[], body.as_bytes()).await.unwrap();
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    let asked = Instant::now();
+    assert_eq!(last.request("GET /v2/health/ready", &[], b"").await.unwrap().status, 200);
+    assert_eq!(busy.len() + 1, CONNECTIONS);
+    // One connection more than there may be is told so.
+    let refused = server.get("/v2/health/ready").await.unwrap();
+    assert_eq!(refused.status, 503, "{}", refused.text());
+
+    let metrics = server.address("metrics").await;
+    for path in ["/livez", "/v2/health/live", "/v2/health/ready", "/metrics"] {
+        let mut connection = RawConnection::open(metrics).await.unwrap();
+        let answer = connection.request(&format!("GET {path}"), &[], b"").await.unwrap();
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    }
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}: nothing waits for a run", asked.elapsed());
+    for asked in busy {
+        assert_eq!(asked.await.unwrap(), 200);
+    }
 }
 
 /// Two requests in one batch that fails: the line about the batch names both, and so does each one's own.
