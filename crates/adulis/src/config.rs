@@ -166,6 +166,10 @@ pub struct EngineConfig {
     pub admission: Admission,
     /// The longest wait in a queue that a request is admitted for; `None`: any.
     pub max_queue_time: Option<Duration>,
+    /// How long a run may take; `None`: any time.
+    pub max_execution_time: Option<Duration>,
+    /// Threads that may be stuck in runs that were written off.
+    pub max_stuck_threads: usize,
     /// Whether runs wait for the resources that models say they need.
     pub rate_limit: RateLimit,
     /// How long the requests of a model that is unloaded have to end.
@@ -289,6 +293,8 @@ impl Default for EngineConfig {
             max_queued_rows: settings.max_queued_rows,
             admission: settings.admission,
             max_queue_time: settings.max_queue_time,
+            max_execution_time: settings.max_execution_time,
+            max_stuck_threads: settings.max_stuck_threads,
             rate_limit: settings.rate_limit,
             unload_timeout: settings.unload_timeout,
             max_override_bytes: settings.max_override_bytes,
@@ -326,6 +332,8 @@ impl Config {
             max_queued_rows: engine.max_queued_rows,
             admission: engine.admission,
             max_queue_time: engine.max_queue_time,
+            max_execution_time: engine.max_execution_time,
+            max_stuck_threads: engine.max_stuck_threads,
             rate_limit: engine.rate_limit,
             unload_timeout: engine.unload_timeout,
             max_override_bytes: engine.max_override_bytes,

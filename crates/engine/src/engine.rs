@@ -3,7 +3,6 @@ use std::future::ready;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
 
 use adulis_backend::Backend;
 use adulis_repository::{ModelEntry, Scan};
@@ -14,7 +13,6 @@ use adulis_types::{
     ServiceError, UnloadModel, one_response,
 };
 use futures_util::StreamExt;
-use parking_lot::Mutex;
 
 use crate::caching::CacheAdmin;
 use crate::executor::Executor;
@@ -43,7 +41,6 @@ pub struct Engine {
     lifecycle: Arc<Lifecycle>,
     executor: Arc<Executor>,
     metrics: ServingMetrics,
-    threads: Mutex<Vec<JoinHandle<()>>>,
     /// Whether [`Engine::start`] is done, or there is nothing to start with.
     started: AtomicBool,
     /// Calls of [`Engine::load`] in progress.
@@ -63,8 +60,8 @@ impl Engine {
         registry: &MetricRegistry,
     ) -> std::io::Result<Arc<Self>> {
         let metrics = ServingMetrics::register(registry);
-        let executor = Executor::new(metrics.clone(), &settings.rate_limit);
-        let threads = executor.start(or_cores(settings.execution_threads))?;
+        let executor = Executor::new(metrics.clone(), &settings.rate_limit, settings.max_stuck_threads);
+        executor.start(or_cores(settings.execution_threads))?;
         let started = settings.repositories.is_empty();
         let lifecycle = Lifecycle::new(settings, backends, Arc::clone(&executor), metrics.clone());
         lifecycle.register(registry);
@@ -72,7 +69,6 @@ impl Engine {
             lifecycle,
             executor,
             metrics,
-            threads: Mutex::new(threads),
             started: AtomicBool::new(started),
             loading: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
@@ -264,17 +260,18 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.executor.close();
         self.lifecycle.close();
-        for serving in self.lifecycle.table.drain() {
+        let serving = self.lifecycle.table.drain();
+        for serving in &serving {
             // Dropping a job drops its reply channel, which its caller sees as the engine closing.
             drop(serving.close());
+        }
+        // Runs have their limits until the last of them has ended.
+        self.executor.join();
+        self.lifecycle.watchdog.close();
+        for serving in serving {
             serving.retire(&self.executor, true);
         }
         self.executor.join_runs();
-        for thread in self.threads.lock().drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("an execution thread panicked");
-            }
-        }
     }
 }
 

@@ -130,6 +130,11 @@ pub enum EngineError {
         "model '{model}': output '{output}' has a NaN or an infinity at index {index}, which the model's configuration refuses (refuse_non_finite_outputs)"
     )]
     NonFiniteOutput { model: Arc<str>, output: Arc<str>, index: usize },
+    /// The run took longer than it may. Not worth another try: it may hang the next instance, too.
+    #[error(
+        "model '{model}': the execution took longer than {limit_milliseconds} ms (max_execution_time) and was given up"
+    )]
+    ExecutionLimit { model: Arc<str>, limit_milliseconds: u64 },
     /// The backend panicked.
     #[error("model '{model}': the backend panicked: {reason}")]
     Panicked { model: Arc<str>, reason: String },
@@ -173,9 +178,10 @@ impl ServiceError for EngineError {
             Self::DeadlineExceeded { .. } | Self::Late { .. } | Self::QueueTimeout { .. } => {
                 ErrorKind::DeadlineExceeded
             }
-            Self::Execution { .. } | Self::NonFiniteOutput { .. } | Self::Panicked { .. } => {
-                ErrorKind::Internal
-            }
+            Self::Execution { .. }
+            | Self::NonFiniteOutput { .. }
+            | Self::ExecutionLimit { .. }
+            | Self::Panicked { .. } => ErrorKind::Internal,
             Self::Remembered(failure) => failure.kind,
         }
     }

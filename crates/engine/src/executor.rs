@@ -1,9 +1,10 @@
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle, ThreadId};
+use std::time::{Duration, Instant};
 
 use adulis_batcher::{FairQueue, LimitFault};
 use adulis_repository::ModelConfig;
@@ -13,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::instances::Instances;
 use crate::lane::{Bound, Next, Shed};
 use crate::rate::{Limited, Permit, RateLimit, RateLimiter};
+use crate::watch::StuckThreads;
 
 /// The execution threads of one device, and which model they turn to next.
 ///
@@ -22,6 +24,11 @@ pub(crate) struct Executor {
     pool: Mutex<Pool>,
     wake: Condvar,
     metrics: ServingMetrics,
+    /// Execution threads, but for those that are stuck.
+    threads: Mutex<HashMap<ThreadId, JoinHandle<()>>>,
+    /// Threads that were started so far.
+    started: AtomicUsize,
+    stuck: StuckThreads,
     /// Runs of decoupled models, which have threads of their own.
     runs: Mutex<Vec<JoinHandle<()>>>,
     /// `None` where nothing is limited.
@@ -47,17 +54,27 @@ struct Pool {
 /// A run of a decoupled model, with what it gives back at its end.
 type Apart = (Arc<Instances>, Bound, Option<Permit>);
 
+/// Whether a thread goes on.
+enum Stay {
+    Yes,
+    /// It was stuck, and another one has its place.
+    Replaced,
+}
+
 struct Registered {
     model: Arc<Instances>,
     timer: Option<Instant>,
 }
 
 impl Executor {
-    pub(crate) fn new(metrics: ServingMetrics, limit: &RateLimit) -> Arc<Self> {
+    pub(crate) fn new(metrics: ServingMetrics, limit: &RateLimit, max_stuck_threads: usize) -> Arc<Self> {
         Arc::new(Self {
             pool: Mutex::new(Pool::new()),
             wake: Condvar::new(),
             metrics,
+            threads: Mutex::default(),
+            started: AtomicUsize::new(0),
+            stuck: StuckThreads::new(max_stuck_threads),
             runs: Mutex::default(),
             limiter: RateLimiter::new(limit),
         })
@@ -73,14 +90,67 @@ impl Executor {
     }
 
     /// Starts `count` threads. They end when [`Executor::close`] is called.
-    pub(crate) fn start(self: &Arc<Self>, count: usize) -> std::io::Result<Vec<JoinHandle<()>>> {
+    pub(crate) fn start(self: &Arc<Self>, count: usize) -> std::io::Result<()> {
         self.metrics.execution_threads().set(i64::try_from(count).unwrap_or(i64::MAX));
-        (0..count)
-            .map(|index| {
-                let executor = Arc::clone(self);
-                thread::Builder::new().name(format!("adulis-exec-{index}")).spawn(move || executor.work())
-            })
-            .collect()
+        let mut threads = self.threads.lock();
+        (0..count).try_for_each(|_| self.start_one(&mut threads))
+    }
+
+    fn start_one(self: &Arc<Self>, threads: &mut HashMap<ThreadId, JoinHandle<()>>) -> std::io::Result<()> {
+        let index = self.started.fetch_add(1, Ordering::Relaxed);
+        let executor = Arc::clone(self);
+        let thread = thread::Builder::new()
+            .name(format!("adulis-exec-{index}"))
+            .spawn(move || executor.work())?;
+        threads.insert(thread.thread().id(), thread);
+        Ok(())
+    }
+
+    /// Has a new thread in the place of one that is stuck in a run; that one ends if the run ever does. `false` if as many are
+    /// stuck already as may be, or no thread can be had.
+    pub(crate) fn replace(self: &Arc<Self>, stuck: ThreadId) -> bool {
+        if !self.stuck.add() {
+            return false;
+        }
+        let mut threads = self.threads.lock();
+        if let Err(error) = self.start_one(&mut threads) {
+            tracing::error!(%error, "no thread in the place of one that is stuck");
+            self.stuck.remove();
+            return false;
+        }
+        // Nobody waits for its end any more.
+        threads.remove(&stuck);
+        self.metrics.execution_threads_stuck().inc();
+        true
+    }
+
+    /// The models that are to be watched.
+    pub(crate) fn watched(&self) -> Vec<Arc<Instances>> {
+        let pool = self.pool.lock();
+        let models = pool.models.iter().flatten().map(|registered| &registered.model);
+        models.filter(|model| model.watch.is_some()).cloned().collect()
+    }
+
+    /// Waits for the threads, after [`Executor::close`]. Those that are stuck in runs that were written off are not waited for.
+    pub(crate) fn join(&self) {
+        const LOOK_EVERY: Duration = Duration::from_millis(1);
+        loop {
+            let (ended, left) = {
+                let mut threads = self.threads.lock();
+                let ended = threads.extract_if(|_, thread| thread.is_finished());
+                let ended: Vec<JoinHandle<()>> = ended.map(|(_, thread)| thread).collect();
+                (ended, threads.len())
+            };
+            for thread in ended {
+                if thread.join().is_err() {
+                    tracing::error!("an execution thread panicked");
+                }
+            }
+            if left == 0 {
+                return;
+            }
+            thread::sleep(LOOK_EVERY);
+        }
     }
 
     /// Makes a model known, with the key that it gets.
@@ -154,8 +224,12 @@ impl Executor {
     fn work(self: &Arc<Self>) {
         while let Some(model) = self.next_model() {
             // Backends' panics end at the instance; this one would be our own fault, and must not cost a thread.
-            if catch_unwind(AssertUnwindSafe(|| self.look_at(&model))).is_err() {
-                tracing::error!(model = %model.served.interface.model, "an execution thread caught a panic of the engine");
+            match catch_unwind(AssertUnwindSafe(|| self.look_at(&model))) {
+                Ok(Stay::Yes) => {}
+                Ok(Stay::Replaced) => return,
+                Err(_) => {
+                    tracing::error!(model = %model.served.interface.model, "an execution thread caught a panic of the engine");
+                }
             }
         }
     }
@@ -205,11 +279,11 @@ impl Executor {
         }
     }
 
-    fn look_at(self: &Arc<Self>, model: &Arc<Instances>) {
+    fn look_at(self: &Arc<Self>, model: &Arc<Instances>) -> Stay {
         let mut shed = Shed::default();
         // Before anything is bound: what waits for resources is looked at again when it has them.
         let Ok(mut permit) = Permit::take(self, model) else {
-            return;
+            return Stay::Yes;
         };
         let next = model.lane.next(Instant::now(), &mut shed);
         model.refuse(shed);
@@ -222,8 +296,10 @@ impl Executor {
                     self.schedule(model);
                 }
                 if model.model.is_decoupled() {
-                    return self.run_apart((Arc::clone(model), bound, permit));
+                    self.run_apart((Arc::clone(model), bound, permit));
+                    return Stay::Yes;
                 }
+                let place = bound.slot.index;
                 self.metrics.execution_threads_busy().inc();
                 let started = Instant::now();
                 let again = model.run(bound);
@@ -233,8 +309,14 @@ impl Executor {
                     self.schedule(model);
                 }
                 self.metrics.execution_threads_busy().dec();
+                if model.was_replaced(place) {
+                    self.stuck.remove();
+                    self.metrics.execution_threads_stuck().dec();
+                    return Stay::Replaced;
+                }
             }
         }
+        Stay::Yes
     }
 
     /// Has threads look at models that may run now.

@@ -53,6 +53,29 @@ impl Slot {
         Ok(slot)
     }
 
+    /// A slot in the place of another one. Where no instance can be made, the next run tries again.
+    pub(crate) fn make(index: usize, model: &dyn Model, sizes: &BatchSizes) -> Self {
+        let mut slot = Self {
+            index,
+            sizes: BatchSizes::default(),
+            places: vec![Place::default()],
+            current: 0,
+            lost: true,
+            states: SlotStates::default(),
+        };
+        slot.pad_to(sizes);
+        let made = catch_unwind(AssertUnwindSafe(|| slot.fill(model).map(|_| ())));
+        match made {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "no instance in the place of one that was written off"),
+            Err(panic) => {
+                let reason = panic_message(&*panic);
+                tracing::error!(reason, "a backend panicked while it made an instance");
+            }
+        }
+        slot
+    }
+
     /// Has every batch padded to one of `sizes` from now on, each with an instance of its own, made by its first run.
     pub(crate) fn pad_to(&mut self, sizes: &BatchSizes) {
         self.sizes = sizes.clone();
@@ -68,6 +91,11 @@ impl Slot {
             self.lost = false;
         }
         Ok(&mut **place.instance.as_mut().expect("invariant: filled above"))
+    }
+
+    /// What its batches are padded to.
+    pub(crate) fn sizes(&self) -> BatchSizes {
+        self.sizes.clone()
     }
 
     /// The handle that stops a run of this slot.

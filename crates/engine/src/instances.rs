@@ -17,6 +17,7 @@ use crate::lane::{BatchLane, Lane, NotQueued, Place, Queued};
 use crate::plan::queue_timeout;
 use crate::rate::Limited;
 use crate::serving::{Served, Took};
+use crate::watch::Watch;
 
 /// A model version that has instances of its own, which requests wait for: what the executor knows of a model.
 pub(crate) struct Instances {
@@ -29,6 +30,8 @@ pub(crate) struct Instances {
     /// Whether requests share batches.
     pub(crate) merges: bool,
     pub(crate) policy: BatchPolicy,
+    /// How it is watched, if it is.
+    pub(crate) watch: Option<Box<Watch>>,
     /// What its instances need before they may run, where they need anything and the rate limiter is on.
     pub(crate) limited: Option<Limited>,
     /// The last to be dropped: the files that came with the model are in it.
@@ -115,7 +118,52 @@ impl Instances {
         let waiting = Waiting { lane, place, armed: true };
         let queue_timeout =
             queue_timeout(&self.policy, priority).and_then(|timeout| queued.checked_add(timeout));
-        self.wait(caller, waiting, Limits { queued, queue_timeout, deadline }).await
+        let limits = Limits { queued, queue_timeout, deadline };
+        match &self.watch {
+            None => self.wait(caller, waiting, limits).await,
+            // Boxed, so that the future of other requests is no larger for it.
+            Some(watch) => Box::pin(self.wait_watched(caller, waiting, limits, watch)).await,
+        }
+    }
+
+    /// [`Self::wait`] that ends, too, when the run is written off.
+    async fn wait_watched(
+        &self,
+        caller: oneshot::Receiver<Reply>,
+        waiting: Waiting<'_>,
+        limits: Limits,
+        watch: &Watch,
+    ) -> Reply {
+        let (lane, id) = (waiting.lane, waiting.place.id());
+        let mut written_off = watch.hear_written_off();
+        let abandoned = async {
+            while written_off.changed().await.is_ok() {
+                if lane.is_abandoned(id) {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            reply = self.wait(caller, waiting, limits) => reply,
+            () = abandoned => Err(self.execution_limit()),
+        }
+    }
+
+    /// Whether the run at a place that has just ended on this thread had been written off, and another has its place.
+    pub(crate) fn was_replaced(&self, place: usize) -> bool {
+        self.watch.is_some() && self.batch_lane().is_some_and(|lane| lane.was_replaced(place))
+    }
+
+    /// What callers are told of a run that takes longer than it may.
+    pub(crate) fn execution_limit(&self) -> EngineError {
+        let limit = self
+            .watch
+            .as_ref()
+            .and_then(|watch| watch.limit)
+            .map_or(Duration::ZERO, |limit| limit.limit);
+        let limit_milliseconds = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        EngineError::ExecutionLimit { model: self.served.interface.model.clone(), limit_milliseconds }
     }
 
     /// The lane of a model whose requests are independent of each other, as those of decoupled models are.
@@ -151,7 +199,7 @@ impl Instances {
     }
 
     /// Answers jobs that had to make room for one of higher priority.
-    fn refuse_displaced(&self, lane: &BatchLane, displaced: Vec<Job>) {
+    pub(crate) fn refuse_displaced(&self, lane: &BatchLane, displaced: Vec<Job>) {
         let retry_after = retry_after(lane);
         for job in displaced {
             self.served.shed(ShedReason::Displaced);

@@ -63,6 +63,8 @@ mod source;
 mod statistics;
 mod table;
 mod warmup;
+mod watch;
+mod watchdog;
 mod zeros;
 
 pub use adulis_batcher::ResourceLimit;

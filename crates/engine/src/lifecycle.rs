@@ -28,6 +28,7 @@ use crate::retired::Retired;
 use crate::settings::or_cores;
 use crate::source::Source;
 use crate::table::{Finished, ModelTable};
+use crate::watchdog::Watchdog;
 
 /// What the index says of a model that no repository has; Triton's words.
 const NOT_FOUND: &str = "failed to poll from model repository";
@@ -45,6 +46,7 @@ pub(crate) struct Lifecycle {
     pub(crate) loaders: Arc<Loaders>,
     pub(crate) retired: Retired,
     pub(crate) overrides: OverrideSpace,
+    pub(crate) watchdog: Watchdog,
     poll: Mutex<Option<PollThread>>,
     /// Whether the models of the start have their turns already, or nothing lies elsewhere. Until then repositories may be
     /// mirrored as a whole, and what requests ask for waits.
@@ -70,6 +72,7 @@ impl Lifecycle {
             executor,
             metrics,
             retired: Retired::default(),
+            watchdog: Watchdog::default(),
             poll: Mutex::default(),
             begun,
         })

@@ -21,6 +21,7 @@ use crate::plan::{self, Plan};
 use crate::serving::{Scheduler, Served, ServingModel};
 use crate::source::Source;
 use crate::statistics::Statistics;
+use crate::watch::Watch;
 use crate::{LoadError, warmup};
 
 /// What clients are told as the platform of an ensemble. Triton's word.
@@ -146,12 +147,16 @@ impl Lifecycle {
         });
         let made = made.transpose()?.unwrap_or_default();
         let limited = self.executor.limited(config);
+        let watch = Watch::new(config, &self.settings, &interface, cost.observations() > 0);
+        let has_limit = watch.as_ref().is_some_and(|watch| watch.limit.is_some());
+        // What has to wait for resources does so on an execution thread, and what may have to be written off runs on one.
+        let is_apart = limited.is_some() || has_limit;
         let rules = Rules {
             policy: plan.policy,
             preserve_ordering: plan.preserve_ordering,
             admission: plan.admission,
-            // What has to wait for resources does so on an execution thread.
-            inline: if limited.is_some() { InlineLimits::new(Duration::ZERO) } else { self.inline },
+            is_watched: has_limit,
+            inline: if is_apart { InlineLimits::new(Duration::ZERO) } else { self.inline },
         };
         let lane = match plan.sequences {
             None => Lane::Batches(BatchLane::new(rules, slots, cost)),
@@ -167,6 +172,7 @@ impl Lifecycle {
                 weight: plan.weight,
                 merges: plan.merges,
                 policy,
+                watch,
                 limited,
                 served: Arc::clone(&served),
             })
@@ -175,7 +181,11 @@ impl Lifecycle {
             key: "instance_group.rate_limiter.resources".to_owned(),
             reason: fault.to_string(),
         };
-        let scheduler = Scheduler::Instances(instances.map_err(fault)?);
+        let instances = instances.map_err(fault)?;
+        if instances.watch.is_some() {
+            self.watchdog.watch(&self.executor);
+        }
+        let scheduler = Scheduler::Instances(instances);
         Ok(Arc::new(ServingModel { served, scheduler }))
     }
 

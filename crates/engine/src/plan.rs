@@ -145,6 +145,11 @@ pub fn check_supported(config: &ModelConfig) -> Result<(), LoadError> {
         let reason = "is not built yet for sequences".to_owned();
         return Err(disagree("model_transaction_policy.decoupled", reason));
     }
+    let limited = config.safeguards.max_execution_time.is_some_and(|limit| !limit.is_zero());
+    if limited && (config.decoupled || matches!(config.scheduling, Scheduling::Sequence(_))) {
+        let reason = "is not built yet for sequences and decoupled models".to_owned();
+        return Err(disagree("parameters.max_execution_time", reason));
+    }
     let mut tensors = config.inputs.iter().chain(&config.outputs);
     let ordinary = matches!(config.scheduling, Scheduling::Unconfigured | Scheduling::Dynamic(_));
     let plain = ordinary && !config.decoupled;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use adulis_cache::{ModelCache, Scope};
 use adulis_repository::{ModelConfig, VersionFingerprint};
 use adulis_telemetry::{
-    CacheMetrics, ModelLabels, ModelMetrics, SequenceReport, ServingMetrics, ShedReason, TritonReport,
+    CacheMetrics, ExecutionStop, ModelLabels, ModelMetrics, SequenceReport, ServingMetrics, ShedReason,
+    TritonReport,
 };
 use adulis_tensor::Tensor;
 use adulis_types::{
@@ -130,10 +131,22 @@ impl ServingModel {
         }
     }
 
-    /// Whether it answers, given the models that there are; what has instances always does.
+    /// Whether requests may be put to it, given the models that there are: to what has instances, unless those are all stuck.
+    pub(crate) fn usable(&self, models: &Models) -> Result<(), Unready> {
+        match &self.scheduler {
+            Scheduler::Instances(instances) => {
+                instances.watch.as_ref().map_or(Ok(()), |watch| watch.usable())
+            }
+            Scheduler::Ensemble(ensemble) => ensemble.ready(&self.served, models),
+        }
+    }
+
+    /// Whether it answers, as far as is known: what has instances does unless it was seen not to.
     pub(crate) fn ready(&self, models: &Models) -> Result<(), Unready> {
         match &self.scheduler {
-            Scheduler::Instances(_) => Ok(()),
+            Scheduler::Instances(instances) => {
+                instances.watch.as_ref().map_or(Ok(()), |watch| watch.healthy())
+            }
             Scheduler::Ensemble(ensemble) => ensemble.ready(&self.served, models),
         }
     }
@@ -213,6 +226,16 @@ impl Served {
     /// Counts a request that was refused, or taken out of the queue, so that others are answered.
     pub(crate) fn shed(&self, reason: ShedReason) {
         self.serving.shed(&self.labels(), reason);
+    }
+
+    /// Counts a run that took longer than it may.
+    pub(crate) fn stopped(&self, how: ExecutionStop) {
+        self.serving.stopped(&self.labels(), how);
+    }
+
+    /// Counts a trivial request that was put to the model to see whether it answers.
+    pub(crate) fn self_checked(&self, ok: bool) {
+        self.serving.self_checked(&self.labels(), ok);
     }
 
     /// Whether its files are not those of a repository.

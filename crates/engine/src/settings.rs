@@ -33,6 +33,10 @@ pub struct Settings {
     pub admission: Admission,
     /// The longest wait in the queue that a request is admitted for, where its model does not say; `None`: any.
     pub max_queue_time: Option<Duration>,
+    /// How long a run may take, where its model does not say; `None`: any time.
+    pub max_execution_time: Option<Duration>,
+    /// Threads that may be stuck in runs that were written off, each with another in its place.
+    pub max_stuck_threads: usize,
     /// How long the requests of a model that is unloaded have to end; after that, those that wait are refused.
     pub unload_timeout: Duration,
     /// Most bytes of files that came with requests to load a model, of all models that are loaded from such files.
@@ -76,6 +80,8 @@ impl Default for Settings {
             max_queued_rows: 16_384,
             admission: Admission::default(),
             max_queue_time: None,
+            max_execution_time: None,
+            max_stuck_threads: 16,
             unload_timeout: Duration::from_secs(60),
             max_override_bytes: 1 << 30,
             cache: CacheSettings::default(),

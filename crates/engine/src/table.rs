@@ -102,7 +102,7 @@ impl ModelTable {
     pub(crate) fn resolve(&self, model: &ModelRef) -> Result<Arc<ServingModel>, EngineError> {
         let models = self.0.read();
         let serving = models.serving(model)?;
-        serving.ready(&models).map_err(|Unready { reason, .. }| {
+        serving.usable(&models).map_err(|Unready { reason, .. }| {
             let model = model.name.clone();
             EngineError::NotReady { model, reason }
         })?;

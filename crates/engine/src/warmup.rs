@@ -7,9 +7,11 @@ use adulis_backend::{BatchInput, BatchRequest, Gone, Model, Responder, Response,
 use adulis_batcher::CostModel;
 use adulis_repository::{Warmup, WarmupData};
 use adulis_tensor::{AlignedBuffer, DataType, Shape, Tensor};
+use adulis_types::InputTensor;
 use bytes::Bytes;
 
 use crate::LoadError;
+use crate::admission::Interface;
 use crate::instance::{RunError, Slot};
 use crate::padding::BatchSizes;
 use crate::plan::Plan;
@@ -119,6 +121,16 @@ fn run_rows(
     let inputs = generated_inputs(plan, rows).map_err(RunError::Failed)?;
     let execution = slot.execute(model, &inputs, &[])?;
     Ok((execution.infer, execution.outputs))
+}
+
+/// The smallest request that a model takes, all zeros; optional inputs left out.
+pub(crate) fn trivial(interface: &Interface) -> Result<Vec<InputTensor>, String> {
+    let required = interface.inputs.iter().filter(|spec| !spec.optional);
+    let input = |spec: &TensorSpec| {
+        let tensor = zeros(spec.datatype, spec.shape.fill(1))?;
+        Ok(InputTensor { name: (&*spec.name).into(), tensor })
+    };
+    required.map(input).collect()
 }
 
 fn generated_inputs(plan: &Plan, rows: usize) -> Result<Vec<BatchInput>, String> {

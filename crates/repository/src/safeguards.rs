@@ -7,4 +7,8 @@ pub struct Safeguards {
     pub refuse_non_finite_outputs: bool,
     /// The longest wait in the queue that a request is admitted for; zero: any.
     pub max_queue_time: Option<Duration>,
+    /// How long a run may take; zero: any time.
+    pub max_execution_time: Option<Duration>,
+    /// How often the model is tried while nobody asks it anything; zero: never.
+    pub self_check_interval: Option<Duration>,
 }

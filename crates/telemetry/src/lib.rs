@@ -31,7 +31,9 @@ pub use models::{ModelReport, SequenceReport};
 pub use pools::{PoolGauges, PoolHandles, PoolMetrics, PoolOperation};
 pub use process::ProcessMetrics;
 pub use registry::{MetricRegistry, MetricsFormat};
-pub use serving::{ModelLabels, ModelMetrics, Outcome, QueuedRequest, ServingMetrics, ShedReason, Stage};
+pub use serving::{
+    ExecutionStop, ModelLabels, ModelMetrics, Outcome, QueuedRequest, ServingMetrics, ShedReason, Stage,
+};
 pub use store::{InferenceLogMetrics, StoreMetrics};
 pub use tls::{HandshakeMetrics, TlsMetrics};
 pub use trace::{TraceOptions, Tracer};

@@ -93,6 +93,26 @@ impl EncodeLabelValue for ShedReason {
     }
 }
 
+/// What became of a run that took longer than it may, as the label `outcome` tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ExecutionStop {
+    /// It was asked to stop.
+    Interrupted,
+    /// It did not stop: its callers were answered, and its thread and instance replaced.
+    WrittenOff,
+}
+
+impl ExecutionStop {
+    const ALL: [ExecutionStop; 2] = [ExecutionStop::Interrupted, ExecutionStop::WrittenOff];
+
+    const fn as_str(self) -> Outcome {
+        match self {
+            ExecutionStop::Interrupted => "interrupted",
+            ExecutionStop::WrittenOff => "written_off",
+        }
+    }
+}
+
 /// How a request ended: `ok`, or the name of its error kind.
 pub type Outcome = &'static str;
 
@@ -148,9 +168,12 @@ pub struct ServingMetrics {
     unloads: Counter,
     instance_rebuilds: Family<ModelLabels, Counter>,
     non_finite_outputs: Family<ModelLabels, Counter>,
+    stops: Family<OutcomeLabels, Counter>,
+    self_checks: Family<OutcomeLabels, Counter>,
     in_flight: Gauge,
     execution_threads: Gauge,
     execution_threads_busy: Gauge,
+    execution_threads_stuck: Gauge,
     cache: CacheMetrics,
 }
 
@@ -202,6 +225,17 @@ impl ServingMetrics {
             "Instances replaced after a panic or fault",
             instance_rebuilds,
         );
+        let Self { stops, self_checks, .. } = self.clone();
+        registry.register(
+            "adulis_execution_limit_exceeded",
+            "Runs that took longer than they may, by what became of them",
+            stops,
+        );
+        registry.register(
+            "adulis_self_checks",
+            "Trivial requests that the server put to a model, by how they ended",
+            self_checks,
+        );
         registry.register(
             "adulis_non_finite_outputs",
             "Answers refused because of a NaN or an infinity in them",
@@ -216,6 +250,11 @@ impl ServingMetrics {
             "adulis_execution_threads_busy",
             "Execution threads that are running a batch",
             busy,
+        );
+        registry.register(
+            "adulis_execution_threads_stuck",
+            "Threads that are stuck in runs that were written off, each with another in its place",
+            self.execution_threads_stuck.clone(),
         );
     }
 
@@ -262,6 +301,19 @@ impl ServingMetrics {
         self.shed.get_or_create(&ShedLabels { model, version, reason }).inc();
     }
 
+    /// Counts a run that took longer than it may.
+    pub fn stopped(&self, labels: &ModelLabels, how: ExecutionStop) {
+        let ModelLabels { model, version } = labels.clone();
+        self.stops.get_or_create(&OutcomeLabels { model, version, outcome: how.as_str() }).inc();
+    }
+
+    /// Counts a trivial request that the server put to a model.
+    pub fn self_checked(&self, labels: &ModelLabels, ok: bool) {
+        let ModelLabels { model, version } = labels.clone();
+        let outcome = if ok { "ok" } else { "failed" };
+        self.self_checks.get_or_create(&OutcomeLabels { model, version, outcome }).inc();
+    }
+
     /// Counts a load of a model version.
     pub fn model_loaded(&self, ok: bool) {
         let outcome = if ok { "ok" } else { "failed" };
@@ -278,6 +330,13 @@ impl ServingMetrics {
         let ModelLabels { model, version } = labels.clone();
         for outcome in outcomes.into_iter().chain(["ok"]) {
             self.requests.remove(&OutcomeLabels { model: Arc::clone(&model), version, outcome });
+        }
+        for stop in ExecutionStop::ALL {
+            let outcome = stop.as_str();
+            self.stops.remove(&OutcomeLabels { model: Arc::clone(&model), version, outcome });
+        }
+        for outcome in ["ok", "failed"] {
+            self.self_checks.remove(&OutcomeLabels { model: Arc::clone(&model), version, outcome });
         }
         for reason in ShedReason::ALL {
             self.shed.remove(&ShedLabels { model: Arc::clone(&model), version, reason });
@@ -315,6 +374,12 @@ impl ServingMetrics {
     #[must_use]
     pub fn execution_threads(&self) -> &Gauge {
         &self.execution_threads
+    }
+
+    /// Threads that are stuck in runs that were written off.
+    #[must_use]
+    pub fn execution_threads_stuck(&self) -> &Gauge {
+        &self.execution_threads_stuck
     }
 
     /// Execution threads that run a batch.
@@ -382,6 +447,8 @@ mod tests {
             model.total.observe(std::time::Duration::from_millis(1));
             metrics.outcome(&labels, "overloaded").inc();
             metrics.shed(&labels, ShedReason::Displaced);
+            metrics.stopped(&labels, ExecutionStop::WrittenOff);
+            metrics.self_checked(&labels, false);
         }
         let series = |name: &str| {
             let label = format!("model=\"{name}\"");

@@ -198,6 +198,14 @@ impl Check<'_> {
                 .unwrap_or(default.max_queued_rows),
             admission: self.admission(raw).unwrap_or(default.admission),
             max_queue_time: self.max_queue_time(raw),
+            max_execution_time: self.duration(
+                "engine.max_execution_time",
+                raw.max_execution_time.as_deref().filter(|text| *text != OFF),
+                &(Duration::from_millis(1)..=MAX_TIMEOUT),
+            ),
+            max_stuck_threads: self
+                .whole("engine.max_stuck_threads", raw.max_stuck_threads, 0..=MAX_THREADS)
+                .unwrap_or(default.max_stuck_threads),
             rate_limit: self.rate_limit(raw),
             unload_timeout: self
                 .duration(

@@ -120,6 +120,8 @@ pub(super) const KEYS: &[Key] = &[
     key("engine.max_queued_rows", "ADULIS_ENGINE_MAX_QUEUED_ROWS", Kind::Number),
     key("engine.admission", "ADULIS_ENGINE_ADMISSION", Kind::Text),
     key("engine.max_queue_time", "ADULIS_ENGINE_MAX_QUEUE_TIME", Kind::Text),
+    key("engine.max_execution_time", "ADULIS_ENGINE_MAX_EXECUTION_TIME", Kind::Text),
+    key("engine.max_stuck_threads", "ADULIS_ENGINE_MAX_STUCK_THREADS", Kind::Number),
     key("engine.rate_limit", "ADULIS_ENGINE_RATE_LIMIT", Kind::Text),
     key("engine.rate_limit_resource", "ADULIS_ENGINE_RATE_LIMIT_RESOURCE", Kind::List),
     key("engine.unload_timeout", "ADULIS_ENGINE_UNLOAD_TIMEOUT", Kind::Text),

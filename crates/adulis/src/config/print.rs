@@ -112,6 +112,8 @@ fn engine(engine: &EngineConfig) -> RawEngine {
         inline_threshold: Some(format_duration(engine.inline_threshold)),
         default_max_batch_size: Some(signed(engine.default_max_batch_size)),
         max_queued_rows: Some(signed(engine.max_queued_rows)),
+        max_execution_time: Some(engine.max_execution_time.map_or_else(|| OFF.to_owned(), format_duration)),
+        max_stuck_threads: Some(signed(engine.max_stuck_threads)),
         unload_timeout: Some(format_duration(engine.unload_timeout)),
         max_override_bytes: Some(Value::String(format_bytes(engine.max_override_bytes))),
         backends: Some(engine.backends.clone()),

@@ -82,6 +82,8 @@ pub(super) struct RawEngine {
     pub(super) max_queued_rows: Option<i64>,
     pub(super) admission: Option<String>,
     pub(super) max_queue_time: Option<String>,
+    pub(super) max_execution_time: Option<String>,
+    pub(super) max_stuck_threads: Option<i64>,
     pub(super) rate_limit: Option<String>,
     /// As `name:count` or `name:count:device`.
     pub(super) rate_limit_resource: Option<Vec<String>>,

@@ -368,7 +368,7 @@ fn files_that_cannot_be_read() {
 #[test]
 fn settings_follow_the_configuration() {
     let config = load(
-        "strict_readiness = false\n[engine]\nbackends = ['tract']\narena = false\nmax_queue_time = '2s'\n",
+        "strict_readiness = false\n[engine]\nbackends = ['tract']\narena = false\nmax_queue_time = '2s'\nmax_execution_time = '3s'\nmax_stuck_threads = 0\n",
         &[],
     )
     .config;
@@ -377,6 +377,10 @@ fn settings_follow_the_configuration() {
     assert!(!settings.engine.arena);
     assert_eq!(settings.backend_order, ["tract"]);
     assert_eq!(settings.max_queue_time, Some(Duration::from_secs(2)));
+    assert_eq!(
+        (settings.max_execution_time, settings.max_stuck_threads),
+        (Some(Duration::from_secs(3)), 0)
+    );
     assert_eq!(Config::default().http(), HttpOptions::default());
     assert_eq!(Config::default().grpc(), GrpcOptions::default());
     assert_eq!(Config::default().listener(), ListenerOptions::default());

@@ -22,6 +22,17 @@ impl Answers {
         self.0.is_some()
     }
 
+    /// No replies come from the batch with this number.
+    pub(super) fn abandon(&self, number: u64) {
+        let Some(order) = &self.0 else {
+            return;
+        };
+        let mut due = Vec::new();
+        let mut order = order.lock();
+        order.abandon(number, &mut due);
+        due.into_iter().for_each(send);
+    }
+
     /// Sends the replies of the batch with this number, in the order of the numbers where the model wants that.
     pub(super) fn send(&self, number: u64, replies: Replies) {
         let Some(order) = &self.0 else {

@@ -1,7 +1,9 @@
+mod overdue;
 mod punctual;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use adulis_backend::Interrupt;
@@ -11,11 +13,14 @@ use adulis_batcher::{
 };
 use parking_lot::Mutex;
 
+use self::overdue::WrittenOff;
+pub(crate) use self::overdue::{NewPlace, Overdue};
 use self::punctual::Punctual;
 use super::{Answers, Bound, Next, Replies, Shed, Work};
 use crate::inline::InlineLimits;
 use crate::instance::Slot;
 use crate::job::Job;
+use crate::padding::BatchSizes;
 
 /// The scheduling state of a model whose requests are independent of each other.
 pub(crate) struct BatchLane {
@@ -29,6 +34,8 @@ pub(crate) struct BatchLane {
     merges: bool,
     /// Whether requests are held back for a fuller batch.
     delays: bool,
+    /// What batches are padded to.
+    sizes: BatchSizes,
     answers: Answers,
 }
 
@@ -40,6 +47,8 @@ pub(crate) struct Rules {
     pub(crate) inline: InlineLimits,
     /// How requests are admitted by what they will cost, if they are.
     pub(crate) admission: Option<AdmissionPolicy>,
+    /// Whether runs that take too long are stopped or written off.
+    pub(crate) is_watched: bool,
 }
 
 struct State {
@@ -55,6 +64,15 @@ struct State {
     /// Whether requests would be answered in time, where that is asked.
     punctual: Option<Punctual>,
     runs: u64,
+    is_watched: bool,
+    /// The number of the next place for an instance.
+    next_place: usize,
+    /// Runs that were written off and have not ended.
+    written_off: Vec<WrittenOff>,
+    /// Those that have ended, until their threads know.
+    returned: Vec<WrittenOff>,
+    /// Callers of runs that were written off, until they know.
+    abandoned: Vec<u64>,
     closed: bool,
 }
 
@@ -76,11 +94,18 @@ enum Inline {
     Queue,
 }
 
-/// A batch that can be interrupted: whose callers still wait.
+/// A batch that can be interrupted or is watched, and whose callers still wait.
 struct Running {
     slot: usize,
+    /// Of the batch.
+    number: u64,
     callers: Vec<u64>,
-    interrupt: Arc<dyn Interrupt>,
+    interrupt: Option<Arc<dyn Interrupt>>,
+    since: Instant,
+    /// The thread that runs it, where it is watched.
+    thread: Option<ThreadId>,
+    /// When it was asked to stop because it takes too long.
+    asked_to_stop: Option<Instant>,
 }
 
 /// A queued job's place, for cancelling it.
@@ -88,6 +113,13 @@ struct Running {
 pub(crate) struct Place {
     ticket: Ticket,
     id: u64,
+}
+
+impl Place {
+    /// The job's id.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
 }
 
 /// Why a job was not queued.
@@ -112,10 +144,11 @@ pub(crate) struct Queued {
 
 impl BatchLane {
     pub(crate) fn new(rules: Rules, slots: Vec<Slot>, cost: CostModel) -> Self {
-        let Rules { policy, preserve_ordering, inline, admission } = rules;
+        let Rules { policy, preserve_ordering, inline, admission, is_watched } = rules;
         let merges = policy.max_batch_size > 1;
         let delays = !policy.max_queue_delay.is_zero();
         let wake_rows = policy.preferred_batch_sizes.iter().copied().min().unwrap_or(policy.max_batch_size);
+        let sizes = slots.first().map(Slot::sizes).unwrap_or_default();
         let punctual = admission.map(|admission| Punctual::new(admission, &policy, cost.clone()));
         let state = State {
             queue: BatchQueue::new(policy),
@@ -126,6 +159,11 @@ impl BatchLane {
             cost,
             pace: Pace::new(inline.alone * LONGEST_INTERVAL),
             runs: 0,
+            is_watched,
+            next_place: slots.len(),
+            written_off: Vec::new(),
+            returned: Vec::new(),
+            abandoned: Vec::new(),
             closed: false,
             free: slots,
         };
@@ -139,6 +177,7 @@ impl BatchLane {
             inline,
             merges,
             delays,
+            sizes,
             answers,
         }
     }
@@ -246,6 +285,12 @@ impl BatchLane {
     pub(crate) fn give_back(&self, slot: Slot, rows: usize, infer: Option<Duration>) -> bool {
         let mut state = self.state.lock();
         state.running.retain(|running| running.slot != slot.index);
+        if state.take_back(slot.index) {
+            drop(state);
+            // Whatever dropping an instance takes that hung: not under the lock.
+            drop(slot);
+            return false;
+        }
         state.note_ended(slot.index, infer.is_some());
         if let Some(infer) = infer.filter(|_| state.samples()) {
             state.cost.observe(rows, infer);
@@ -269,13 +314,14 @@ impl BatchLane {
         for running in &mut state.running {
             if let Some(index) = running.callers.iter().position(|caller| *caller == place.id) {
                 running.callers.swap_remove(index);
-                if running.callers.is_empty() {
+                if let Some(interrupt) = running.interrupt.as_ref().filter(|_| running.callers.is_empty()) {
                     // Under the lock, so that the instance cannot have begun its next run.
-                    running.interrupt.interrupt();
+                    interrupt.interrupt();
                 }
                 break;
             }
         }
+        state.abandoned.retain(|id| *id != place.id);
         false
     }
 
@@ -313,9 +359,17 @@ impl State {
 
     fn note_running(&mut self, slot: &Slot, batch: &Batch<Job>, now: Instant) {
         self.note_began(slot.index, batch, now);
-        if let Some(interrupt) = slot.interrupt() {
-            let callers = batch.members.iter().map(|member| member.payload.id).collect();
-            self.running.push(Running { slot: slot.index, callers, interrupt });
+        let interrupt = slot.interrupt();
+        if interrupt.is_some() || self.is_watched {
+            self.running.push(Running {
+                slot: slot.index,
+                number: batch.sequence,
+                callers: batch.members.iter().map(|member| member.payload.id).collect(),
+                interrupt,
+                since: now,
+                thread: self.is_watched.then(|| thread::current().id()),
+                asked_to_stop: None,
+            });
         }
     }
 }

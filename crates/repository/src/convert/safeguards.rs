@@ -9,6 +9,8 @@ impl Check<'_> {
         Safeguards {
             refuse_non_finite_outputs: self.flag(parameters, "refuse_non_finite_outputs").unwrap_or_default(),
             max_queue_time: self.time(parameters, "max_queue_time"),
+            max_execution_time: self.time(parameters, "max_execution_time"),
+            self_check_interval: self.time(parameters, "self_check_interval"),
         }
     }
 }

@@ -25,7 +25,13 @@ fn ordered_lane(instances: usize) -> BatchLane {
     let slots = (0..instances).map(|index| Slot::new(index, &*model).unwrap()).collect();
     let inline = InlineLimits::new(Duration::ZERO);
     BatchLane::new(
-        Rules { policy: BatchPolicy::default(), preserve_ordering: true, inline, admission: None },
+        Rules {
+            policy: BatchPolicy::default(),
+            preserve_ordering: true,
+            inline,
+            admission: None,
+            is_watched: false,
+        },
         slots,
         CostModel::new(),
     )

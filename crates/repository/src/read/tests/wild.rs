@@ -172,11 +172,15 @@ fn parameters_say_what_keeps_a_model_from_harm() {
         r#"
 parameters { key: "refuse_non_finite_outputs" value { string_value: "true" } }
 parameters { key: "max_queue_time" value { string_value: "250ms" } }
+parameters { key: "max_execution_time" value { string_value: "off" } }
+parameters { key: "self_check_interval" value { string_value: "1m" } }
 "#,
     );
     let expected = Safeguards {
         refuse_non_finite_outputs: true,
         max_queue_time: Some(Duration::from_millis(250)),
+        max_execution_time: Some(Duration::ZERO),
+        self_check_interval: Some(Duration::from_secs(60)),
     };
     assert_eq!(config.safeguards, expected);
     let text = "[parameters]\nrefuse_non_finite_outputs = 'perhaps'\nmax_queue_time = 'soon'";

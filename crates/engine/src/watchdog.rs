@@ -1,0 +1,284 @@
+//! The thread that looks after runs that take too long, and tries models that did not answer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use adulis_backend::BatchRequest;
+use adulis_batcher::{Offer, ShapeClass};
+use adulis_telemetry::ExecutionStop;
+use adulis_types::RequestId;
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
+
+use crate::EngineError;
+use crate::admission::shape_class;
+use crate::decoupled::About;
+use crate::executor::Executor;
+use crate::instance::Slot;
+use crate::instances::Instances;
+use crate::job::Job;
+use crate::lane::{BatchLane, Lane, NewPlace, Overdue};
+use crate::watch::{Ward, Watch};
+
+/// Between two looks at a trial that is under way, and the shortest time between any two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// How long a model has to answer a self-check, where its runs have no limit.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Looks after the models that want to be watched. There is no thread before there is such a model.
+#[derive(Default)]
+pub(crate) struct Watchdog {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    closing: AtomicBool,
+    lock: Mutex<()>,
+    wake: Condvar,
+}
+
+impl Watchdog {
+    /// A model is to be watched from now on. It is found in the executor.
+    pub(crate) fn watch(&self, executor: &Arc<Executor>) {
+        let mut running = self.thread.lock();
+        if running.is_some() {
+            // Its time to the next look may be too long for this model.
+            let _in_turn = self.shared.lock.lock();
+            self.shared.wake.notify_one();
+            return;
+        }
+        let (shared, executor) = (Arc::clone(&self.shared), Arc::clone(executor));
+        let started = thread::Builder::new()
+            .name("adulis-watchdog".to_owned())
+            .spawn(move || shared.run(&executor));
+        match started {
+            Ok(thread) => *running = Some(thread),
+            Err(error) => tracing::error!(%error, "no thread to watch models with: runs have no limit"),
+        }
+    }
+
+    /// Ends the thread.
+    pub(crate) fn close(&self) {
+        self.shared.closing.store(true, Ordering::SeqCst);
+        {
+            let _in_turn = self.shared.lock.lock();
+            self.shared.wake.notify_one();
+        }
+        if let Some(thread) = self.thread.lock().take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the watchdog panicked");
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self, executor: &Arc<Executor>) {
+        let mut turn = self.lock.lock();
+        while !self.closing.load(Ordering::SeqCst) {
+            let now = Instant::now();
+            let next = executor.watched().iter().filter_map(|model| look(executor, model, now)).min();
+            match next {
+                Some(next) => {
+                    self.wake.wait_until(&mut turn, next.max(now + LOOK_EVERY));
+                }
+                None => self.wake.wait(&mut turn),
+            }
+        }
+    }
+}
+
+/// Looks at one model, and says when to look again.
+fn look(executor: &Arc<Executor>, model: &Arc<Instances>, now: Instant) -> Option<Instant> {
+    let (watch, Lane::Batches(lane)) = (model.watch.as_deref()?, &model.lane) else {
+        return None;
+    };
+    let mut ward = watch.ward.lock();
+    let mut next = None;
+    if let Some(limit) = watch.limit {
+        let found = lane.look_after(limit, now);
+        for overdue in found.overdue {
+            see_to(executor, model, (watch, &mut *ward), overdue);
+        }
+        next = Some(found.next);
+    }
+    check(executor, model, (watch, lane), &mut ward);
+    let trial = ward.trial.as_ref().map(|_| now + LOOK_EVERY);
+    [next, trial, ward.next].into_iter().flatten().min()
+}
+
+/// Tells what happened to a run that took too long, and makes up for it.
+fn see_to(
+    executor: &Arc<Executor>,
+    model: &Arc<Instances>,
+    (watch, ward): (&Watch, &mut Ward),
+    overdue: Overdue,
+) {
+    let served = &model.served;
+    let (name, version) = (&served.interface.model, served.version);
+    let place = match overdue {
+        Overdue::Stuck { place } => place,
+        Overdue::Interrupted => {
+            served.stopped(ExecutionStop::Interrupted);
+            tracing::warn!(model = %name, version, "a run takes longer than it may (max_execution_time) and is stopped");
+            return;
+        }
+    };
+    let written_off = model
+        .batch_lane()
+        .and_then(|lane| lane.write_off(place, |thread| executor.replace(thread)));
+    let Some(new_place) = written_off else {
+        return;
+    };
+    served.stopped(ExecutionStop::WrittenOff);
+    if let Some(new_place) = new_place {
+        tracing::error!(
+            model = %name, version,
+            "a run does not end and is written off: another thread and a new instance take its place"
+        );
+        watch.turn_red("an execution did not end".into(), false);
+        rebuild(executor, model, new_place);
+    } else {
+        tracing::error!(
+            model = %name, version,
+            "a run does not end and is written off; as many threads are stuck as may be (engine.max_stuck_threads): the model answers nothing until it ends"
+        );
+        watch.turn_red(STUCK.into(), true);
+        for job in model.batch_lane().map(BatchLane::drain).unwrap_or_default() {
+            let error = EngineError::NotReady { model: (&**name).into(), reason: STUCK.into() };
+            // A caller that has gone needs no answer.
+            let _ = job.reply.send(Err(error));
+        }
+    }
+    watch.tell_written_off();
+    ward.runs = runs(model);
+    ward.failed(Instant::now());
+}
+
+/// What clients are told of a model whose runs hang.
+const STUCK: &str = "its executions do not end";
+
+/// Makes an instance for a new place, on a thread of its own: that may take long, or hang in its turn.
+fn rebuild(executor: &Arc<Executor>, model: &Arc<Instances>, place: NewPlace) {
+    let (executor, model) = (Arc::clone(executor), Arc::clone(model));
+    let NewPlace { index, sizes } = place;
+    let make = move || {
+        let slot = Slot::make(index, &*model.model, &sizes);
+        if !slot.has_lost() {
+            model.served.metrics().instance_rebuilds.inc();
+        }
+        if model.batch_lane().is_some_and(|lane| lane.supply(slot)) {
+            executor.schedule(&model);
+        }
+    };
+    if let Err(error) = thread::Builder::new().name("adulis-rebuild".to_owned()).spawn(make) {
+        tracing::error!(%error, "no thread to make an instance in the place of one that was written off");
+    }
+}
+
+/// Runs that succeeded so far.
+fn runs(model: &Instances) -> u64 {
+    model.served.metrics.get().map_or(0, |metrics| metrics.executions.get())
+}
+
+/// Tries the model where that is due, and draws conclusions from what ran.
+fn check(
+    executor: &Arc<Executor>,
+    model: &Arc<Instances>,
+    (watch, lane): (&Watch, &BatchLane),
+    ward: &mut Ward,
+) {
+    let now = Instant::now();
+    let runs = runs(model);
+    if runs > std::mem::replace(&mut ward.runs, runs) {
+        return good(model, watch, ward);
+    }
+    if let Some((reply, since)) = &mut ward.trial {
+        let patience = watch.limit.map_or(PATIENCE, |limit| limit.limit + limit.grace + PATIENCE);
+        let is_late = since.elapsed() > patience;
+        match reply.try_recv() {
+            Ok(Err(EngineError::Execution { .. } | EngineError::NonFiniteOutput { .. })) if !watch.proven => {
+                good(model, watch, ward);
+            }
+            Ok(Ok(_)) => good(model, watch, ward),
+            Ok(Err(error)) => bad(model, (watch, ward), &format!("a trivial request failed: {error}")),
+            Err(oneshot::error::TryRecvError::Closed) => ward.failed(now),
+            Err(oneshot::error::TryRecvError::Empty) if is_late => {
+                bad(model, (watch, ward), "a trivial request was not answered");
+            }
+            Err(oneshot::error::TryRecvError::Empty) => {}
+        }
+        return;
+    }
+    if ward.next.is_some_and(|next| next <= now) {
+        ward.next = None;
+        try_out(executor, model, (watch, lane), ward);
+    }
+}
+
+fn good(model: &Instances, watch: &Watch, ward: &mut Ward) {
+    if ward.trial.is_some() {
+        model.served.self_checked(true);
+    }
+    ward.answered(Instant::now(), watch.self_check);
+    if watch.turn_green() {
+        let served = &model.served;
+        tracing::info!(model = %served.interface.model, version = served.version, "the model answers again");
+    }
+}
+
+fn bad(model: &Instances, (watch, ward): (&Watch, &mut Ward), reason: &str) {
+    model.served.self_checked(false);
+    ward.failed(Instant::now());
+    if watch.turn_red(reason.into(), false) {
+        let served = &model.served;
+        tracing::error!(model = %served.interface.model, version = served.version, reason, "the model does not answer");
+    }
+}
+
+/// Puts a trivial request to the model, before all others.
+fn try_out(
+    executor: &Arc<Executor>,
+    model: &Arc<Instances>,
+    (watch, lane): (&Watch, &BatchLane),
+    ward: &mut Ward,
+) {
+    let Some(inputs) = watch.trial.clone() else {
+        // There is nothing to try it with: only what clients ask shows that it answers.
+        return;
+    };
+    let about = model.model.reads_requests().then(|| {
+        let request = BatchRequest { rows: 1, ..BatchRequest::default() };
+        Box::new(About { request, answers: None })
+    });
+    let (reply, receiver) = oneshot::channel();
+    let (id, queued) = (lane.next_id(), Instant::now());
+    let class = if model.merges { shape_class(&inputs) } else { ShapeClass::default() };
+    let _waiting = model.served.metrics().wait_in_queue();
+    let job = Job { id, request_id: RequestId::next(), inputs, about, queued, reply, _waiting };
+    let offer = Offer {
+        rows: 1,
+        class,
+        priority: 1,
+        timeout: None,
+        deadline: None,
+        flow: None,
+        payload: job,
+    };
+    match lane.push(offer, queued) {
+        Ok(pushed) => {
+            ward.trial = Some((receiver, queued));
+            if pushed.schedule {
+                executor.schedule(model);
+            }
+            model.refuse_displaced(lane, pushed.displaced);
+        }
+        // It is asked so much that it shows by itself whether it answers; or it is on its way out.
+        Err(_) => ward.next = Some(queued + PATIENCE),
+    }
+}

@@ -1,0 +1,126 @@
+//! A backend whose runs hang when they are told to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use adulis_backend::{
+    Backend, BackendError, BatchInput, Batching, Execution, Interrupt, LoadRequest, Model, ModelInstance,
+    ModelSignature, TensorSpec,
+};
+use adulis_tensor::{DataType, ShapePattern, Tensor};
+use bytes::Bytes;
+
+/// An input that makes a run hang until it is let go, and one that makes it hang until it is asked to stop.
+pub(crate) const HANG: u8 = 13;
+pub(crate) const STOPPABLE: u8 = 14;
+
+/// Gives back what it is given, unless it hangs.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Hanging(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Runs hang no more.
+    released: AtomicBool,
+    /// Every run hangs, whatever its input.
+    all_hang: AtomicBool,
+    instances: AtomicUsize,
+}
+
+impl Hanging {
+    pub(crate) fn release(&self) {
+        self.0.released.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn all_hang(&self, hang: bool) {
+        self.0.all_hang.store(hang, Ordering::SeqCst);
+    }
+
+    /// Instances that were made so far.
+    pub(crate) fn instances(&self) -> usize {
+        self.0.instances.load(Ordering::SeqCst)
+    }
+}
+
+impl Backend for Hanging {
+    fn name(&self) -> &'static str {
+        "hanging"
+    }
+
+    fn load(&self, _: &LoadRequest) -> Result<Arc<dyn Model>, BackendError> {
+        let spec = |name: &str| TensorSpec {
+            name: name.into(),
+            datatype: DataType::Uint8,
+            shape: ShapePattern::new(&[-1, 1]),
+            optional: false,
+        };
+        let signature = ModelSignature {
+            inputs: vec![spec("IN")],
+            outputs: vec![spec("OUT")],
+            batching: Batching::Possible,
+        };
+        Ok(Arc::new(HangingModel { state: Arc::clone(&self.0), signature }))
+    }
+}
+
+struct HangingModel {
+    state: Arc<State>,
+    signature: ModelSignature,
+}
+
+impl Model for HangingModel {
+    fn signature(&self) -> &ModelSignature {
+        &self.signature
+    }
+
+    fn placement(&self) -> String {
+        "test".to_owned()
+    }
+
+    fn keeps_state(&self) -> bool {
+        false
+    }
+
+    fn instance(&self) -> Result<Box<dyn ModelInstance>, BackendError> {
+        self.state.instances.fetch_add(1, Ordering::SeqCst);
+        Ok(Box::new(HangingInstance { state: Arc::clone(&self.state), stop: Arc::default() }))
+    }
+}
+
+struct HangingInstance {
+    state: Arc<State>,
+    stop: Arc<Stop>,
+}
+
+#[derive(Default)]
+struct Stop(AtomicBool);
+
+impl Interrupt for Stop {
+    fn interrupt(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl ModelInstance for HangingInstance {
+    fn execute(&mut self, inputs: &[BatchInput]) -> Result<Execution, BackendError> {
+        self.stop.0.store(false, Ordering::SeqCst);
+        let data: Vec<u8> = inputs[0].chunks().flatten().copied().collect();
+        let hangs = || data.contains(&HANG) || self.state.all_hang.load(Ordering::SeqCst);
+        while hangs() && !self.state.released.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        while data.contains(&STOPPABLE) {
+            if self.stop.0.load(Ordering::SeqCst) {
+                return Err(BackendError::Interrupted);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let output = Tensor::new(DataType::Uint8, inputs[0].shape.clone(), Bytes::from(data)).unwrap();
+        Ok(Execution { outputs: vec![output], infer: Duration::from_micros(50), ..Execution::default() })
+    }
+
+    fn interrupt(&self) -> Option<Arc<dyn Interrupt>> {
+        Some(self.stop.clone())
+    }
+}
