@@ -109,7 +109,9 @@ pub enum EngineError {
     #[error("model '{model}': {reason}")]
     TooLate { model: Arc<str>, reason: TooLate },
     /// A request of higher priority needed the place in the queue.
-    #[error("model '{model}': the queue is full, and a request of higher priority took this one's place")]
+    #[error(
+        "model '{model}': the queue is full, and a request of higher priority, or of a client with fewer, took this one's place"
+    )]
     Displaced { model: Arc<str>, retry_after: Duration },
     /// It waited for so long that an answer would come too late: it was not run.
     #[error(

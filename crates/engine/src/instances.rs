@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use adulis_backend::{BatchRequest, Model};
 use adulis_batcher::{BatchPolicy, Offer, RefusedReason, ShapeClass, TooLate};
 use adulis_telemetry::ShedReason;
-use adulis_types::{InferRequest, InferResponse, RequestId};
+use adulis_types::{Identity, InferRequest, InferResponse, RequestId};
 use tokio::sync::oneshot;
 
 use crate::EngineError;
@@ -12,6 +12,7 @@ use crate::admission::{Admitted, shape_class};
 use crate::cached::{self, Asking, Looked, OnInstances};
 use crate::decoupled::About;
 use crate::executor::Executor;
+use crate::flow;
 use crate::job::{Job, JobInputs, Reply};
 use crate::lane::{BatchLane, Lane, NotQueued, Place, Queued};
 use crate::plan::queue_timeout;
@@ -53,8 +54,18 @@ impl Instances {
                 return Ok((Took::run(rows), response));
             }
         };
-        let InferRequest { id, request_id, parameters, inputs, outputs, priority, timeout, arrived, .. } =
-            request;
+        let InferRequest {
+            id,
+            request_id,
+            identity,
+            parameters,
+            inputs,
+            outputs,
+            priority,
+            timeout,
+            arrived,
+            ..
+        } = request;
         let admitted = self.served.interface.admit(inputs, &outputs)?;
         let deadline = timeout.and_then(|timeout| arrived.checked_add(timeout));
         // Of a request's place in a sequence no key knows; there are none where it could matter.
@@ -63,7 +74,7 @@ impl Instances {
             let asking = Asking {
                 id,
                 request_id,
-                identity: request.identity,
+                identity,
                 parameters,
                 sequence,
                 priority,
@@ -88,7 +99,7 @@ impl Instances {
             let told = BatchRequest { id: id.clone(), parameters, sequence: request.sequence, rows };
             Box::new(About { request: told, answers: None })
         });
-        let entry = Entry { request_id, inputs, rows, priority, deadline, about };
+        let entry = Entry { request_id, identity, inputs, rows, priority, deadline, about };
         let answer = self.run_entry((executor, lane), entry, arrived).await?;
         Ok((Took::run(rows), self.served.respond(id, answer, &outputs)))
     }
@@ -181,12 +192,13 @@ impl Instances {
         entry: Entry,
         reply: oneshot::Sender<Reply>,
     ) -> Result<(Place, Instant), EngineError> {
-        let Entry { request_id, inputs, rows, priority, deadline, about } = entry;
+        let Entry { request_id, identity, inputs, rows, priority, deadline, about } = entry;
+        let flow = identity.as_deref().and_then(flow::of);
         let class = if self.merges { shape_class(&inputs) } else { ShapeClass::default() };
         let queued = Instant::now();
         let _waiting = self.served.metrics().wait_in_queue();
         let job = Job { id: lane.next_id(), request_id, inputs, about, queued, reply, _waiting };
-        let offer = Offer { rows, class, priority, timeout: None, deadline, flow: None, payload: job };
+        let offer = Offer { rows, class, priority, timeout: None, deadline, flow, payload: job };
         let Queued { place, schedule, displaced } =
             lane.push(offer, queued).map_err(|reason| self.refusal(lane, &reason))?;
         if schedule {
@@ -276,6 +288,8 @@ fn retry_after(lane: &BatchLane) -> Duration {
 /// An admitted request on its way into the queue.
 pub(crate) struct Entry {
     pub(crate) request_id: RequestId,
+    /// Whose share of the queue it takes.
+    pub(crate) identity: Option<Arc<Identity>>,
     pub(crate) inputs: JobInputs,
     pub(crate) rows: usize,
     pub(crate) priority: u64,

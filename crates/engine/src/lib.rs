@@ -39,6 +39,7 @@ mod ensemble;
 mod error;
 mod executor;
 mod finite;
+mod flow;
 mod inline;
 mod instance;
 mod instances;

@@ -47,6 +47,7 @@ impl Lookup for OnInstances<'_> {
         });
         let entry = Entry {
             request_id: asking.request_id.clone(),
+            identity: asking.identity.clone(),
             inputs,
             rows,
             priority: asking.priority,

@@ -135,7 +135,7 @@ impl Open {
         executor: &Executor,
         request: InferRequest,
     ) -> Result<Self, EngineError> {
-        let InferRequest { id, request_id, parameters, inputs, outputs, priority, .. } = request;
+        let InferRequest { id, request_id, identity, parameters, inputs, outputs, priority, .. } = request;
         let Admitted { inputs, rows, outputs } = instances.served.interface.admit(inputs, &outputs)?;
         let deadline = request.timeout.and_then(|timeout| request.arrived.checked_add(timeout));
         let (answers, events) = mpsc::channel(MAX_WAITING_ANSWERS);
@@ -146,7 +146,7 @@ impl Open {
             model: instances.served.interface.model.clone(),
             what: "a decoupled model of sequences",
         })?;
-        let entry = Entry { request_id, inputs, rows, priority, deadline, about };
+        let entry = Entry { request_id, identity, inputs, rows, priority, deadline, about };
         let (place, queued) = instances.enqueue((executor, lane), entry, reply)?;
         let timeout = queue_timeout(&instances.policy, priority);
         Ok(Self {

@@ -1,6 +1,7 @@
 //! More requests than a model can answer: who is refused, who is not run, who makes room for whom.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod fairness;
 mod goodput;
 
 use std::collections::BTreeMap;
@@ -216,7 +217,9 @@ async fn low_priority_makes_room_for_high_and_is_told_once() {
     let fault = younger.await.unwrap().unwrap_err();
     assert_eq!(fault.kind(), ErrorKind::Overloaded);
     assert!(
-        fault.client_message().contains("a request of higher priority took this one's place"),
+        fault
+            .client_message()
+            .contains("a request of higher priority, or of a client with fewer, took this one's place"),
         "{fault}"
     );
     assert!(retry_after(&fault) > Duration::ZERO);
