@@ -43,7 +43,7 @@ impl Guarded {
     /// Finds out who asks, and whether they may do such a thing at all. Nothing of the request but its head need be there.
     ///
     /// # Errors
-    /// What [`AccessControl::identify`] says, and [`AccessError`].
+    /// What [`AccessControl::identify`](crate::AccessControl::identify) says, and [`AccessError`].
     pub fn admit(&self, presented: &Presented<'_>, asked: &Asked<'_>) -> Admission {
         let Some(access) = &self.services.access else {
             return Admission::Decided(Ok(Pass(None)));
@@ -86,7 +86,7 @@ impl Guarded {
     /// The pass as it is now, for a stream on which requests go on coming.
     ///
     /// # Errors
-    /// What [`AccessControl::renew`] says.
+    /// What [`AccessControl::renew`](crate::AccessControl::renew) says.
     pub fn renew(&self, pass: &mut Pass) -> Result<(), Fault> {
         if let (Some(access), Some(identity)) = (&self.services.access, &mut pass.0)
             && identity.kind != IdentityKind::Anonymous
