@@ -178,21 +178,28 @@ fn run_bench(args: adulis_bench::BenchArgs) -> anyhow::Result<u8> {
 
 fn run_log(args: &LogArgs) -> anyhow::Result<u8> {
     let LogCommand::Export(args) = &args.command;
-    let loaded = match args.serve().load() {
-        Ok(loaded) => loaded,
-        Err(errors) => {
-            complain(&errors.to_string());
-            return Ok(EXIT_CONFIGURATION);
-        }
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let records = runtime.block_on(adulis::log::export(args, &loaded.config))?;
-    complain(&format!("{records} records"));
-    Ok(EXIT_OK)
+    with_configuration(&args.serve(), |runtime, config| {
+        let records = runtime.block_on(adulis::log::export(args, config))?;
+        complain(&format!("{records} records"));
+        Ok(())
+    })
 }
 
 fn run_keys(args: &KeysArgs) -> anyhow::Result<u8> {
-    let loaded = match args.serve().load() {
+    with_configuration(&args.serve(), |runtime, config| {
+        let told = runtime.block_on(adulis::keys::run(&args.command, config))?;
+        write!(std::io::stdout(), "{}", told.out)?;
+        write!(std::io::stderr(), "{}", told.aside)?;
+        Ok(())
+    })
+}
+
+/// Does what a command does with the configuration of a server, and says what is wrong with that.
+fn with_configuration(
+    args: &ServeArgs,
+    work: impl FnOnce(&tokio::runtime::Runtime, &Config) -> anyhow::Result<()>,
+) -> anyhow::Result<u8> {
+    let loaded = match args.load() {
         Ok(loaded) => loaded,
         Err(errors) => {
             complain(&errors.to_string());
@@ -200,9 +207,7 @@ fn run_keys(args: &KeysArgs) -> anyhow::Result<u8> {
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let told = runtime.block_on(adulis::keys::run(&args.command, &loaded.config))?;
-    write!(std::io::stdout(), "{}", told.out)?;
-    write!(std::io::stderr(), "{}", told.aside)?;
+    work(&runtime, &loaded.config)?;
     Ok(EXIT_OK)
 }
 

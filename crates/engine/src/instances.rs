@@ -54,35 +54,10 @@ impl Instances {
                 return Ok((Took::run(rows), response));
             }
         };
-        let InferRequest {
-            id,
-            request_id,
-            identity,
-            parameters,
-            inputs,
-            outputs,
-            priority,
-            timeout,
-            arrived,
-            ..
-        } = request;
-        let admitted = self.served.interface.admit(inputs, &outputs)?;
-        let deadline = timeout.and_then(|timeout| arrived.checked_add(timeout));
         // Of a request's place in a sequence no key knows; there are none where it could matter.
         if let Some(cache) = self.served.cache.as_deref().filter(|_| request.sequence.is_none()) {
-            let (directive, sequence, trace) = (request.cache, None, request.trace);
-            let asking = Asking {
-                id,
-                request_id,
-                identity,
-                parameters,
-                sequence,
-                priority,
-                deadline,
-                arrived,
-                directive,
-                trace,
-            };
+            let (asking, inputs, outputs) = Asking::of(request);
+            let admitted = self.served.interface.admit(inputs, &outputs)?;
             let place = OnInstances { instances: self, executor, lane, cache };
             let (looked, refreshing) = cached::look_up(&place, asking, admitted);
             if let Some(refreshing) = refreshing {
@@ -94,7 +69,10 @@ impl Instances {
                 Looked::Unknown(searching) => Box::pin(cached::search(&place, searching)).await,
             };
         }
-        let Admitted { inputs, rows, outputs } = admitted;
+        let InferRequest { id, request_id, identity, parameters, priority, timeout, arrived, .. } = request;
+        let Admitted { inputs, rows, outputs } =
+            self.served.interface.admit(request.inputs, &request.outputs)?;
+        let deadline = timeout.and_then(|timeout| arrived.checked_add(timeout));
         let about = self.model.reads_requests().then(|| {
             let told = BatchRequest { id: id.clone(), parameters, sequence: request.sequence, rows };
             Box::new(About { request: told, answers: None })
@@ -188,10 +166,20 @@ impl Instances {
     /// Puts a request into the queue. Returns its place there, and when it got it.
     pub(crate) fn enqueue(
         &self,
-        (executor, lane): (&Executor, &BatchLane),
+        place: (&Executor, &BatchLane),
         entry: Entry,
         reply: oneshot::Sender<Reply>,
     ) -> Result<(Place, Instant), EngineError> {
+        self.offer(place, entry, reply).map_err(|reason| self.refusal(place.1, &reason))
+    }
+
+    /// The same, of which a refusal counts as nobody's.
+    pub(crate) fn offer(
+        &self,
+        (executor, lane): (&Executor, &BatchLane),
+        entry: Entry,
+        reply: oneshot::Sender<Reply>,
+    ) -> Result<(Place, Instant), NotQueued> {
         let Entry { request_id, identity, inputs, rows, priority, deadline, about } = entry;
         let flow = identity.as_deref().and_then(flow::of);
         let class = if self.merges { shape_class(&inputs) } else { ShapeClass::default() };
@@ -199,8 +187,7 @@ impl Instances {
         let _waiting = self.served.metrics().wait_in_queue();
         let job = Job { id: lane.next_id(), request_id, inputs, about, queued, reply, _waiting };
         let offer = Offer { rows, class, priority, timeout: None, deadline, flow, payload: job };
-        let Queued { place, schedule, displaced } =
-            lane.push(offer, queued).map_err(|reason| self.refusal(lane, &reason))?;
+        let Queued { place, schedule, displaced } = lane.push(offer, queued)?;
         if schedule {
             executor.schedule(self);
         }
@@ -211,7 +198,7 @@ impl Instances {
     }
 
     /// Answers jobs that had to make room for one of higher priority.
-    pub(crate) fn refuse_displaced(&self, lane: &BatchLane, displaced: Vec<Job>) {
+    fn refuse_displaced(&self, lane: &BatchLane, displaced: Vec<Job>) {
         let retry_after = retry_after(lane);
         for job in displaced {
             self.served.shed(ShedReason::Displaced);

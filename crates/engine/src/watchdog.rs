@@ -6,19 +6,16 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use adulis_backend::BatchRequest;
-use adulis_batcher::{Offer, ShapeClass};
 use adulis_telemetry::ExecutionStop;
 use adulis_types::RequestId;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use crate::EngineError;
-use crate::admission::shape_class;
 use crate::decoupled::About;
 use crate::executor::Executor;
 use crate::instance::Slot;
-use crate::instances::Instances;
-use crate::job::Job;
+use crate::instances::{Entry, Instances};
 use crate::lane::{BatchLane, Lane, NewPlace, Overdue};
 use crate::watch::{Ward, Watch};
 
@@ -257,28 +254,18 @@ fn try_out(
         Box::new(About { request, answers: None })
     });
     let (reply, receiver) = oneshot::channel();
-    let (id, queued) = (lane.next_id(), Instant::now());
-    let class = if model.merges { shape_class(&inputs) } else { ShapeClass::default() };
-    let _waiting = model.served.metrics().wait_in_queue();
-    let job = Job { id, request_id: RequestId::next(), inputs, about, queued, reply, _waiting };
-    let offer = Offer {
+    let entry = Entry {
+        request_id: RequestId::next(),
+        identity: None,
+        inputs,
         rows: 1,
-        class,
         priority: 1,
-        timeout: None,
         deadline: None,
-        flow: None,
-        payload: job,
+        about,
     };
-    match lane.push(offer, queued) {
-        Ok(pushed) => {
-            ward.trial = Some((receiver, queued));
-            if pushed.schedule {
-                executor.schedule(model);
-            }
-            model.refuse_displaced(lane, pushed.displaced);
-        }
+    match model.offer((&**executor, lane), entry, reply) {
+        Ok((_, queued)) => ward.trial = Some((receiver, queued)),
         // It is asked so much that it shows by itself whether it answers; or it is on its way out.
-        Err(_) => ward.next = Some(queued + PATIENCE),
+        Err(_) => ward.next = Some(Instant::now() + PATIENCE),
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use adulis_types::Scope;
 use clap::{Args, Subcommand};
 
+use super::log::parse_time;
 use super::{ServeArgs, parse_setting};
 
 const EXAMPLES: &str = "\
@@ -127,14 +128,8 @@ fn parse_scope(text: &str) -> Result<Scope, String> {
 }
 
 fn parse_end(text: &str) -> Result<SystemTime, String> {
-    let from_now = |duration: Duration| SystemTime::now().checked_add(duration);
-    let end = humantime::parse_duration(text)
-        .ok()
-        .and_then(from_now)
-        .or_else(|| humantime::parse_rfc3339_weak(text).ok())
-        .or_else(|| humantime::parse_rfc3339_weak(&format!("{text}T00:00:00")).ok());
-    let end =
-        end.ok_or_else(|| "expected a time such as 2027-01-31, 2027-01-31T12:00:00Z or 90d".to_owned())?;
+    let end = parse_time(text, |left| SystemTime::now().checked_add(left))
+        .ok_or_else(|| "expected a time such as 2027-01-31, 2027-01-31T12:00:00Z or 90d".to_owned())?;
     if end <= SystemTime::now() {
         return Err("is in the past".to_owned());
     }

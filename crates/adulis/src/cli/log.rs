@@ -77,13 +77,20 @@ impl ExportArgs {
 }
 
 fn parse_moment(text: &str) -> Result<SystemTime, String> {
-    let ago = |duration: Duration| SystemTime::now().checked_sub(duration);
+    parse_time(text, |ago| SystemTime::now().checked_sub(ago))
+        .ok_or_else(|| "expected a time such as 2026-11-26, 2026-11-26T09:30:00Z or 24h".to_owned())
+}
+
+/// A date, a date and time (UTC), or a duration, of which `moment` says which moment it means.
+pub(super) fn parse_time(
+    text: &str,
+    moment: impl FnOnce(Duration) -> Option<SystemTime>,
+) -> Option<SystemTime> {
     humantime::parse_duration(text)
         .ok()
-        .and_then(ago)
+        .and_then(moment)
         .or_else(|| humantime::parse_rfc3339_weak(text).ok())
         .or_else(|| humantime::parse_rfc3339_weak(&format!("{text}T00:00:00")).ok())
-        .ok_or_else(|| "expected a time such as 2026-11-26, 2026-11-26T09:30:00Z or 24h".to_owned())
 }
 
 #[cfg(test)]
