@@ -385,7 +385,18 @@ impl<T> BatchQueue<T> {
         }
     }
 
+    /// Moves virtual time on to the first in line. What goes with it from further behind makes nobody wait who comes now.
+    fn advance(&mut self) {
+        for head in self.lanes.heads() {
+            let entry = self.entries.at(head);
+            if let Some(share) = entry.share.filter(|_| !entry.lane.delayed) {
+                self.shares.advance(entry.lane.level, share);
+            }
+        }
+    }
+
     fn dispatch(&mut self, plan: &Plan) -> Batch<T> {
+        self.advance();
         let mut members = SmallVec::with_capacity(plan.members);
         let mut rows = 0;
         for _ in 0..plan.members {

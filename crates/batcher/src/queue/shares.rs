@@ -23,8 +23,9 @@ const NOBODY: u64 = 0;
 ///
 /// Each request has a *start tag*: the virtual time at which it came, or at which the one before of its flow is done, whichever
 /// is later; it is done as many rows later as it has, divided by the flow's weight. Requests are served by their start tags,
-/// and the virtual time of a level is that of the request that was served last. So of two flows that have requests waiting each
-/// gets rows in proportion to its weight, whatever they ask for, and one that comes back is not behind for what it did not use.
+/// and the virtual time of a level is that of the request that is first in line when a batch goes, whatever else goes with it. So of
+/// two flows that have requests waiting each gets rows in proportion to its weight, whatever they ask for, and one that comes back is
+/// not behind for what it did not use.
 ///
 /// Until a request names a flow all tags are zero, and nothing is kept.
 ///
@@ -121,12 +122,15 @@ impl Shares {
             .map_or(0, |level| level.accounts.values().map(|account| account.rows).sum())
     }
 
+    /// A batch goes while a request with this start tag is the first in line.
+    pub(super) fn advance(&mut self, level: u32, share: Share) {
+        let now = &mut self.level_mut(level).now;
+        *now = (*now).max(share.start.get());
+    }
+
     /// A request has left.
     pub(super) fn left(&mut self, level: u32, (share, rows): (Share, usize), was_served: bool) {
         let level = self.level_mut(level);
-        if was_served {
-            level.now = level.now.max(share.start.get());
-        }
         let Some(account) = level.accounts.get_mut(&share.key) else {
             return;
         };

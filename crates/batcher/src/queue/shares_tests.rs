@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::tests::{offer, payloads, policy};
 use super::*;
-use crate::{Flow, Position};
+use crate::{Flow, Position, ShapeClass};
 
 /// A request of one row whose payload is its flow.
 fn of(key: u32, weight: u32) -> Offer<u32> {
@@ -62,6 +62,18 @@ fn batches_are_shared_too() {
     for _ in 0..5 {
         assert_eq!(serve(&mut queue, 1, now), HashMap::from([(1, 4), (2, 4)]));
     }
+}
+
+#[test]
+fn what_goes_from_further_behind_makes_nobody_wait_who_comes_then() {
+    let (mut queue, now) = (BatchQueue::new(policy(4, 0)), Instant::now());
+    // One of ten is of another shape, and the first is: its batch is of the first, the eleventh, and so on.
+    let shaped =
+        |number: u64| Offer { class: ShapeClass::new([u64::from(number.is_multiple_of(10))]), ..of(1, 1) };
+    push(&mut queue, (0..40).map(shaped), now);
+    assert_eq!(serve(&mut queue, 1, now), HashMap::from([(1, 4)]));
+    push(&mut queue, [of(2, 1)], now);
+    assert_eq!(serve(&mut queue, 1, now), HashMap::from([(2, 1)]));
 }
 
 #[test]
