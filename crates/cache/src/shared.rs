@@ -15,7 +15,7 @@ pub use pooled::PoolTier;
 /// It is asked after the memory tier, by whoever will run the model otherwise. It is never trusted: what it gives is checked
 /// (see [`crate::value`]), and whatever goes wrong with it means "skip". Callers bound each call by a deadline
 /// ([`crate::GuardedTier`]). An implementation leaves what it asks alone for a while after failures, and answers
-/// [`TierError::Open`] at once meanwhile: `adulis_pool::Breaker` is there for that, and pools have one. Dropping a future may
+/// [`TierError::Open`] at once meanwhile: `adulis_retry::Breaker` is there for that, and pools have one. Dropping a future may
 /// leave the call half done: every operation can be repeated.
 pub trait SharedTier: Send + Sync + 'static {
     /// What metrics and logs call it: `redis`, `memcached`.

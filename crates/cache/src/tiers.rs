@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use adulis_retry::{Backoff, BackoffOptions};
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -22,8 +23,8 @@ use crate::{GuardedTier, Holder, Key, StoredValue, TierError};
 const LONGEST_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 const SHORTEST_TTL: Duration = Duration::from_millis(1);
 /// How long a replica waits between two looks for what another one computes, at first and at most.
-const FIRST_PAUSE: Duration = Duration::from_millis(2);
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+const PAUSES: BackoffOptions =
+    BackoffOptions { min_delay: Duration::from_millis(2), max_delay: Duration::from_millis(50) };
 
 /// What held when a leader began.
 pub(crate) struct Begun {
@@ -58,7 +59,7 @@ impl ModelCache {
             return (leads, begun);
         };
         let duration = self.cache.settings.lease;
-        let (mut pause, mut has_waited) = (FIRST_PAUSE, false);
+        let (mut pauses, mut has_waited) = (Backoff::new(PAUSES), false);
         let end = Instant::now() + duration;
         let until = asked.deadline.map_or(end, |deadline| deadline.min(end));
         loop {
@@ -78,8 +79,7 @@ impl ModelCache {
                 }
                 Ok(None) if Instant::now() < until => {
                     has_waited = true;
-                    tokio::time::sleep_until((Instant::now() + pause).min(until)).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    tokio::time::sleep_until((Instant::now() + pauses.next_delay()).min(until)).await;
                 }
                 Ok(None) | Err(_) => return (leads, begun),
             }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use adulis_repository::ModelConfig;
+use adulis_retry::{Backoff, BackoffOptions};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{oneshot, watch};
 
@@ -17,9 +18,9 @@ use crate::warmup;
 /// How long a run that was asked to stop has for it, at least and at most; between them, as long as it had to end by itself.
 const GRACE: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(5);
 
-/// The pause between trials of a model that does not answer, at first and at most.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The pauses between trials of a model that does not answer.
+const PAUSES: BackoffOptions =
+    BackoffOptions { min_delay: Duration::from_millis(100), max_delay: Duration::from_secs(60) };
 
 /// How a model is watched. There is none for models whose configuration wants nothing of it.
 pub(crate) struct Watch {
@@ -57,7 +58,6 @@ enum Health {
 }
 
 /// What the watchdog remembers of a model between two looks.
-#[derive(Default)]
 pub(crate) struct Ward {
     /// Runs that had succeeded at the last look.
     pub(crate) runs: u64,
@@ -65,22 +65,26 @@ pub(crate) struct Ward {
     pub(crate) trial: Option<(oneshot::Receiver<Reply>, Instant)>,
     /// When it is tried next; `None`: not by itself.
     pub(crate) next: Option<Instant>,
-    pause: Option<Duration>,
+    pauses: Backoff,
+}
+
+impl Default for Ward {
+    fn default() -> Self {
+        Self { runs: 0, trial: None, next: None, pauses: Backoff::new(PAUSES) }
+    }
 }
 
 impl Ward {
     /// When a model that failed is tried again: later each time.
     pub(crate) fn failed(&mut self, now: Instant) {
         self.trial = None;
-        let pause = self.pause.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
-        self.pause = Some(pause);
-        self.next = Some(now + pause);
+        self.next = Some(now + self.pauses.next_delay());
     }
 
     /// It answers.
     pub(crate) fn answered(&mut self, now: Instant, self_check: Option<Duration>) {
         self.trial = None;
-        self.pause = None;
+        self.pauses.reset();
         self.next = self_check.map(|every| now + every);
     }
 }
@@ -221,17 +225,19 @@ mod tests {
     #[test]
     fn trials_of_a_model_that_fails_come_ever_more_rarely() {
         let (mut ward, now) = (Ward::default(), Instant::now());
-        let mut pauses = Vec::new();
-        for _ in 0..12 {
+        // Half of each is left to chance.
+        let assert_within = |ward: &Ward, most: Duration| {
+            let pause = ward.next.unwrap() - now;
+            assert!(pause >= most.mul_f64(0.499) && pause <= most.mul_f64(1.001), "{pause:?} of {most:?}");
+        };
+        for doublings in 0..12 {
             ward.failed(now);
-            pauses.push((ward.next.unwrap() - now).as_millis());
+            assert_within(&ward, (MS * 100 * (1 << doublings)).min(MS * 60_000));
         }
-        assert_eq!(pauses[..4], [100, 200, 400, 800]);
-        assert_eq!(pauses[10..], [60_000, 60_000]);
         ward.answered(now, Some(5 * MS));
         assert_eq!(ward.next, Some(now + 5 * MS));
         ward.failed(now);
-        assert_eq!(ward.next, Some(now + 100 * MS));
+        assert_within(&ward, 100 * MS);
         ward.answered(now, None);
         assert_eq!(ward.next, None);
     }

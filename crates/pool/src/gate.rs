@@ -2,12 +2,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use adulis_retry::{Breaker, BreakerState, Outcome, RetryBudget};
 use adulis_telemetry::{PoolHandles, PoolOperation};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::clock::{now, since};
-use crate::{BackendStatus, Breaker, BreakerState, Health, Outcome, PoolError, PoolOptions};
+use crate::{BackendStatus, Health, PoolError, PoolOptions};
 
 /// What an operation is called in metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,7 @@ pub(crate) struct Gate {
     backend: Arc<str>,
     timeout: Duration,
     breaker: Mutex<Breaker>,
+    retries: RetryBudget,
     status: Mutex<BackendStatus>,
     metrics: PoolHandles,
     operations: [PoolOperation; Operation::ALL.len()],
@@ -51,6 +53,7 @@ impl Gate {
         Self {
             timeout: options.timeout,
             breaker: Mutex::new(Breaker::new(options.breaker.clone())),
+            retries: RetryBudget::default(),
             status: Mutex::new(BackendStatus::new(Arc::clone(&backend))),
             operations: Operation::ALL.map(|(_, name)| metrics.operation(name)),
             opened: Notify::new(),
@@ -88,6 +91,7 @@ impl Gate {
             self.metrics.refused.inc();
             return Err(PoolError::Open { backend: Arc::clone(&self.backend) });
         };
+        self.retries.deposit();
         let begun = now();
         let until = begun + self.timeout;
         let result = match tokio::time::timeout_at(until.into(), work(until)).await {
@@ -111,6 +115,16 @@ impl Gate {
             self.note(outcome, opened, fault);
         }
         result.map(|(value, _)| value)
+    }
+
+    /// Whether what failed because its connection broke may be done once more, on another one. A backend that breaks the
+    /// connections of all is not asked twice as often for it.
+    pub(crate) fn may_retry(&self) -> bool {
+        let may = self.retries.withdraw();
+        if may {
+            self.metrics.retries.inc();
+        }
+        may
     }
 
     fn account(&self, operation: Operation, begun: Instant, fault: Option<&PoolError>) {

@@ -17,14 +17,14 @@
 //! - Dropping an operation's future cancels it. It leaves no connection in a state that the next one could stumble over, and
 //!   says nothing of the backend's health.
 //! - Connections, operations under way and those that wait are bounded.
-//! - The [`Breaker`] is a state machine without clock or I/O.
 //! - No error, status or log line holds a password.
+//! - What failed because its connection broke is done once more over another one, within a budget that all operations share.
 //!
-//! Deliberately lacking: retries beyond one over a new connection where the old one broke, replicas that are read from, and
-//! moving keys of a Memcached server that is down. The `redis` crate's connection manager is not used: it reconnects without
-//! knowing of deadlines, and waits with requests in hand.
+//! The breaker, the delays between probes and the budget are those of `adulis-retry`.
+//!
+//! Deliberately lacking: retries beyond that, replicas that are read from, and moving keys of a Memcached server that is down. The
+//! `redis` crate's connection manager is not used: it reconnects without knowing of deadlines, and waits with requests in hand.
 
-mod breaker;
 mod clock;
 mod entry;
 mod error;
@@ -37,7 +37,7 @@ mod options;
 mod redis;
 mod status;
 
-pub use breaker::{Admission, Breaker, BreakerOptions, BreakerState, Outcome};
+pub use adulis_retry::BreakerOptions;
 pub use entry::Entry;
 pub use error::PoolError;
 pub use key_value::KeyValuePool;

@@ -310,7 +310,8 @@ impl Inner {
                 // A connection to a cluster replaces the parts of itself that break.
                 Err(error) if error.breaks_connection() && !self.is_cluster => {
                     lease.discard();
-                    if is_again || !matches!(error, PoolError::Broken { .. }) {
+                    let may_retry = !is_again && matches!(error, PoolError::Broken { .. });
+                    if !may_retry || !self.gate.may_retry() {
                         return result;
                     }
                     is_again = true;

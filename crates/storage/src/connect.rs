@@ -2,16 +2,21 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use adulis_retry::BackoffOptions;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
-use object_store::{Certificate, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, Certificate, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
 
 use crate::error::reason;
 use crate::{Location, StorageError, StorageOptions, StorageUrl};
 
 /// A host on the way is there at once, or not at all.
 const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pauses between attempts.
+const PAUSES: BackoffOptions =
+    BackoffOptions { min_delay: Duration::from_millis(100), max_delay: Duration::from_secs(15) };
 
 /// The variable that Azure's own tools have for an account's key, which the library does not know.
 const AZURE_KEY: &str = "AZURE_STORAGE_KEY";
@@ -127,8 +132,11 @@ fn checked<'a>(
     }
 }
 
+/// The library retries by itself, since only it knows where an object that breaks off goes on; with jitter, too. How often and
+/// after which pauses is ours to say.
 fn retries(options: &StorageOptions) -> RetryConfig {
-    RetryConfig { max_retries: options.max_retries, ..RetryConfig::default() }
+    let backoff = BackoffConfig { init_backoff: PAUSES.min_delay, max_backoff: PAUSES.max_delay, base: 2.0 };
+    RetryConfig { max_retries: options.max_retries, backoff, ..RetryConfig::default() }
 }
 
 /// What every client is told: what the environment says of proxies and the like, and our own limits. The library's limit for a

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use adulis_retry::{BackoffOptions, BreakerOptions, CallError, Calls, Fault, Retries, RetryBudget};
 use adulis_telemetry::{MetricRegistry, PoolGauges, PoolHandles, PoolMetrics, StoreMetrics};
 use parking_lot::Mutex;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
@@ -19,6 +20,10 @@ use crate::{DatabaseKind, PoolOptions, StoreError, StoreUrl};
 
 /// What the pool is called in metrics.
 const POOL: &str = "store";
+
+/// The pause before what was read over a connection that broke is read over another one.
+const PAUSES: BackoffOptions =
+    BackoffOptions { min_delay: Duration::from_millis(20), max_delay: Duration::from_millis(20) };
 
 /// A database and the pool of connections to it. Opening it asks nobody: the first connection is made when something is
 /// wanted, and the tables are made or brought up to date with it.
@@ -34,6 +39,11 @@ pub struct Database {
     /// For a connection and an answer together.
     timeout: Duration,
     waiting: Arc<AtomicUsize>,
+    /// Connections that are in use.
+    leased: Arc<AtomicUsize>,
+    max_connections: usize,
+    /// What requests wait for.
+    reads: Calls,
     handles: PoolHandles,
     metrics: StoreMetrics,
     /// Why the last thing that was asked did not work.
@@ -93,6 +103,12 @@ impl Database {
             acquire_timeout: options.acquire_timeout,
             timeout: options.acquire_timeout + options.statement_timeout,
             waiting,
+            leased: Arc::default(),
+            max_connections: options.max_connections.max(1) as usize,
+            reads: Calls::new(
+                Retries::new(PAUSES).at_most(1).within(Arc::new(RetryBudget::default())),
+                BreakerOptions::default(),
+            ),
             handles,
             metrics: metrics.store.clone(),
             problem: Mutex::new(None),
@@ -136,29 +152,72 @@ impl Database {
         operation: &'static str,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        self.attempt_with(operation, work, |_| true).await
+        let outcome = tokio::time::timeout(self.timeout, work).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(self.timed_out()));
+        self.note(operation, &outcome, |_| true);
+        outcome
     }
 
-    /// The same, where not every error says that the database is of no use.
-    pub(crate) async fn attempt_with<T>(
+    /// Reads something that a request waits for: once more if its connection breaks, and not at all while the database is known
+    /// to be down. Not every error says that it is: `is_telling`.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] where it was not tried.
+    pub(crate) async fn read<T, F>(
         &self,
         operation: &'static str,
-        work: impl Future<Output = Result<T, StoreError>>,
+        mut work: impl FnMut() -> F,
         is_telling: impl Fn(&StoreError) -> bool,
-    ) -> Result<T, StoreError> {
-        let outcome = match tokio::time::timeout(self.timeout, work).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(StoreError::TimedOut { waited: self.timeout }),
-        };
-        if let Err(error) = &outcome {
-            self.metrics.errors(operation).inc();
-            if !error.is_refusal() && is_telling(error) {
-                self.is_down(error);
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let until = tokio::time::Instant::now() + self.timeout;
+        let attempt = || {
+            let work = work();
+            async move {
+                let outcome = tokio::time::timeout_at(until, work).await;
+                outcome.unwrap_or_else(|_| Err(self.timed_out()))
             }
-        } else {
-            self.is_up();
-        }
+        };
+        let fault = |error: &StoreError| match error {
+            // Those who keep all connections busy find out whether it answers.
+            StoreError::NoConnection { .. } if self.is_busy() => Fault::None,
+            error if error.is_refusal() || !is_telling(error) => Fault::None,
+            error if error.breaks_connection() => Fault::Passing,
+            _ => Fault::Down,
+        };
+        let outcome = match self.reads.call(until, attempt, fault).await {
+            Ok(value) => Ok(value),
+            Err(CallError::Failed(error)) => Err(error),
+            Err(CallError::Open) => Err(StoreError::Open),
+        };
+        self.note(operation, &outcome, is_telling);
         outcome
+    }
+
+    fn note<T>(
+        &self,
+        operation: &'static str,
+        outcome: &Result<T, StoreError>,
+        is_telling: impl Fn(&StoreError) -> bool,
+    ) {
+        let Err(error) = outcome else {
+            return self.is_up();
+        };
+        self.metrics.errors(operation).inc();
+        // What was not tried has told already.
+        if !error.is_refusal() && !matches!(error, StoreError::Open) && is_telling(error) {
+            self.is_down(error);
+        }
+    }
+
+    fn timed_out(&self) -> StoreError {
+        StoreError::TimedOut { waited: self.timeout }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.leased.load(Ordering::Relaxed) >= self.max_connections
     }
 
     /// A connection, with the tables there.
@@ -174,12 +233,13 @@ impl Database {
     }
 
     async fn acquire(&self) -> Result<Lease, StoreError> {
-        let _waiting = Waiting::begin(&self.waiting);
+        let _waiting = Counted::begin(&self.waiting);
         let begun = Instant::now();
         match self.pool.acquire().await {
             Ok(connection) => {
                 self.handles.wait.observe(begun.elapsed());
-                Ok(Lease { connection: Some(connection), kind: self.kind })
+                let leased = Counted::begin(&self.leased);
+                Ok(Lease { connection: Some(connection), kind: self.kind, _leased: leased })
             }
             Err(sqlx::Error::PoolTimedOut) => {
                 self.handles.acquire_timeouts.inc();
@@ -200,6 +260,7 @@ impl Database {
 
     fn is_up(&self) {
         self.metrics.up.set(1);
+        self.reads.heal();
         if self.problem.lock().take().is_some() {
             tracing::info!("the store works again");
         }
@@ -265,6 +326,7 @@ async fn prepare(connection: &mut AnyConnection, kind: DatabaseKind) -> Result<(
 pub(crate) struct Lease {
     connection: Option<PoolConnection<Any>>,
     kind: DatabaseKind,
+    _leased: Counted,
 }
 
 impl Lease {
@@ -303,17 +365,17 @@ impl Drop for Lease {
     }
 }
 
-/// Counts whoever waits for a connection.
-struct Waiting<'a>(&'a AtomicUsize);
+/// One more, until it is dropped.
+struct Counted(Arc<AtomicUsize>);
 
-impl<'a> Waiting<'a> {
-    fn begin(count: &'a AtomicUsize) -> Self {
+impl Counted {
+    fn begin(count: &Arc<AtomicUsize>) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
+        Self(Arc::clone(count))
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -20,6 +20,9 @@ pub enum StoreError {
         /// How long was waited.
         waited: Duration,
     },
+    /// It was not asked: it is known to be down.
+    #[error("the store's database is down and not asked")]
+    Open,
     /// The database has tables of a later build.
     #[error(
         "the store's database has migration {found}, and this build knows {known}: it was used by a later one"
@@ -120,6 +123,15 @@ impl StoreError {
         }
     }
 
+    /// Whether the connection broke, or the database ends it, so that another one may work.
+    pub(crate) fn breaks_connection(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Io(_)) => true,
+            Self::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| ends(&code)),
+            _ => false,
+        }
+    }
+
     /// All that is known of it, for the log. What the driver says has its causes in it already.
     #[must_use]
     pub fn detail(&self) -> String {
@@ -153,9 +165,24 @@ fn refuses(code: &str) -> bool {
     code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 18 | 19 | 20 | 25))
 }
 
+/// Source: PostgreSQL documentation, appendix A: connection exceptions, and a server that is being shut down or starts.
+fn ends(code: &str) -> bool {
+    code.len() == 5 && (code.starts_with("08") || ["57P01", "57P02", "57P03"].contains(&code))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_connection_s_end_is_worth_another_one() {
+        for code in ["57P01", "08006", "57P03"] {
+            assert!(ends(code), "{code}");
+        }
+        for code in ["22021", "23505", "53300", "40001", "8", "08"] {
+            assert!(!ends(code), "{code}");
+        }
+    }
 
     #[test]
     fn only_what_the_data_is_at_fault_for_is_a_refusal() {

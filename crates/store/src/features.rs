@@ -57,7 +57,7 @@ impl FeatureTables {
         }
         let table = format!("\"{}\"", parts.join("\".\""));
         let columns = columns.iter().map(|column| checked(column)).collect::<Result<Vec<_>, _>>()?;
-        let work = async {
+        let work = || async {
             let mut connection = self.database.connect().await?;
             let key_type = self.key_type(&mut connection, &table).await?;
             let wanted: Vec<(usize, &str)> = ids
@@ -74,7 +74,7 @@ impl FeatureTables {
             Ok(rows)
         };
         // A table that is not there says nothing of the database.
-        self.database.attempt_with("features", work, |error| !error.is_statement_fault()).await
+        self.database.read("features", work, |error| !error.is_statement_fault()).await
     }
 
     /// The rows of so many ids, each with the place of its id. An id that is bound to a place is compared as what the column

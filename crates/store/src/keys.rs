@@ -175,19 +175,18 @@ impl ApiKeys {
     }
 
     async fn rows(&self, select: String, value: Value) -> Result<Vec<AnyRow>, StoreError> {
-        let query = sqlx::query(AssertSqlSafe(select));
-        let query = match value {
-            Value::Text(text) => query.bind(text),
-            Value::Number(number) => query.bind(number),
+        let work = || async {
+            let query = sqlx::query(AssertSqlSafe(select.clone()));
+            let query = match &value {
+                Value::Text(text) => query.bind(text.clone()),
+                Value::Number(number) => query.bind(*number),
+            };
+            let mut connection = self.database.connect().await?;
+            let rows = query.fetch_all(&mut *connection).await?;
+            connection.done();
+            Ok(rows)
         };
-        self.database
-            .attempt("keys", async {
-                let mut connection = self.database.connect().await?;
-                let rows = query.fetch_all(&mut *connection).await?;
-                connection.done();
-                Ok(rows)
-            })
-            .await
+        self.database.read("keys", work, |_| true).await
     }
 }
 

@@ -2,6 +2,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
+use adulis_retry::{Again, BackoffOptions, Retries};
 use adulis_telemetry::InferenceLogMetrics;
 use sqlx::AssertSqlSafe;
 use tokio::sync::mpsc::Receiver;
@@ -23,8 +24,8 @@ const MAX_BATCH_BYTES: usize = 4 << 20;
 /// Longest text of an error, and longest name, that is kept.
 const MAX_TEXT_BYTES: usize = 1024;
 /// Between attempts while the database is of no use.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const PAUSES: BackoffOptions =
+    BackoffOptions { min_delay: Duration::from_millis(100), max_delay: Duration::from_secs(5) };
 
 /// Writes records in batches, one after the other. While the database is of no use it keeps the batch that it has, and the
 /// queue behind it fills and overflows.
@@ -106,19 +107,19 @@ impl Writer {
         // The tensors are text now.
         drop(batch);
         let mut unwritten = Unwritten { rows: rows.len(), metrics: &self.metrics };
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let begun = Instant::now();
-            let written = self.insert(&rows).await;
-            self.metrics.flush.observe(begun.elapsed());
-            match written {
-                Ok(()) => return unwritten.written(rows.len()),
-                Err(error) if error.is_refusal() => break,
-                Err(_) => tokio::time::sleep(pause).await,
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
+        // For as long as the database is of no use: what is to be written stays here.
+        let again = |error: &StoreError| if error.is_refusal() { Again::No } else { Again::Yes };
+        match Retries::new(PAUSES).run(|| self.flush(&rows), again).await {
+            Ok(()) => unwritten.written(rows.len()),
+            Err(_) => self.write_one_by_one(&rows, &mut unwritten).await,
         }
-        self.write_one_by_one(&rows, &mut unwritten).await;
+    }
+
+    async fn flush(&self, rows: &[Row]) -> Result<(), StoreError> {
+        let begun = Instant::now();
+        let written = self.insert(rows).await;
+        self.metrics.flush.observe(begun.elapsed());
+        written
     }
 
     /// So that a record that the database refuses takes no other with it.

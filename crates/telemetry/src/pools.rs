@@ -55,6 +55,7 @@ pub struct PoolMetrics {
     connections: Family<PoolLabels, Counter>,
     openings: Family<PoolLabels, Counter>,
     refused: Family<PoolLabels, Counter>,
+    retries: Family<PoolLabels, Counter>,
     observed: Arc<Mutex<Vec<Observed>>>,
 }
 
@@ -69,8 +70,17 @@ impl PoolMetrics {
     #[must_use]
     pub fn register(registry: &MetricRegistry) -> Self {
         let metrics = Self::default();
-        let Self { waits, operations, timeouts, errors, connections, openings, refused, observed } =
-            metrics.clone();
+        let Self {
+            waits,
+            operations,
+            timeouts,
+            errors,
+            connections,
+            openings,
+            refused,
+            retries,
+            observed,
+        } = metrics.clone();
         registry.register(
             "adulis_pool_wait_seconds",
             "Time that an operation waited for a connection",
@@ -85,6 +95,8 @@ impl PoolMetrics {
         registry.register("adulis_pool_breaker_openings", "Times that the breaker opened", openings);
         let help = "Operations that were not tried because the breaker was open";
         registry.register("adulis_pool_refused", help, refused);
+        let help = "Operations that were done once more because their connection broke";
+        registry.register("adulis_pool_retries", help, retries);
         registry.register_collector(Box::new(Gauges(observed)));
         metrics
     }
@@ -106,6 +118,7 @@ impl PoolMetrics {
             connections: self.connections.get_or_create_owned(&labels),
             openings: self.openings.get_or_create_owned(&labels),
             refused: self.refused.get_or_create_owned(&labels),
+            retries: self.retries.get_or_create_owned(&labels),
             operations: self.operations.clone(),
             errors: self.errors.clone(),
             pool,
@@ -126,6 +139,7 @@ pub struct PoolHandles {
     pub connections: Counter,
     pub openings: Counter,
     pub refused: Counter,
+    pub retries: Counter,
     operations: Family<OperationLabels, DurationHistogram>,
     errors: Family<OperationLabels, Counter>,
     pool: Arc<str>,

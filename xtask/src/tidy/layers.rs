@@ -7,9 +7,10 @@ use super::Fault;
 use crate::workspace;
 
 /// Every crate of the workspace and its layer. A crate depends on lower layers only.
-const LAYERS: [(&str, Layer); 25] = [
+const LAYERS: [(&str, Layer); 26] = [
     ("adulis-tensor", Layer::At(0)),
     ("adulis-types", Layer::At(0)),
+    ("adulis-retry", Layer::At(0)),
     ("adulis-telemetry", Layer::At(1)),
     ("adulis-repository", Layer::At(1)),
     ("adulis-backend", Layer::At(1)),
@@ -47,7 +48,8 @@ const SAME_LAYER: [(&str, &str); 7] = [
 ];
 
 /// Third-party crates (with their `name-*` companions) that only these crates of ours may name.
-const OWNED: [(&str, &[&str]); 12] = [
+const OWNED: [(&str, &[&str]); 13] = [
+    ("backon", &["adulis-retry"]),
     ("axum", &["adulis-http", "adulis-baseline", "embed"]),
     ("tonic", &["adulis-protocol", "adulis-grpc", "adulis-baseline", "xtask"]),
     ("ort", &["adulis-onnx"]),

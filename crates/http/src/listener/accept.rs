@@ -2,6 +2,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use adulis_retry::{Backoff, BackoffOptions};
 use adulis_tls::Acceptor;
 use axum::Router;
 use tokio::net::TcpListener;
@@ -12,8 +13,9 @@ use super::connection::Arrival;
 use super::connections::{Connections, Full};
 use super::refusal::{self, refuse};
 
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Pauses while no connection can be accepted.
+const PAUSES: BackoffOptions =
+    BackoffOptions { min_delay: Duration::from_millis(5), max_delay: Duration::from_secs(1) };
 
 /// Connections over the limit that are being told so, at a time; further ones are dropped without a word.
 const MAX_REFUSALS: usize = 64;
@@ -30,20 +32,20 @@ pub(super) struct Serving {
 /// Accepts connections for ever. No error ends the loop.
 pub(super) async fn accept(socket: TcpListener, serving: Serving) {
     let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
-    let mut pause = FIRST_PAUSE;
+    let mut pauses = Backoff::new(PAUSES);
     loop {
         let (stream, peer) = match socket.accept().await {
             Ok(accepted) => accepted,
             Err(error) if is_of_connection(&error) => continue,
             Err(error) => {
                 // Out of file descriptors or memory: trying again at once would only spin.
+                let pause = pauses.next_delay();
                 tracing::warn!(%error, pause_seconds = pause.as_secs_f64(), "accepting a connection failed");
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
                 continue;
             }
         };
-        pause = FIRST_PAUSE;
+        pauses.reset();
         // Fails only for a connection that is gone again, which the first read will tell.
         let _ = stream.set_nodelay(true);
         let place = match serving.connections.enter(peer.ip()) {

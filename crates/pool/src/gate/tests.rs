@@ -96,3 +96,16 @@ async fn a_failed_check_opens_and_a_probe_closes() {
     assert!(matches!(fail(&gate).await, PoolError::Broken { .. }));
     assert_eq!(gate.breaker_state(), 2, "on trial, one failure is enough");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_done_once_more_is_a_share_of_what_is_done() {
+    let (registry, gate) = gate();
+    let retried = |gate: &Gate| (0..1000).take_while(|_| gate.may_retry()).count();
+    assert_eq!(retried(&gate), 100, "a few in any case");
+    for _ in 0..500 {
+        gate.run(Operation::Get, |_| async { Ok(()) }).await.unwrap();
+    }
+    assert_eq!(retried(&gate), 100, "and one for each five operations");
+    let text = registry.render(MetricsFormat::OpenMetrics);
+    assert!(text.contains("adulis_pool_retries_total{pool=\"fake\"} 200"), "{text}");
+}

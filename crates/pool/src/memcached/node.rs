@@ -128,7 +128,7 @@ impl Node {
         loop {
             let mut client = self.client().await?;
             match job.run(&mut client).await.map_err(|error| self.error(&error)) {
-                Err(PoolError::Broken { .. }) if !is_again => {
+                Err(PoolError::Broken { .. }) if !is_again && self.gate.may_retry() => {
                     drop(client);
                     self.reset();
                     is_again = true;

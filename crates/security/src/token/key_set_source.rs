@@ -3,19 +3,28 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use adulis_retry::{BackoffOptions, BreakerOptions, CallError, Calls, Fault, Retries, RetryBudget};
 use jsonwebtoken::Algorithm;
 use parking_lot::RwLock;
-use reqwest::Client;
+use reqwest::{Client, StatusCode};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::KeySetPlace;
 use super::key_set::{KeySet, MAX_KEY_SET_BYTES};
 
-/// How long a fetch may take.
+/// How long a fetch may take, attempts and pauses together.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long lies between two fetches that tokens with unknown keys ask for.
 const LEAST_INTERVAL: Duration = Duration::from_secs(10);
+/// Attempts after the first of a fetch that failed for something that passes.
+const MAX_RETRIES: u32 = 2;
+/// Pauses before them.
+const PAUSES: BackoffOptions =
+    BackoffOptions { min_delay: Duration::from_millis(100), max_delay: Duration::from_secs(1) };
+/// After a fetch that failed nobody waits for the issuer until this is over.
+const OUTAGE_PAUSES: BackoffOptions =
+    BackoffOptions { min_delay: Duration::from_secs(1), max_delay: Duration::from_secs(60) };
 
 /// The public keys of an issuer, fetched when they are needed and are too old, or not there.
 pub(crate) struct KeySetSource {
@@ -25,13 +34,13 @@ pub(crate) struct KeySetSource {
     outage: Duration,
     least_interval: Duration,
     known: RwLock<Option<Known>>,
-    /// When somebody last tried to fetch them. One does at a time.
+    /// When they were last fetched, or a file was tried. One does so at a time.
     tried: Mutex<Option<Instant>>,
 }
 
 enum Place {
     File(std::path::PathBuf),
-    Url { client: Client, url: String },
+    Url { client: Client, url: String, calls: Box<Calls> },
 }
 
 #[derive(Clone)]
@@ -67,17 +76,20 @@ impl KeySetSource {
             }
             KeySetPlace::Url { url, ca_file } => {
                 let client = client(ca_file.as_deref())?;
-                (Place::Url { client, url: url.clone() }, None)
+                (Place::Url { client, url: url.clone(), calls: Box::new(calls(OUTAGE_PAUSES)) }, None)
             }
         };
         let (known, tried) = (RwLock::new(known), Mutex::new(None));
         Ok(Self { place, algorithms, refresh, outage, least_interval: LEAST_INTERVAL, known, tried })
     }
 
-    /// How long lies between two fetches, for tests that cannot wait.
+    /// How long lies between two fetches, and after one that failed, for tests that cannot wait.
     #[cfg(test)]
     pub(crate) fn set_least_interval(&mut self, interval: Duration) {
         self.least_interval = interval;
+        if let Place::Url { calls: known, .. } = &mut self.place {
+            **known = calls(BackoffOptions { min_delay: interval, max_delay: interval });
+        }
     }
 
     pub(crate) fn keys(&self) -> Keys {
@@ -90,7 +102,7 @@ impl KeySetSource {
         }
     }
 
-    /// Fetches the keys, unless somebody has tried a moment ago. What is known stays where that fails.
+    /// Fetches the keys, unless that was done a moment ago, or the issuer is known to be down. What is known stays where that fails.
     pub(crate) async fn fetch(&self) {
         let mut tried = self.tried.lock().await;
         if tried.is_some_and(|at| at.elapsed() < self.least_interval) {
@@ -100,11 +112,24 @@ impl KeySetSource {
             Place::File(path) => {
                 let (path, algorithms) = (path.clone(), self.algorithms.clone());
                 let reading = tokio::task::spawn_blocking(move || read(&path, &algorithms)).await;
+                *tried = Some(Instant::now());
                 reading.unwrap_or_else(|error| Err(error.to_string()))
             }
-            Place::Url { client, url } => get(client, url, &self.algorithms).await,
+            Place::Url { client, url, calls } => {
+                let until = Instant::now() + TIMEOUT;
+                let attempt = || get(client, (url, until), &self.algorithms);
+                let passes = |fault: &FetchFault| if fault.passes { Fault::Passing } else { Fault::Down };
+                match calls.call(until, attempt, passes).await {
+                    Ok(keys) => {
+                        *tried = Some(Instant::now());
+                        Ok(keys)
+                    }
+                    // Told when it failed.
+                    Err(CallError::Open) => return,
+                    Err(CallError::Failed(fault)) => Err(fault.reason),
+                }
+            }
         };
-        *tried = Some(Instant::now());
         match fetched {
             Ok(keys) => *self.known.write() = Some(Known { keys, since: Instant::now() }),
             Err(error) => {
@@ -130,21 +155,56 @@ fn client(ca_file: Option<&Path>) -> Result<Client, String> {
     builder.build().map_err(|error| error.to_string())
 }
 
-async fn get(client: &Client, url: &str, algorithms: &[Algorithm]) -> Result<Arc<KeySet>, String> {
+/// One fetch that failed is enough: the next is a probe.
+fn calls(outage: BackoffOptions) -> Calls {
+    let retries = Retries::new(PAUSES).at_most(MAX_RETRIES).within(Arc::new(RetryBudget::default()));
+    let BackoffOptions { min_delay, max_delay } = outage;
+    Calls::new(
+        retries,
+        BreakerOptions { consecutive_failures: 1, min_delay, max_delay, ..BreakerOptions::default() },
+    )
+}
+
+/// Why a key set could not be fetched.
+struct FetchFault {
+    reason: String,
+    /// Whether another attempt may have more luck.
+    passes: bool,
+}
+
+impl FetchFault {
+    fn lasting(reason: String) -> Self {
+        Self { reason, passes: false }
+    }
+}
+
+async fn get(
+    client: &Client,
+    (url, until): (&str, Instant),
+    algorithms: &[Algorithm],
+) -> Result<Arc<KeySet>, FetchFault> {
     // The URL may have been written with a password in it, which the library's words would repeat.
-    let said = |error: reqwest::Error| adulis_telemetry::causes(&error.without_url());
-    let mut response = client.get(url).send().await.map_err(said)?;
-    if !response.status().is_success() {
-        return Err(format!("the answer's status is {}", response.status()));
+    let said = |error: reqwest::Error| FetchFault {
+        passes: true,
+        reason: adulis_telemetry::causes(&error.without_url()),
+    };
+    let left = until.saturating_duration_since(Instant::now());
+    let mut response = client.get(url).timeout(left).send().await.map_err(said)?;
+    let status = response.status();
+    if !status.is_success() {
+        let passes = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+        return Err(FetchFault { reason: format!("the answer's status is {status}"), passes });
     }
     let mut text = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(said)? {
         text.extend_from_slice(&chunk);
         if text.len() > MAX_KEY_SET_BYTES {
-            return Err(format!("the answer is longer than {MAX_KEY_SET_BYTES} bytes"));
+            let reason = format!("the answer is longer than {MAX_KEY_SET_BYTES} bytes");
+            return Err(FetchFault::lasting(reason));
         }
     }
-    Ok(Arc::new(KeySet::parse(&text, algorithms).map_err(|error| format!("the answer {error}"))?))
+    let keys = KeySet::parse(&text, algorithms);
+    keys.map(Arc::new).map_err(|error| FetchFault::lasting(format!("the answer {error}")))
 }
 
 fn read(path: &Path, algorithms: &[Algorithm]) -> Result<Arc<KeySet>, String> {

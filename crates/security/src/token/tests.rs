@@ -301,6 +301,28 @@ async fn without_keys_nobody_is_known_and_nobody_refused_for_good() {
     let place = KeySetPlace::Url { url: server.url.clone(), ca_file: None };
     let tokens = Tokens::new(options(place)).unwrap();
     let token = Issuer::new().sign("ed", &json!({ "alg": "EdDSA", "kid": "ed" }), &claims());
-    let outcome = tokens.verify_anew(&token, KeyDigest::of(token.as_bytes())).await;
-    assert_eq!(outcome, Err(AuthError::Unavailable));
+    for _ in 0..10 {
+        let outcome = tokens.verify_anew(&token, KeyDigest::of(token.as_bytes())).await;
+        assert_eq!(outcome, Err(AuthError::Unavailable));
+    }
+    assert_eq!(server.asked.load(Ordering::SeqCst), 3, "twice again, and then it is left alone");
+}
+
+#[tokio::test]
+async fn an_issuer_that_fails_for_a_moment_is_asked_again_at_once() {
+    let issuer = Issuer::new();
+    let server = key_server(response("503 Service Unavailable", "")).await;
+    let place = KeySetPlace::Url { url: server.url.clone(), ca_file: None };
+    let tokens = Tokens::new(options(place)).unwrap();
+    let token = issuer.sign("ed", &json!({ "alg": "EdDSA", "kid": "ed" }), &claims());
+    let recovers = async {
+        while server.asked.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        *server.answer.lock() = response("200 OK", &issuer.key_set().to_string());
+    };
+    let asks = tokens.verify_anew(&token, KeyDigest::of(token.as_bytes()));
+    let (outcome, ()) = tokio::join!(asks, recovers);
+    assert!(outcome.is_ok(), "{outcome:?}");
+    assert_eq!(server.asked.load(Ordering::SeqCst), 2);
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use adulis_store::{LogOptions, PoolOptions, StoreUrl};
+use adulis_store::{LogOptions, NewKey, PoolOptions, StoreError, StoreUrl};
 use adulis_testing::PostgresServer;
 use adulis_types::Dependency;
 use sqlx::Row;
@@ -90,6 +90,58 @@ async fn a_database_that_is_down_at_the_start_is_found_later() {
     server.resume().unwrap();
     served.metric_reaches(WRITTEN, 1.0).await;
     assert_eq!(served.store.problem(), None);
+    served.close().await;
+}
+
+#[tokio::test]
+async fn a_database_that_is_down_keeps_nobody_waiting_for_long() {
+    let mut server = PostgresServer::start().expect("PostgreSQL starts");
+    let url = StoreUrl::parse(&server.url()).unwrap();
+    let served = Served::with_pool(&url, None, impatient());
+    let (_, secret) = served.store.keys().create(NewKey::default(), "ann").await.unwrap();
+    let keys = served.store.keys();
+    let find = || keys.find(secret.reveal());
+    assert!(find().await.unwrap().is_some());
+    server.stop().unwrap();
+    let begun = Instant::now();
+    while !matches!(find().await, Err(StoreError::Open)) {
+        assert!(begun.elapsed() < PATIENCE, "it is asked for ever");
+    }
+    // Probes apart, which come ever more rarely.
+    let begun = Instant::now();
+    let mut refused = 0;
+    while begun.elapsed() < Duration::from_millis(200) {
+        refused += u32::from(matches!(find().await, Err(StoreError::Open)));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(refused > 20, "{refused} were refused at once");
+    assert!(served.store.problem().unwrap().contains("no connection"), "{:?}", served.store.problem());
+    server.resume().unwrap();
+    let begun = Instant::now();
+    while !matches!(find().await, Ok(Some(_))) {
+        assert!(begun.elapsed() < PATIENCE, "nobody finds out that it is back");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    served.close().await;
+}
+
+#[tokio::test]
+async fn what_was_read_over_a_connection_that_broke_is_read_over_another_one() {
+    let server = PostgresServer::start().expect("PostgreSQL starts");
+    let url = StoreUrl::parse(&server.url()).unwrap();
+    // One, which is not asked whether it lives.
+    let options = PoolOptions { max_connections: 1, test_before_acquire: false, ..PoolOptions::default() };
+    let served = Served::with_pool(&url, None, options);
+    let (_, secret) = served.store.keys().create(NewKey::default(), "ann").await.unwrap();
+    let killer = direct(&url).await;
+    for _ in 0..3 {
+        let end = "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity
+                   WHERE pid <> pg_backend_pid() AND datname = current_database() AND backend_type = 'client backend'";
+        let ended = sqlx::query(end).fetch_one(&killer).await.unwrap();
+        assert_eq!(ended.get::<i64, _>(0), 1);
+        assert!(served.store.keys().find(secret.reveal()).await.unwrap().is_some());
+    }
+    assert_eq!(served.metric("adulis_store_errors_total{operation=\"keys\"}"), 0.0);
     served.close().await;
 }
 

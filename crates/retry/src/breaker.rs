@@ -1,5 +1,7 @@
 use std::time::{Duration, Instant};
 
+use crate::{Backoff, BackoffOptions};
+
 /// When a breaker opens, and when it tries again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BreakerOptions {
@@ -11,9 +13,10 @@ pub struct BreakerOptions {
     pub minimum_operations: u32,
     /// How far the share looks back.
     pub window: Duration,
-    /// How long it stays open the first time.
+    /// How long it stays open the first time, at most.
     pub min_delay: Duration,
-    /// How long it stays open at most: the delay doubles with each probe that fails.
+    /// How long it stays open at most: the delay doubles with each probe that fails. Half of each is left to chance, so that
+    /// replicas do not probe a backend all at once.
     pub max_delay: Duration,
 }
 
@@ -79,8 +82,8 @@ pub struct Breaker {
     options: BreakerOptions,
     state: State,
     generation: u64,
-    /// How long the next opening lasts.
-    delay: Duration,
+    /// How long the next openings last.
+    delays: Backoff,
     window: Window,
 }
 
@@ -102,10 +105,11 @@ impl Breaker {
     /// A closed one.
     #[must_use]
     pub fn new(options: BreakerOptions) -> Self {
-        let delay = options.min_delay;
+        let delays =
+            Backoff::new(BackoffOptions { min_delay: options.min_delay, max_delay: options.max_delay });
         let window = Window::new(options.window);
         let state = State::Closed { failures: 0, trial: 0 };
-        Self { options, state, generation: 0, delay, window }
+        Self { options, state, generation: 0, delays, window }
     }
 
     /// Leave to do an operation; `None`: it is not to be tried.
@@ -126,7 +130,7 @@ impl Breaker {
         if outcome == Outcome::Success {
             let trial = trial.saturating_sub(1);
             if trial == 0 {
-                self.delay = self.options.min_delay;
+                self.delays.reset();
             }
             self.state = State::Closed { failures: 0, trial };
             return false;
@@ -147,6 +151,13 @@ impl Breaker {
             self.open(now);
         }
         was_closed
+    }
+
+    /// Closes it, on trial, because it is known that the backend answers. A probe that is under way says nothing then.
+    pub fn heal(&mut self) {
+        if !matches!(self.state, State::Closed { .. }) {
+            self.close();
+        }
     }
 
     /// When the next probe is due; `None` while it is closed or a probe is under way.
@@ -174,10 +185,7 @@ impl Breaker {
             return false;
         }
         match outcome {
-            Outcome::Success => {
-                self.window = Window::new(self.options.window);
-                self.state = State::Closed { failures: 0, trial: TRIAL };
-            }
+            Outcome::Success => self.close(),
             Outcome::Failure => self.open(now),
         }
         outcome == Outcome::Success
@@ -193,10 +201,14 @@ impl Breaker {
         }
     }
 
+    fn close(&mut self) {
+        self.window = Window::new(self.options.window);
+        self.state = State::Closed { failures: 0, trial: TRIAL };
+    }
+
     fn open(&mut self, now: Instant) {
         self.generation += 1;
-        self.state = State::Open { until: now + self.delay };
-        self.delay = self.delay.saturating_mul(2).min(self.options.max_delay);
+        self.state = State::Open { until: now + self.delays.next_delay() };
     }
 
     fn is_mostly_failing(&self) -> bool {
