@@ -13,7 +13,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use adulis_testing::{
-    RawConnection, TestAuthority, TestCertificate, TestRepository, TestServer, TestTlsClient, tls_connect,
+    ProcessSignal, RawConnection, TestAuthority, TestCertificate, TestRepository, TestServer, TestTlsClient,
+    send_signal, tls_connect,
 };
 use support::{BINARY, byte_json, byte_model, serve};
 use tempfile::TempDir;
@@ -184,20 +185,57 @@ async fn new_files_are_read_when_sighup_comes_and_broken_ones_are_not_taken() {
 
     let second = tls.authority.server(&["localhost"]);
     let (certificate, key) = second.write(tls.folder.path(), "server");
-    tls.server.hang_up().unwrap();
+    send_signal(tls.server.pid(), ProcessSignal::HangUp).unwrap();
     tls.server.logged(&["certificates were read again"]).await;
     assert_eq!(tls.shown().await, second.der().to_vec());
     assert_ne!(first, second.der().to_vec());
     assert_eq!(open.request("GET /v2", &[], b"").await.unwrap().status, 200, "open connections stay");
 
     fs::write(&key, "no key").unwrap();
-    tls.server.hang_up().unwrap();
+    send_signal(tls.server.pid(), ProcessSignal::HangUp).unwrap();
     let said = tls.server.logged(&["the new certificates are not taken"]).await;
     assert!(said.contains("server-key.pem: holds no private key in PEM"), "{said}");
     assert_eq!(tls.shown().await, second.der().to_vec());
     tls.server.metric_reaches("adulis_tls_reloads_total", &["outcome=\"failed\""], 1.0).await;
     assert!(tls.server.metric("adulis_tls_reloads_total", &["outcome=\"ok\""]).await.unwrap() > 0.0);
     drop(certificate);
+}
+
+/// One signal has both read again, and what is at fault with one of them does not keep the other from being taken.
+#[tokio::test]
+async fn one_sighup_reads_certificates_and_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("adulis.toml");
+    fs::write(&file, "tls.reload_interval = 'off'\n").unwrap();
+    let tls = Tls::start(&["--config", file.to_str().unwrap()]).await;
+    let write = |config: &str| fs::write(&file, format!("tls.reload_interval = 'off'\n{config}")).unwrap();
+    let signal = || send_signal(tls.server.pid(), ProcessSignal::HangUp).unwrap();
+    let shows = async |certificate: &TestCertificate| {
+        let expected = certificate.der().to_vec();
+        tls.server
+            .wait("the new certificate", async || (tls.shown().await == expected).then_some(()))
+            .await;
+    };
+
+    let second = tls.authority.server(&["localhost"]);
+    let (_, key) = second.write(tls.folder.path(), "server");
+    write("log.access = true\n");
+    signal();
+    tls.server.logged(&["configuration read again", "log.access"]).await;
+    shows(&second).await;
+
+    fs::write(&key, "no key").unwrap();
+    write("log.access = true\nserver.lame_duck = '1s'\n");
+    signal();
+    tls.server.logged(&["configuration read again", "server.lame_duck"]).await;
+    tls.server.logged(&["the new certificates are not taken"]).await;
+
+    let third = tls.authority.server(&["localhost"]);
+    let _ = third.write(tls.folder.path(), "server");
+    write("log.acces = true\n");
+    signal();
+    tls.server.logged(&["ERROR", "stays as it was", "log.acces"]).await;
+    shows(&third).await;
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ mod vertex;
 pub use adulis_protocol::{HeaderPattern, HeaderPatternError, Pace};
 pub use axum::Router;
 pub use cors::{CorsOptions, CorsOrigins, with_cors};
-pub use listener::{Drained, Listener, ListenerOptions, Protocols};
+pub use listener::{Drained, Listener, ListenerOptions, Protocols, listening_socket};
 pub use metrics::{RenderMetrics, metrics_router};
 pub use options::{HttpOptions, ResponseCompression};
 pub use router::{health_router, not_found, router};

@@ -64,12 +64,7 @@ impl Listener {
     /// # Errors
     /// As the system says, such as `AddrInUse`.
     pub fn bind(address: SocketAddr, options: ListenerOptions) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Transport::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        Ok(Self::new(vec![TcpListener::from_std(socket.into())?], options))
+        Ok(Self::new(vec![TcpListener::from_std(listening_socket(address)?)?], options))
     }
 
     /// Lets it speak TLS, and nothing else. What is spoken inside is agreed on in the handshake: see [`Protocols::alpn`].
@@ -124,6 +119,20 @@ impl Listener {
         tasks.shutdown().await;
         drain(&connections, options.drain_timeout).await
     }
+}
+
+/// A socket that listens at `address`, with a long backlog and without waiting for old connections to be forgotten. It does not
+/// block.
+///
+/// # Errors
+/// As the system says, such as `AddrInUse`.
+pub fn listening_socket(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Transport::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 async fn drain(connections: &Connections, patience: Duration) -> Drained {

@@ -8,6 +8,7 @@
 mod authority;
 mod backing;
 mod postgres;
+mod process;
 mod raw;
 mod repository;
 mod scripted;
@@ -19,6 +20,7 @@ mod shared_object;
 pub use authority::{TestAuthority, TestCertificate, TestTlsClient, tls_connect};
 pub use backing::{BackingServer, RedisCluster, RedisSentinel};
 pub use postgres::{PostgresServer, PostgresTls};
+pub use process::{ProcessSignal, children, is_alive, send_signal};
 pub use raw::{RawConnection, RawResponse, RawStream};
 pub use repository::{IdentityModel, TestRepository};
 pub use scripted::{Calls, ScriptedService};

@@ -44,6 +44,14 @@ impl TestServer {
     /// # Errors
     /// As the system says.
     pub fn start<S: AsRef<OsStr>>(binary: &str, arguments: &[S]) -> io::Result<Self> {
+        Self::start_as(binary, "serve", arguments)
+    }
+
+    /// The same with another subcommand that serves: `up`.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn start_as<S: AsRef<OsStr>>(binary: &str, subcommand: &str, arguments: &[S]) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut command = Command::new(binary);
         for (name, _) in std::env::vars_os() {
@@ -51,7 +59,7 @@ impl TestServer {
                 command.env_remove(name);
             }
         }
-        command.args(["serve", "--log-format", "json"]).args(arguments);
+        command.args([subcommand, "--log-format", "json"]).args(arguments);
         for listener in ["--http", "--grpc", "--metrics"] {
             if !arguments.iter().any(|argument| argument.as_ref() == listener) {
                 command.args([listener, "127.0.0.1:0"]);
@@ -151,6 +159,26 @@ impl TestServer {
         self.connect().await?.request(&line, headers, body.as_bytes()).await
     }
 
+    /// One REST inference request with one input of one dimension, its data in binary.
+    ///
+    /// # Errors
+    /// As [`RawConnection::receive`].
+    pub async fn infer_binary(
+        &self,
+        model: &str,
+        (input, datatype): (&str, &str),
+        data: &[u8],
+    ) -> io::Result<RawResponse> {
+        let shape = data.len();
+        let head = format!(
+            r#"{{"inputs":[{{"name":"{input}","datatype":"{datatype}","shape":[{shape}],"parameters":{{"binary_data_size":{shape}}}}}],"parameters":{{"binary_data_output":true}}}}"#
+        );
+        let line = format!("POST /v2/models/{model}/infer");
+        let header = format!("inference-header-content-length: {}", head.len());
+        let body = [head.as_bytes(), data].concat();
+        self.connect().await?.request(&line, &[&header], &body).await
+    }
+
     /// The sum of a metric's samples whose labels contain all of `labels`, written as `outcome="ok"`. 0 where there are none.
     ///
     /// # Errors
@@ -190,12 +218,10 @@ impl TestServer {
         Ok(kill_process(Pid::from_child(&self.child), signal)?)
     }
 
-    /// Sends SIGHUP, which asks a server to read its files again.
-    ///
-    /// # Errors
-    /// As the system says.
-    pub fn hang_up(&self) -> io::Result<()> {
-        Ok(kill_process(Pid::from_child(&self.child), Signal::HUP)?)
+    /// The process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// File descriptors that the process has open.
@@ -236,7 +262,11 @@ impl TestServer {
         }
     }
 
-    async fn wait<T>(&self, what: &str, mut found: impl AsyncFnMut() -> Option<T>) -> T {
+    /// Waits for what is asked again and again until it is there.
+    ///
+    /// # Panics
+    /// After half a minute.
+    pub async fn wait<T>(&self, what: &str, mut found: impl AsyncFnMut() -> Option<T>) -> T {
         let begun = Instant::now();
         loop {
             if let Some(found) = found().await {
