@@ -75,6 +75,18 @@ pub trait Model: Send + Sync + 'static {
         false
     }
 
+    /// Whether its runs wait for something other than this process's cores, such as another process. Then they are never done on
+    /// an I/O thread, however short.
+    fn runs_elsewhere(&self) -> bool {
+        false
+    }
+
+    /// Why it cannot answer at present, if it cannot. Asked for each request and by whoever asks for readiness: it is to cost no
+    /// more than a look.
+    fn unready(&self) -> Option<Arc<str>> {
+        None
+    }
+
     /// Makes an instance. The first may take over what loading made.
     ///
     /// # Errors
@@ -133,4 +145,9 @@ pub trait ModelInstance: Send + 'static {
 pub trait Interrupt: Send + Sync + 'static {
     /// Asks the run in progress to end soon with [`BackendError::Interrupted`].
     fn interrupt(&self);
+
+    /// Ends the run in progress by force, where that harms nobody else: a worker process is killed. `false` where it cannot be.
+    fn force(&self) -> bool {
+        false
+    }
 }

@@ -196,4 +196,9 @@ impl Interrupt for Each {
             instance.interrupt();
         }
     }
+
+    fn force(&self) -> bool {
+        // All of them are asked: those that do not run take no notice.
+        self.0.iter().filter(|instance| instance.force()).count() > 0
+    }
 }

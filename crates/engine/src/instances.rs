@@ -11,6 +11,7 @@ use crate::EngineError;
 use crate::admission::{Admitted, shape_class};
 use crate::cached::{self, Asking, Looked, OnInstances};
 use crate::decoupled::About;
+use crate::ensemble::{Cause, Unready};
 use crate::executor::Executor;
 use crate::flow;
 use crate::job::{Job, JobInputs, Reply};
@@ -153,6 +154,13 @@ impl Instances {
             .map_or(Duration::ZERO, |limit| limit.limit);
         let limit_milliseconds = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         EngineError::ExecutionLimit { model: self.served.interface.model.clone(), limit_milliseconds }
+    }
+
+    /// Whether the model itself says that it can answer.
+    pub(crate) fn able(&self) -> Result<(), Unready> {
+        self.model
+            .unready()
+            .map_or(Ok(()), |reason| Err(Unready { reason, cause: Cause::Broken }))
     }
 
     /// The lane of a model whose requests are independent of each other, as those of decoupled models are.

@@ -149,8 +149,9 @@ impl Lifecycle {
         let limited = self.executor.limited(config);
         let watch = Watch::new(config, &self.settings, &interface, cost.observations() > 0);
         let has_limit = watch.as_ref().is_some_and(|watch| watch.limit.is_some());
-        // What has to wait for resources does so on an execution thread, and what may have to be written off runs on one.
-        let is_apart = limited.is_some() || has_limit;
+        // What has to wait, for resources or for another process, does so on an execution thread, and what may have to be
+        // written off runs on one.
+        let is_apart = limited.is_some() || has_limit || model.runs_elsewhere();
         let rules = Rules {
             policy: plan.policy,
             preserve_ordering: plan.preserve_ordering,

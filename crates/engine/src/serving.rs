@@ -131,10 +131,12 @@ impl ServingModel {
         }
     }
 
-    /// Whether requests may be put to it, given the models that there are: to what has instances, unless those are all stuck.
+    /// Whether requests may be put to it, given the models that there are: to what has instances, unless those are all stuck or
+    /// have nothing to run on.
     pub(crate) fn usable(&self, models: &Models) -> Result<(), Unready> {
         match &self.scheduler {
             Scheduler::Instances(instances) => {
+                instances.able()?;
                 instances.watch.as_ref().map_or(Ok(()), |watch| watch.usable())
             }
             Scheduler::Ensemble(ensemble) => ensemble.ready(&self.served, models),
@@ -145,6 +147,7 @@ impl ServingModel {
     pub(crate) fn ready(&self, models: &Models) -> Result<(), Unready> {
         match &self.scheduler {
             Scheduler::Instances(instances) => {
+                instances.able()?;
                 instances.watch.as_ref().map_or(Ok(()), |watch| watch.healthy())
             }
             Scheduler::Ensemble(ensemble) => ensemble.ready(&self.served, models),

@@ -120,6 +120,11 @@ fn see_to(
     let (name, version) = (&served.interface.model, served.version);
     let place = match overdue {
         Overdue::Stuck { place } => place,
+        Overdue::Killed => {
+            served.stopped(ExecutionStop::Killed);
+            tracing::error!(model = %name, version, "a run does not end and is ended with its worker process");
+            return;
+        }
         Overdue::Interrupted => {
             served.stopped(ExecutionStop::Interrupted);
             tracing::warn!(model = %name, version, "a run takes longer than it may (max_execution_time) and is stopped");

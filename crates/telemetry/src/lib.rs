@@ -19,6 +19,7 @@ mod store;
 mod tls;
 mod trace;
 mod triton;
+mod workers;
 
 pub use auth::{AuditMetrics, AuthMetrics};
 pub use cache::CacheMetrics;
@@ -38,3 +39,4 @@ pub use store::{InferenceLogMetrics, StoreMetrics};
 pub use tls::{HandshakeMetrics, TlsMetrics};
 pub use trace::{TraceOptions, Tracer};
 pub use triton::{FailureReason, TritonReport};
+pub use workers::{WorkerHandles, WorkerMetrics};

@@ -98,16 +98,23 @@ impl EncodeLabelValue for ShedReason {
 pub enum ExecutionStop {
     /// It was asked to stop.
     Interrupted,
+    /// It did not stop, and the worker process that it was in was killed.
+    Killed,
     /// It did not stop: its callers were answered, and its thread and instance replaced.
     WrittenOff,
 }
 
 impl ExecutionStop {
-    const ALL: [ExecutionStop; 2] = [ExecutionStop::Interrupted, ExecutionStop::WrittenOff];
+    const ALL: [ExecutionStop; 3] = [
+        ExecutionStop::Interrupted,
+        ExecutionStop::Killed,
+        ExecutionStop::WrittenOff,
+    ];
 
     const fn as_str(self) -> Outcome {
         match self {
             ExecutionStop::Interrupted => "interrupted",
+            ExecutionStop::Killed => "killed",
             ExecutionStop::WrittenOff => "written_off",
         }
     }

@@ -1,6 +1,8 @@
 use std::thread;
 use std::time::Duration;
 
+use adulis_tensor::{DataType, Tensor};
+
 use crate::{BackendError, BatchInput, LoadRequest};
 
 /// What the parameters of a model of a built-in backend ask for: delays and faults.
@@ -10,6 +12,10 @@ pub(super) struct Behaviour {
     row_delay: Duration,
     fail_on: Option<u8>,
     panic_on: Option<u8>,
+    hang_on: Option<u8>,
+    abort_on: Option<u8>,
+    allocate_on: Option<u8>,
+    allocate_bytes: usize,
 }
 
 impl Behaviour {
@@ -32,6 +38,10 @@ impl Behaviour {
             row_delay: Duration::from_micros(parameter("execute_delay_row_microseconds")?.unwrap_or(0)),
             fail_on: byte("fail_on")?,
             panic_on: byte("panic_on")?,
+            hang_on: byte("hang_on")?,
+            abort_on: byte("abort_on")?,
+            allocate_on: byte("allocate_on")?,
+            allocate_bytes: usize::try_from(parameter("allocate_bytes")?.unwrap_or(0)).unwrap_or(usize::MAX),
         })
     }
 
@@ -42,7 +52,7 @@ impl Behaviour {
                 && inputs
                     .iter()
                     .flat_map(|input| &input.parts)
-                    .any(|part| part.data().first().copied() == trigger)
+                    .any(|part| first_bytes(part).any(|byte| Some(byte) == trigger))
         };
         let rows = inputs.first().and_then(|input| input.shape.rows()).unwrap_or(1);
         let delay = self.delay + self.row_delay * u32::try_from(rows).unwrap_or(u32::MAX);
@@ -53,6 +63,23 @@ impl Behaviour {
             return Err(BackendError::Execution { reason: "asked to fail by parameter fail_on".to_owned() });
         }
         assert!(!hit(self.panic_on), "asked to panic by parameter panic_on");
+        while hit(self.hang_on) {
+            thread::sleep(Duration::from_secs(1));
+        }
+        if hit(self.abort_on) {
+            std::process::abort();
+        }
+        if hit(self.allocate_on) {
+            // Used, so that it is not left out.
+            std::hint::black_box(vec![1_u8; self.allocate_bytes]);
+        }
         Ok(())
     }
+}
+
+/// The first byte of each row; of texts, which have no fixed length, of the first row.
+fn first_bytes(part: &Tensor) -> impl Iterator<Item = u8> {
+    let (data, rows) = (part.data(), part.shape().rows().unwrap_or(1).max(1));
+    let row = if part.datatype() == DataType::Bytes { data.len() } else { data.len() / rows };
+    data.chunks(row.max(1)).filter_map(|row| row.first().copied())
 }

@@ -14,8 +14,9 @@ use crate::{
 ///
 /// Without a declared signature it has one input `INPUT0` and one output `OUTPUT0`, FP32 `[-1, 16]`. Parameters:
 /// `execute_delay_microseconds` and `execute_delay_ms` sleep in each run, `execute_delay_row_microseconds` per row; `fail_on` and `panic_on`
-/// (a byte value) make a run fail or panic at its end when an input's first byte is that value. They exist to size deployments
-/// and to test the engine. `echo_parameters` (`true`) answers with the custom parameters of the request.
+/// (a byte value) make a run fail or panic at its end when the first byte of a row of an input is that value, `hang_on` never end, `abort_on`
+/// abort the process and `allocate_on` take `allocate_bytes` of memory. They exist to size deployments and to test the engine
+/// and its isolation. `echo_parameters` (`true`) answers with the custom parameters of the request.
 #[derive(Debug, Default)]
 pub struct BuiltIn;
 

@@ -106,6 +106,8 @@ struct Running {
     thread: Option<ThreadId>,
     /// When it was asked to stop because it takes too long.
     asked_to_stop: Option<Instant>,
+    /// Whether the process was killed that it was in.
+    killed: bool,
 }
 
 /// A queued job's place, for cancelling it.
@@ -369,6 +371,7 @@ impl State {
                 since: now,
                 thread: self.is_watched.then(|| thread::current().id()),
                 asked_to_stop: None,
+                killed: false,
             });
         }
     }

@@ -7,6 +7,7 @@ use tracing_core::{Interest, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Filter};
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
+use super::LoggingError;
 use super::levels::Levels;
 
 /// The process's log, whose levels and form can be changed while it is written.
@@ -35,6 +36,23 @@ impl Log {
         switches: Switches,
     ) -> Self {
         Self { levels: Mutex::new(levels), filter, switches }
+    }
+}
+
+impl Log {
+    /// Starts anew with other directives: what clients have changed is forgotten.
+    ///
+    /// # Errors
+    /// [`LoggingError`] if they cannot be read; then nothing has changed.
+    pub fn restart(&self, directives: &str) -> Result<(), LoggingError> {
+        let failed = |error: String| LoggingError::Filter { filter: directives.to_owned(), reason: error };
+        let mut levels = self.levels.lock();
+        let filter = EnvFilter::try_new(directives).map_err(|error| failed(error.to_string()))?;
+        let next = Levels::of(directives);
+        self.switches.set(&next);
+        self.filter.reload(filter).map_err(|error| failed(error.to_string()))?;
+        *levels = next;
+        Ok(())
     }
 }
 

@@ -12,6 +12,8 @@ use crate::watch::ExecutionLimit;
 pub(crate) enum Overdue {
     /// It was asked to stop.
     Interrupted,
+    /// It did not stop, and was ended with the process that it was in.
+    Killed,
     /// It can't be asked, or did not stop: it is to be written off.
     Stuck { place: usize },
 }
@@ -58,6 +60,12 @@ impl BatchLane {
                     running.asked_to_stop = Some(now);
                     found.next = found.next.min(now + limit.grace);
                     found.overdue.push(Overdue::Interrupted);
+                }
+                (Some(interrupt), Some(_)) if !running.killed && interrupt.force() => {
+                    running.killed = true;
+                    running.asked_to_stop = Some(now);
+                    found.next = found.next.min(now + limit.grace);
+                    found.overdue.push(Overdue::Killed);
                 }
                 _ => found.overdue.push(Overdue::Stuck { place: running.slot }),
             }
