@@ -7,7 +7,7 @@ use super::Fault;
 use crate::workspace;
 
 /// Every crate of the workspace and its layer. A crate depends on lower layers only.
-const LAYERS: [(&str, Layer); 26] = [
+const LAYERS: [(&str, Layer); 27] = [
     ("adulis-tensor", Layer::At(0)),
     ("adulis-types", Layer::At(0)),
     ("adulis-retry", Layer::At(0)),
@@ -23,6 +23,7 @@ const LAYERS: [(&str, Layer); 26] = [
     ("adulis-tls", Layer::At(1)),
     ("adulis-onnx", Layer::At(2)),
     ("adulis-tract", Layer::At(2)),
+    ("adulis-worker", Layer::At(2)),
     ("adulis-storage", Layer::At(2)),
     ("adulis-engine", Layer::At(2)),
     ("adulis-protocol", Layer::At(2)),
