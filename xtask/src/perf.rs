@@ -14,6 +14,7 @@ mod figure;
 mod forms;
 mod goal;
 mod histogram;
+mod isolation;
 mod load;
 mod machine;
 mod measurement;

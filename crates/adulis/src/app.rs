@@ -1,13 +1,14 @@
+mod server;
+
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use adulis_backend::{Backend, built_in};
 use adulis_engine::{Engine, Settings};
 use adulis_grpc::GrpcOptions;
 use adulis_http::HttpOptions;
 use adulis_pool::{PoolError, RedisPool};
-use adulis_repository::{Problem, Scan};
+use adulis_repository::Problem;
 use adulis_security::{AuditFile, AuthSetupError};
 use adulis_shared_memory::{SharedMemoryOptions, SystemSharedMemory};
 use adulis_store::{DatabaseMetrics, Lookups, Store, StoreError, StoreOptions};
@@ -16,10 +17,11 @@ use adulis_telemetry::{
     Tracer,
 };
 use adulis_types::{
-    AuditLog, Dependency, IndexQuery, InferenceService, LogControl, ModelState, Services, SharedMemory,
-    TraceControl,
+    AuditLog, Dependency, InferenceService, LogControl, Services, SharedMemory, TraceControl,
 };
+use adulis_worker::{HostError, WorkerCommand, WorkerOptions, Workers};
 
+pub use self::server::Adulis;
 use crate::access::{Access, access};
 use crate::dependency::PoolDependency;
 use crate::repositories::{self, Opener};
@@ -47,6 +49,7 @@ pub struct Builder {
     #[cfg(feature = "object-storage")]
     storage: adulis_storage::StorageOptions,
     trace: TraceOptions,
+    workers: Option<(WorkerCommand, WorkerOptions)>,
     #[cfg(feature = "onnxruntime")]
     onnxruntime: adulis_onnx::OnnxRuntimeOptions,
 }
@@ -194,6 +197,33 @@ impl Builder {
         self
     }
 
+    /// Lets models run in worker processes, as far as the options or their configurations say so. The command is to call
+    /// [`Builder::run_worker`] of a builder with the same backends.
+    #[must_use]
+    pub fn workers(mut self, command: WorkerCommand, options: WorkerOptions) -> Self {
+        self.workers = Some((command, options));
+        self
+    }
+
+    /// Runs as a worker of the server that has started this process, with this builder's backends, until that server is gone.
+    ///
+    /// # Errors
+    /// [`HostError`], also where no server has started this process.
+    pub fn run_worker(self) -> Result<(), HostError> {
+        adulis_worker::run(self.take_backends().1)
+    }
+
+    /// The backends: those that were added, and those that come along.
+    fn take_backends(mut self) -> (Self, Vec<Arc<dyn Backend>>) {
+        let mut backends = std::mem::take(&mut self.backends);
+        #[cfg(feature = "onnxruntime")]
+        backends.push(Arc::new(adulis_onnx::OnnxRuntime::new(self.onnxruntime.clone())));
+        #[cfg(feature = "tract")]
+        backends.push(Arc::new(adulis_tract::Tract));
+        backends.extend(built_in());
+        (self, backends)
+    }
+
     /// Puts a service of yours around the engine: what it answers is what clients see, over REST and gRPC alike. As a
     /// [`DelegatingService`](adulis_types::DelegatingService) it passes on whatever it does not answer itself.
     #[must_use]
@@ -211,6 +241,11 @@ impl Builder {
     /// # Errors
     /// [`BuildError`]. A model that cannot be read is no error: it is in the index, with the reason.
     pub fn build(self) -> Result<Adulis, BuildError> {
+        let (builder, backends) = self.take_backends();
+        builder.build_with(backends)
+    }
+
+    fn build_with(self, mut backends: Vec<Arc<dyn Backend>>) -> Result<Adulis, BuildError> {
         let mut settings = self.settings;
         #[cfg(feature = "object-storage")]
         let opener = Opener::new(self.storage);
@@ -224,13 +259,11 @@ impl Builder {
         }
         // What lies elsewhere is fetched when the server is there to say that it is not ready yet.
         let scan = (!settings.repositories.has_remote()).then(|| Arc::new(scan));
-        let mut backends = self.backends;
-        #[cfg(feature = "onnxruntime")]
-        backends.push(Arc::new(adulis_onnx::OnnxRuntime::new(self.onnxruntime)));
-        #[cfg(feature = "tract")]
-        backends.push(Arc::new(adulis_tract::Tract));
-        backends.extend(built_in());
         let registry = Arc::new(MetricRegistry::default());
+        if let Some((command, options)) = self.workers {
+            let workers = Workers::new(command, options, &registry);
+            backends = backends.into_iter().map(|backend| workers.isolate(backend)).collect();
+        }
         ProcessMetrics::register(&registry);
         if settings.triton_metric_names {
             HostMetrics::register(&registry);
@@ -277,141 +310,6 @@ impl Builder {
             http: self.http,
             grpc: self.grpc,
         })
-    }
-}
-
-/// A server without sockets. Clones share it.
-#[derive(Clone)]
-pub struct Adulis {
-    engine: Arc<Engine>,
-    services: Services,
-    store: Option<Arc<Store>>,
-    registry: Arc<MetricRegistry>,
-    /// What was found already, where nothing else is to be looked for.
-    scan: Option<Arc<Scan>>,
-    http: HttpOptions,
-    grpc: GrpcOptions,
-}
-
-impl Adulis {
-    /// A builder with every default.
-    #[must_use]
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-
-    /// Loads and warms the models that were found, or those of them that [`Settings::control`] says; blocks until all are
-    /// done. Each serves as soon as it is ready; the server as a whole says that it is ready afterwards. Call it from a
-    /// thread that may block (`tokio::task::spawn_blocking`, or before the runtime starts).
-    ///
-    /// If a repository that lies elsewhere cannot be mirrored, nothing is loaded, the log says why, and the server never gets
-    /// ready: [`Adulis::try_load`] tells.
-    pub fn load(&self) {
-        if let Err(error) = self.try_load() {
-            tracing::error!("{error}");
-        }
-    }
-
-    /// The same.
-    ///
-    /// # Errors
-    /// [`BuildError::Models`] if a repository cannot be read any more, or not be mirrored.
-    pub fn try_load(&self) -> Result<(), BuildError> {
-        let started = Instant::now();
-        let scan = self.scan.clone().unwrap_or_else(|| Arc::new(self.engine.scan()));
-        if !scan.problems.is_empty() {
-            return Err(BuildError::Models(scan.problems.clone()));
-        }
-        self.engine.start(&scan);
-        self.log_outcome(&scan, started.elapsed());
-        Ok(())
-    }
-
-    fn log_outcome(&self, scan: &Scan, took: Duration) {
-        let index = self.engine.repository_index(&IndexQuery::default()).unwrap_or_default();
-        let loaded = index.iter().filter(|line| line.state.is_some());
-        let ready = loaded.clone().filter(|line| line.state == Some(ModelState::Ready)).count();
-        let failed = loaded.count() - ready;
-        let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        if ready + failed == 0 && !scan.empty.is_empty() {
-            tracing::warn!(models = 0, "ready, and no model to serve: see the folders that are named above");
-        } else if self.services.inference.ready() {
-            tracing::info!(models = ready, failed, milliseconds, "ready");
-        } else {
-            tracing::error!(
-                models = ready,
-                failed,
-                milliseconds,
-                "not ready: see the models that failed to load above"
-            );
-        }
-    }
-
-    /// The engine, for its index of models and for draining.
-    #[must_use]
-    pub fn engine(&self) -> &Arc<Engine> {
-        &self.engine
-    }
-
-    /// The store, where there is one.
-    #[must_use]
-    pub fn store(&self) -> Option<&Arc<Store>> {
-        self.store.as_ref()
-    }
-
-    /// Writes what the store has still to write; what cannot be written within `limit` is dropped and counted. To be called
-    /// when no more requests are served.
-    pub async fn close(&self, limit: Duration) {
-        if let Some(store) = &self.store {
-            store.close(limit).await;
-        }
-    }
-
-    /// The service that the frontends serve.
-    #[must_use]
-    pub fn service(&self) -> &Arc<dyn InferenceService> {
-        &self.services.inference
-    }
-
-    /// Metrics; an application may add its own.
-    #[must_use]
-    pub fn registry(&self) -> &Arc<MetricRegistry> {
-        &self.registry
-    }
-
-    /// The REST routes, all below `/v2`.
-    pub fn rest(&self) -> adulis_http::Router {
-        adulis_http::router(self.services.clone(), self.http.clone())
-    }
-
-    /// The routes of KServe's and TensorFlow Serving's V1 protocol: `/v1/models` and what is below it, and `GET /`.
-    pub fn v1(&self) -> adulis_http::Router {
-        adulis_http::v1_router(self.services.clone(), self.http.clone())
-    }
-
-    /// The routes that Amazon SageMaker asks a container.
-    pub fn sagemaker(&self, options: adulis_http::SageMakerOptions) -> adulis_http::Router {
-        adulis_http::sagemaker_router(self.services.clone(), self.http.clone(), options)
-    }
-
-    /// The routes that Google Vertex AI asks a container, with its way to the REST routes.
-    pub fn vertex_ai(&self, options: adulis_http::VertexOptions) -> adulis_http::Router {
-        adulis_http::vertex_router(self.rest(), self.services.clone(), self.http.clone(), options)
-    }
-
-    /// The gRPC service as routes, to be served with HTTP/2, on a port of its own or together with others.
-    pub fn grpc(&self) -> adulis_http::Router {
-        adulis_grpc::routes(self.services.clone(), self.grpc.clone())
-            .into_axum_router()
-            .reset_fallback()
-    }
-
-    /// `GET /metrics`, `GET /livez`, `GET /v2/health/live` and `/ready`.
-    pub fn metrics(&self) -> adulis_http::Router {
-        let registry = Arc::clone(&self.registry);
-        let health = adulis_http::health_router(self.services.clone(), self.http.clone());
-        let render = Arc::new(move |format| registry.render(format));
-        adulis_http::metrics_router(self.services.clone(), render).merge(health)
     }
 }
 

@@ -58,6 +58,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve models over REST and gRPC
     Serve(Box<ServeArgs>),
+    /// Serve, and start the server again when it ends; SIGHUP or SIGUSR2 replaces it without losing a request
+    Up(Box<ServeArgs>),
     /// Check models and repositories, and tell every problem
     Check(CheckArgs),
     /// Put load on a server and measure it
@@ -72,6 +74,9 @@ pub enum Command {
     Cache(adulis_bench::CacheArgs),
     /// Make certificates to develop with
     Cert(CertArgs),
+    /// Run the engine of one model for a server, which starts it
+    #[command(hide = true)]
+    Worker(WorkerArgs),
 }
 
 /// `adulis serve`.
@@ -124,6 +129,10 @@ pub struct ServeArgs {
     /// Threads that run models [default: one per core]
     #[arg(long, value_name = "COUNT")]
     pub execution_threads: Option<u32>,
+    /// Run engines in this many worker processes for each model, so that a crash costs no request [default: none, in the
+    /// server's own process]
+    #[arg(long, value_name = "COUNT")]
+    pub workers: Option<u32>,
     /// Whether runs wait for the resources that models say they need: off or execution_count [default: off]
     #[arg(long, value_name = "MODE")]
     pub rate_limit: Option<String>,
@@ -170,6 +179,48 @@ pub struct ServeArgs {
     /// Print the configuration that results, as TOML, and exit
     #[arg(long, conflicts_with = "check_config")]
     pub print_config: bool,
+    /// Take sockets from `adulis up` at standard input
+    #[arg(long, hide = true)]
+    pub supervised: bool,
+}
+
+/// `adulis worker`, which no person calls.
+#[derive(Debug, Default, Args)]
+pub struct WorkerArgs {
+    /// A setting by its key; the file and the environment are not read
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_setting)]
+    pub set: Vec<(String, String)>,
+}
+
+impl WorkerArgs {
+    /// What a server with this configuration calls its workers with.
+    #[must_use]
+    pub fn of(config: &crate::config::Config) -> Vec<std::ffi::OsString> {
+        let engine = &config.engine.onnxruntime;
+        let text = |text: &str| Value::String(text.to_owned()).to_string();
+        let library = engine.library.as_ref().map(|path| text(&path.to_string_lossy()));
+        let settings = [
+            ("engine.onnxruntime.library", library),
+            ("engine.onnxruntime.intra_op_threads", Some(engine.intra_op_threads.to_string())),
+            ("engine.onnxruntime.inter_op_threads", Some(engine.inter_op_threads.to_string())),
+            ("engine.onnxruntime.spinning", Some(engine.spinning.to_string())),
+            ("log.format", Some(text(config.log.format.as_str()))),
+            ("log.filter", Some(text(&config.log.filter))),
+        ];
+        let set = settings.into_iter().filter_map(|(key, value)| Some(format!("--set={key}={}", value?)));
+        ["worker".to_owned()].into_iter().chain(set).map(Into::into).collect()
+    }
+
+    /// The configuration of this command line alone.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(&self) -> Result<Loaded, ConfigErrors> {
+        let flag = |(key, value): &(String, String)| (key.clone(), parse_value(value), "--set".to_owned());
+        // No file is in what is no folder.
+        let folder = PathBuf::from("/dev/null");
+        Layers { folder, flags: self.set.iter().map(flag).collect(), ..Layers::default() }.load()
+    }
 }
 
 const CHECK_CODES: &str = "Exit codes: 0 all is sound, 1 something is wrong, 2 the command line is at fault.";
@@ -284,6 +335,10 @@ impl ServeArgs {
         add("log.filter", text(&self.log_level), "--log-level");
         let threads = self.execution_threads.map(|threads| Value::Integer(i64::from(threads)));
         add("engine.execution_threads", threads, "--execution-threads");
+        if let Some(count) = self.workers {
+            add("workers.isolation", Some(Value::String("process".to_owned())), "--workers");
+            add("workers.count", Some(Value::Integer(i64::from(count))), "--workers");
+        }
         add(
             "shared_memory.enabled",
             self.shared_memory.then_some(Value::Boolean(true)),

@@ -23,9 +23,11 @@ mod raw;
 mod shared_memory;
 mod storage;
 mod store;
+mod supervisor;
 mod tls;
 mod trace;
 mod units;
+mod workers;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -39,6 +41,7 @@ use adulis_repository::Repositories;
 use adulis_shared_memory::SharedMemoryOptions;
 use adulis_store::{LogOptions as InferenceLogOptions, StoreOptions};
 use adulis_telemetry::{LogFormat, LogOptions, TraceOptions};
+use adulis_worker::WorkerOptions;
 
 pub use auth::{AuditConfig, AuthConfig};
 pub use cache::CacheConfig;
@@ -53,6 +56,7 @@ pub use pools::{MemcachedConfig, RedisConfig};
 pub use shared_memory::SharedMemoryConfig;
 pub use storage::StorageConfig;
 pub use store::StoreConfig;
+pub use supervisor::SupervisorConfig;
 pub use tls::{ListenerTls, TlsConfig};
 
 /// Everything that can be set, checked. [`Config::default`] is what holds where nothing is set.
@@ -74,6 +78,10 @@ pub struct Config {
     pub tls: TlsConfig,
     /// Scheduling and engines.
     pub engine: EngineConfig,
+    /// Engines in worker processes.
+    pub workers: WorkerOptions,
+    /// How `adulis up` keeps its server.
+    pub supervisor: SupervisorConfig,
     /// The response cache.
     pub cache: CacheConfig,
     /// Repositories in object storage.
@@ -227,6 +235,8 @@ impl Default for Config {
             audit: AuditConfig::default(),
             tls: TlsConfig::default(),
             engine: EngineConfig::default(),
+            workers: WorkerOptions::default(),
+            supervisor: SupervisorConfig::default(),
             cache: CacheConfig::default(),
             storage: StorageConfig::default(),
             shared_memory: SharedMemoryConfig::default(),
@@ -462,6 +472,12 @@ impl Config {
     #[must_use]
     pub fn to_toml(&self) -> String {
         print::to_toml(self)
+    }
+
+    /// The keys in which another configuration differs.
+    #[must_use]
+    pub fn changed_keys(&self, other: &Self) -> Vec<&'static str> {
+        print::changed_keys(self, other)
     }
 }
 

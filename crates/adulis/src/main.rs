@@ -2,14 +2,16 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use adulis::cli::{
     CertArgs, CertCommand, CheckArgs, Cli, Command, EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK, KeysArgs,
-    LogArgs, LogCommand, ServeArgs,
+    LogArgs, LogCommand, ServeArgs, WorkerArgs,
 };
 use adulis::config::{Config, Loaded};
-use adulis::serve::{ServeOptions, ServeTls};
-use adulis::{Adulis, BuildError, ControlMode, check, serve};
+use adulis::serve::{Hosting, ServeOptions, ServeTls};
+use adulis::sockets::Sockets;
+use adulis::{Adulis, BuildError, ControlMode, Reload, Supervisor, WorkerCommand, check, serve};
 use anyhow::Context;
 use clap::Parser;
 
@@ -19,7 +21,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let code = match Cli::parse().command {
-        Command::Serve(args) => run_serve(&args),
+        Command::Serve(args) => run_serve(*args),
+        Command::Up(args) => run_up(*args),
         Command::Check(args) => run_check(&args),
         Command::Bench(args) => run_bench(*args),
         Command::Log(args) => run_log(&args),
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
         Command::Probe(args) => run_probe(&args),
         Command::Cache(args) => run_cache(&args),
         Command::Cert(args) => run_cert(&args),
+        Command::Worker(args) => run_worker(&args),
     };
     ExitCode::from(code.unwrap_or_else(|error| {
         complain(&format!("error: {error:#}"));
@@ -34,30 +38,61 @@ fn main() -> ExitCode {
     }))
 }
 
-fn run_serve(args: &ServeArgs) -> anyhow::Result<u8> {
+/// The configuration to serve with, or the exit code where there is nothing to be served.
+fn load_to_serve(args: &ServeArgs) -> anyhow::Result<Result<Loaded, u8>> {
     let loaded = match args.load() {
         Ok(loaded) => loaded,
         Err(errors) => {
             complain(&errors.to_string());
-            return Ok(EXIT_CONFIGURATION);
+            return Ok(Err(EXIT_CONFIGURATION));
         }
     };
     if args.print_config {
         write!(std::io::stdout(), "{}", loaded.config.to_toml())?;
-        return Ok(EXIT_OK);
+        return Ok(Err(EXIT_OK));
     }
     if args.check_config {
-        return run_check_config(&loaded);
+        return Ok(Err(run_check_config(&loaded)?));
     }
-    let Loaded { config, notes, .. } = loaded;
-    if config.repositories.is_empty() {
+    if loaded.config.repositories.is_empty() {
         complain("error: no models: name a model file, a model's folder or a repository: adulis serve PATH");
-        return Ok(EXIT_CONFIGURATION);
+        return Ok(Err(EXIT_CONFIGURATION));
     }
+    Ok(Ok(loaded))
+}
+
+fn run_up(args: ServeArgs) -> anyhow::Result<u8> {
+    // Before there are threads.
+    let passed = Sockets::inherited()?;
+    let Loaded { config, notes, .. } = match load_to_serve(&args)? {
+        Ok(loaded) => loaded,
+        Err(code) => return Ok(code),
+    };
+    adulis_telemetry::init_logging(&config.log_options())?;
+    for note in &notes {
+        tracing::warn!("{note}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(adulis::up::up(args, config, passed))
+}
+
+fn run_serve(args: ServeArgs) -> anyhow::Result<u8> {
+    // Before there are threads.
+    let mut hosting = Hosting { sockets: Sockets::inherited()?, ..Hosting::default() };
+    let Loaded { config, notes, .. } = match load_to_serve(&args)? {
+        Ok(loaded) => loaded,
+        Err(code) => return Ok(code),
+    };
     let log = adulis_telemetry::init_logging(&config.log_options())?;
     for note in &notes {
         tracing::warn!("{note}");
     }
+    if args.supervised {
+        let (supervisor, sockets) =
+            Supervisor::meet().context("--supervised is for adulis up, which is not there")?;
+        (hosting.sockets, hosting.supervisor) = (sockets, Some(supervisor));
+    }
+    hosting.reload = Some(Reload::new(args, config.clone(), Arc::clone(&log)));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("adulis-io")
         .enable_all()
@@ -87,7 +122,8 @@ fn run_serve(args: &ServeArgs) -> anyhow::Result<u8> {
         }
     };
     drop(within);
-    match runtime.block_on(serve::serve(adulis, ServeOptions { tls, ..ServeOptions::of(&config) })) {
+    let options = ServeOptions { tls, ..ServeOptions::of(&config) };
+    match runtime.block_on(serve::serve_hosted(adulis, options, hosting)) {
         Ok(()) => Ok(EXIT_OK),
         Err(error) if error.is::<BuildError>() => {
             complain(&format!("error: {error}"));
@@ -131,7 +167,8 @@ fn builder(config: &Config) -> adulis::Builder {
         .settings(config.settings())
         .http(config.http())
         .grpc(config.grpc())
-        .trace(config.trace.clone());
+        .trace(config.trace.clone())
+        .workers(WorkerCommand::this_program(WorkerArgs::of(config)), config.workers.clone());
     #[cfg(feature = "onnxruntime")]
     {
         builder = builder.onnxruntime(config.onnxruntime());
@@ -227,6 +264,19 @@ fn run_cache(args: &adulis_bench::CacheArgs) -> anyhow::Result<u8> {
 fn run_cert(args: &CertArgs) -> anyhow::Result<u8> {
     let CertCommand::Dev(args) = &args.command;
     write!(std::io::stdout(), "{}", adulis::cert::dev(args)?)?;
+    Ok(EXIT_OK)
+}
+
+fn run_worker(args: &WorkerArgs) -> anyhow::Result<u8> {
+    let loaded = match args.load() {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            complain(&errors.to_string());
+            return Ok(EXIT_CONFIGURATION);
+        }
+    };
+    adulis_telemetry::init_logging(&loaded.config.log_options())?;
+    builder(&loaded.config).run_worker()?;
     Ok(EXIT_OK)
 }
 

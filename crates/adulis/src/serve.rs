@@ -3,6 +3,7 @@
 mod tls;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use adulis_http::{CorsOptions, Drained, Listener, ListenerOptions, Router, SageMakerOptions, VertexOptions};
@@ -15,6 +16,9 @@ use tokio_util::sync::CancellationToken;
 pub use self::tls::ServeTls;
 use crate::Adulis;
 use crate::config::Config;
+use crate::handover::{Supervisor, Word};
+use crate::reload::{Reload, StopTimes};
+use crate::sockets::Sockets;
 
 /// What `serve` needs beside the server itself.
 #[derive(Debug, Clone)]
@@ -58,6 +62,37 @@ impl ServeOptions {
             store_timeout: config.store.shutdown_timeout,
         }
     }
+
+    /// What is served where, by the names of sockets.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
+        let shared = self.shares_a_port();
+        let http = self.http.map(|address| (if shared { SHARED } else { "http" }, address));
+        let grpc = self.grpc.filter(|_| !shared).map(|address| ("grpc", address));
+        let sagemaker = self.sagemaker.as_ref().map(|(address, _)| ("sagemaker", *address));
+        let vertex_ai = self.vertex_ai.as_ref().map(|(address, _)| ("vertex_ai", *address));
+        let metrics = self.metrics.map(|address| (METRICS, address));
+        [http, grpc, sagemaker, vertex_ai, metrics].into_iter().flatten().collect()
+    }
+
+    fn shares_a_port(&self) -> bool {
+        self.http.is_some() && self.http == self.grpc && self.http.map(|http| http.port()) != Some(0)
+    }
+}
+
+/// REST and gRPC on one port.
+const SHARED: &str = "http+grpc";
+const METRICS: &str = "metrics";
+
+/// Who else has a part in serving; by default nobody.
+#[derive(Default)]
+pub struct Hosting {
+    /// Sockets that are open already, which are taken in the place of new ones.
+    pub sockets: Sockets,
+    /// Who is told that the server is ready, and without whom it stops.
+    pub supervisor: Option<Supervisor>,
+    /// What SIGHUP does. Without it, SIGHUP ends the process as it does any.
+    pub reload: Option<Reload>,
 }
 
 /// Serves until SIGTERM or SIGINT, then drains: readiness turns red, new connections are accepted for the lame-duck time,
@@ -66,15 +101,22 @@ impl ServeOptions {
 /// # Errors
 /// If an address cannot be bound or signals cannot be caught; [`crate::BuildError`] if a repository cannot be mirrored.
 pub async fn serve(adulis: Adulis, options: ServeOptions) -> anyhow::Result<()> {
-    let mut signals = Signals::new()?;
-    let (stop, stop_metrics) = (CancellationToken::new(), CancellationToken::new());
-    let mut listeners = JoinSet::new();
-    let connections = ConnectionMetrics::register(adulis.registry());
-    for (name, address, router) in routers(&adulis, &options) {
-        let listener = bind(name, address, &options)?.metrics(connections.listener(name));
-        let stop = if name == "metrics" { stop_metrics.clone() } else { stop.clone() };
-        let serving = async move { (name, listener.serve(router, stop.cancelled_owned()).await) };
-        listeners.spawn(serving);
+    serve_hosted(adulis, options, Hosting::default()).await
+}
+
+/// The same, with sockets of somebody else, for a supervisor, and with a configuration that can be read again.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_hosted(adulis: Adulis, options: ServeOptions, hosting: Hosting) -> anyhow::Result<()> {
+    let Hosting { mut sockets, supervisor, mut reload } = hosting;
+    let mut times = StopTimes { lame_duck: options.lame_duck, store_timeout: options.store_timeout };
+    let mut signals = Signals::new(reload.is_some())?;
+    let (open, abandoned) = (CancellationToken::new(), CancellationToken::new());
+    let mut listeners = Listeners::start(&adulis, &options, &mut sockets, &open)?;
+    match supervisor {
+        Some(supervisor) => attend(supervisor, &adulis, open, abandoned.clone())?,
+        None => open.cancel(),
     }
     let _fresh = options.tls.as_ref().map(ServeTls::keep_fresh).transpose()?;
     let mut loading = tokio::task::spawn_blocking({
@@ -84,7 +126,16 @@ pub async fn serve(adulis: Adulis, options: ServeOptions) -> anyhow::Result<()> 
     let mut loaded = false;
     let signal = loop {
         tokio::select! {
-            signal = signals.next() => break signal,
+            told = signals.next() => match told {
+                Told::Stop(signal) => break signal,
+                Told::Reload => {
+                    if let Some(reload) = &mut reload {
+                        reload.reload(adulis.trace_control());
+                        times = reload.stop_times();
+                    }
+                }
+            },
+            () = abandoned.cancelled() => break "the end of adulis up",
             outcome = &mut loading, if !loaded => {
                 // Without its models there is nothing to serve; whoever started it tries again, or tells somebody.
                 outcome.context("the thread that loads models panicked")??;
@@ -95,17 +146,9 @@ pub async fn serve(adulis: Adulis, options: ServeOptions) -> anyhow::Result<()> 
     tracing::info!(signal, in_flight = adulis.engine().requests_in_flight(), "shutting down");
     adulis.engine().begin_drain();
     let drained = async {
-        tokio::time::sleep(options.lame_duck).await;
-        stop.cancel();
-        let metrics = usize::from(options.metrics.is_some());
-        while listeners.len() > metrics {
-            log_drained(listeners.join_next().await);
-        }
-        stop_metrics.cancel();
-        while let Some(ended) = listeners.join_next().await {
-            log_drained(Some(ended));
-        }
-        adulis.close(options.store_timeout).await;
+        tokio::time::sleep(times.lame_duck).await;
+        listeners.drain().await;
+        adulis.close(times.store_timeout).await;
         // A load in progress cannot be stopped; what it loads is dropped with the engine.
         if !loaded {
             drop(loading.await);
@@ -113,7 +156,7 @@ pub async fn serve(adulis: Adulis, options: ServeOptions) -> anyhow::Result<()> 
     };
     tokio::select! {
         () = drained => tracing::info!("stopped"),
-        signal = signals.next() => {
+        signal = signals.stop() => {
             tracing::warn!(signal, in_flight = adulis.engine().requests_in_flight(), "second signal: stopping at once");
             std::process::exit(1);
         }
@@ -121,45 +164,92 @@ pub async fn serve(adulis: Adulis, options: ServeOptions) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// What is served where. REST and gRPC on one address become one router.
-fn routers(adulis: &Adulis, options: &ServeOptions) -> Vec<(&'static str, SocketAddr, Router)> {
-    let mut routers = Vec::new();
-    let shared = options.http.is_some_and(|http| http.port() != 0) && options.http == options.grpc;
-    if let Some(address) = options.http {
-        let rest = adulis.rest().merge(adulis.v1());
-        let router = if shared { rest.merge(adulis.grpc()) } else { rest };
-        let router = router.fallback(adulis_http::not_found);
-        let router = match &options.cors {
-            Some(cors) => adulis_http::with_cors(router, cors),
-            None => router,
-        };
-        let name = if shared { "http+grpc" } else { "http" };
-        routers.push((name, address, router));
-    }
-    if let Some(address) = options.grpc.filter(|_| !shared) {
-        routers.push(("grpc", address, adulis.grpc().fallback(adulis_http::not_found)));
-    }
-    if let Some((address, options)) = options.sagemaker.clone() {
-        let router = adulis.sagemaker(options).fallback(adulis_http::not_found);
-        routers.push(("sagemaker", address, router));
-    }
-    if let Some((address, options)) = options.vertex_ai.clone() {
-        let router = adulis.vertex_ai(options).fallback(adulis_http::not_found);
-        routers.push(("vertex_ai", address, router));
-    }
-    if let Some(address) = options.metrics {
-        routers.push(("metrics", address, adulis.metrics()));
-    }
-    routers
+/// What is being served.
+struct Listeners {
+    tasks: JoinSet<(&'static str, Drained)>,
+    stop: CancellationToken,
+    /// Metrics are told until all others have ended.
+    stop_metrics: CancellationToken,
+    has_metrics: bool,
 }
 
-fn bind(name: &'static str, address: SocketAddr, options: &ServeOptions) -> anyhow::Result<Listener> {
-    let listener = Listener::bind(address, options.listener.clone()).with_context(|| match name {
-        "sagemaker" | "vertex_ai" => {
-            format!("cannot listen on {address} for {name}: choose another port with --set {name}.port=PORT")
+impl Listeners {
+    /// Listens everywhere. Nothing is accepted before `open` is cancelled.
+    fn start(
+        adulis: &Adulis,
+        options: &ServeOptions,
+        sockets: &mut Sockets,
+        open: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let mut listeners = Self {
+            tasks: JoinSet::new(),
+            stop: CancellationToken::new(),
+            stop_metrics: CancellationToken::new(),
+            has_metrics: options.metrics.is_some(),
+        };
+        let connections = ConnectionMetrics::register(adulis.registry());
+        for (name, address) in options.addresses() {
+            let listener = listen(name, address, options, sockets)?.metrics(connections.listener(name));
+            let router = router(name, adulis, options);
+            let stop = if name == METRICS { &listeners.stop_metrics } else { &listeners.stop };
+            let (open, stop) = (open.clone(), stop.clone());
+            listeners.tasks.spawn(async move {
+                tokio::select! {
+                    () = open.cancelled() => {}
+                    () = stop.cancelled() => {}
+                }
+                (name, listener.serve(router, stop.cancelled_owned()).await)
+            });
         }
-        _ => format!("cannot listen on {address} for {name}: choose another address with --{name} ADDR:PORT, or \"off\""),
-    })?;
+        sockets.close_rest();
+        Ok(listeners)
+    }
+
+    /// Accepts no more, and waits until all connections have ended.
+    async fn drain(&mut self) {
+        self.stop.cancel();
+        while self.tasks.len() > usize::from(self.has_metrics) {
+            log_drained(self.tasks.join_next().await);
+        }
+        self.stop_metrics.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            log_drained(Some(ended));
+        }
+    }
+}
+
+/// What is served under a name of [`ServeOptions::addresses`]. REST and gRPC on one port are one router.
+fn router(name: &str, adulis: &Adulis, options: &ServeOptions) -> Router {
+    let rest = || adulis.rest().merge(adulis.v1());
+    let router = match (name, &options.sagemaker, &options.vertex_ai) {
+        ("http", ..) => rest(),
+        (SHARED, ..) => rest().merge(adulis.grpc()),
+        ("grpc", ..) => adulis.grpc(),
+        ("sagemaker", Some((_, options)), _) => adulis.sagemaker(options.clone()),
+        ("vertex_ai", _, Some((_, options))) => adulis.vertex_ai(options.clone()),
+        _ => return adulis.metrics(),
+    };
+    let router = router.fallback(adulis_http::not_found);
+    match (name, &options.cors) {
+        ("http" | SHARED, Some(cors)) => adulis_http::with_cors(router, cors),
+        _ => router,
+    }
+}
+
+/// Listens at an address, or takes the socket that does already.
+fn listen(
+    name: &'static str,
+    address: SocketAddr,
+    options: &ServeOptions,
+    sockets: &mut Sockets,
+) -> anyhow::Result<Listener> {
+    let taken = sockets.take(name, address)?;
+    let listener = match taken {
+        Some(socket) => {
+            Listener::new(vec![tokio::net::TcpListener::from_std(socket)?], options.listener.clone())
+        }
+        None => bind(name, address, options.listener.clone())?,
+    };
     let (listener, is_tls) = match &options.tls {
         Some(tls) => tls.on(name, listener, &options.listener)?,
         None => (listener, false),
@@ -172,6 +262,48 @@ fn bind(name: &'static str, address: SocketAddr, options: &ServeOptions) -> anyh
         }
     }
     Ok(listener)
+}
+
+fn bind(name: &'static str, address: SocketAddr, options: ListenerOptions) -> anyhow::Result<Listener> {
+    Listener::bind(address, options).with_context(|| match name {
+        "sagemaker" | "vertex_ai" => {
+            format!("cannot listen on {address} for {name}: choose another port with --set {name}.port=PORT")
+        }
+        _ => format!("cannot listen on {address} for {name}: choose another address with --{name} ADDR:PORT, or \"off\""),
+    })
+}
+
+/// How often it is looked whether the server is ready, until it is.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Has connections accepted when the server is ready, or when the supervisor says so: beside another server that answers, one that
+/// can't yet would only refuse. Tells the supervisor when the server is ready, and notices when it is gone.
+fn attend(
+    supervisor: Supervisor,
+    adulis: &Adulis,
+    open: CancellationToken,
+    abandoned: CancellationToken,
+) -> anyhow::Result<()> {
+    let supervisor = Arc::new(supervisor);
+    let (told, service, now) = (Arc::clone(&supervisor), Arc::clone(adulis.service()), open.clone());
+    tokio::spawn(async move {
+        while !service.ready() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        now.cancel();
+        if let Err(error) = told.tell_ready() {
+            tracing::warn!(%error, "adulis up cannot be told that this server is ready");
+        }
+    });
+    let hear = move || {
+        while supervisor.hear() == Word::Serve {
+            open.cancel();
+        }
+        abandoned.cancel();
+    };
+    // It sleeps in a read.
+    let thread = std::thread::Builder::new().name("adulis-supervisor".to_owned()).spawn(hear);
+    thread.map(drop).context("cannot start the thread that notices the end of adulis up")
 }
 
 fn log_drained(ended: Option<Result<(&'static str, Drained), tokio::task::JoinError>>) {
@@ -189,25 +321,50 @@ fn log_drained(ended: Option<Result<(&'static str, Drained), tokio::task::JoinEr
     }
 }
 
-/// SIGTERM and SIGINT.
+/// What the process is told.
+enum Told {
+    Stop(&'static str),
+    Reload,
+}
+
+/// SIGTERM and SIGINT, and SIGHUP where there is something to reload.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Option<Signal>,
 }
 
 impl Signals {
-    fn new() -> anyhow::Result<Self> {
+    fn new(reloads: bool) -> anyhow::Result<Self> {
         let catch = |kind| signal(kind).context("cannot catch signals");
         Ok(Self {
             terminate: catch(SignalKind::terminate())?,
             interrupt: catch(SignalKind::interrupt())?,
+            hang_up: reloads.then(|| catch(SignalKind::hangup())).transpose()?,
         })
     }
 
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> Told {
+        let Self { terminate, interrupt, hang_up } = self;
+        let hang_up = async {
+            match hang_up {
+                Some(hang_up) => drop(hang_up.recv().await),
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => Told::Stop("SIGTERM"),
+            _ = interrupt.recv() => Told::Stop("SIGINT"),
+            () = hang_up => Told::Reload,
+        }
+    }
+
+    /// The next one to stop.
+    async fn stop(&mut self) -> &'static str {
+        loop {
+            if let Told::Stop(signal) = self.next().await {
+                return signal;
+            }
         }
     }
 }

@@ -86,7 +86,7 @@ fn models(bench: &Workbench) -> Result<PathBuf> {
 }
 
 /// A model of the other comparisons in another folder, with more in its configuration.
-fn copy(bench: &Workbench, name: &str, to: &Path, more: &str) -> Result<()> {
+pub(super) fn copy(bench: &Workbench, name: &str, to: &Path, more: &str) -> Result<()> {
     let from = bench.models()?.join(name);
     let config = fs::read_to_string(from.join("config.pbtxt"))?;
     // A name in the configuration would have to be the folder's.

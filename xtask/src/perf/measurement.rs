@@ -5,7 +5,9 @@ use clap::ValueEnum;
 
 use super::series::Measured;
 use super::workbench::{Workbench, build};
-use super::{batching, cache, codec, copies, echo, forms, memory, overload, peer, pools, resnet, start};
+use super::{
+    batching, cache, codec, copies, echo, forms, isolation, memory, overload, peer, pools, resnet, start,
+};
 use crate::debian;
 use crate::setup::{self, SetupArgs};
 
@@ -42,6 +44,8 @@ pub(super) enum Measurement {
     PoolSql,
     /// Answers in time under up to ten times the load that a model can bear.
     Overload,
+    /// A model in a worker process, against the server's own.
+    Isolation,
     /// A long run against ONNX Runtime in the process.
     Resnet50,
     /// Decoding of JSON.
@@ -81,6 +85,7 @@ impl Measurement {
             Self::Resnet50 => 70,
             Self::Cache | Self::CacheStampede => 60,
             Self::Cpu | Self::Memory => 45,
+            Self::Isolation => 80,
             Self::EchoRest | Self::EchoGrpc | Self::AddedLatency | Self::Fastapi => 40,
             Self::Json | Self::Forms => 30,
             Self::ManyModels => 15,
@@ -132,6 +137,7 @@ impl Measurement {
             Self::CacheOutage => cache::outages(bench),
             Self::CacheRows => cache::half_known(bench),
             Self::Overload => overload::run(bench),
+            Self::Isolation => isolation::run(bench),
             Self::Resnet50 => resnet::run(bench),
             Self::Json => codec::run(bench),
             Self::Forms => forms::run(bench),

@@ -1,12 +1,30 @@
 //! Documents that name a test as evidence name one that is there: `test_x.py::test_name` in `conformance`, or
-//! `crates/…/file.rs::name`.
+//! `crates/…/file.rs::name`. Each row of a table of faults names one.
 
 use super::{Fault, SourceFile};
 
 /// Checks each test that a document names.
 pub(super) fn check(files: &[SourceFile]) -> Vec<Fault> {
     let documents = files.iter().filter(|file| file.has_extension("md"));
-    documents.flat_map(|document| missing(document, files)).collect()
+    documents
+        .flat_map(|document| missing(document, files).into_iter().chain(unproven(document)))
+        .collect()
+}
+
+/// The heading above a table of faults.
+const FAULTS: &str = "## Faults";
+
+/// The rows of a table of faults that name no test.
+fn unproven(document: &SourceFile) -> Vec<Fault> {
+    let lines = document.text.lines().enumerate().skip_while(|(_, line)| *line != FAULTS).skip(1);
+    let section = lines.take_while(|(_, line)| !line.starts_with("## "));
+    // The first two rows of a table are its head and a line.
+    let rows = section.filter(|(_, line)| line.starts_with('|')).skip(2);
+    rows.filter(|(_, line)| named(line).next().is_none())
+        .map(|(index, _)| {
+            Fault::at(&document.path, index, "a fault without a test that shows what comes of it")
+        })
+        .collect()
 }
 
 fn missing(document: &SourceFile, files: &[SourceFile]) -> Vec<Fault> {
@@ -64,6 +82,18 @@ mod tests {
                 "docs/a.md:2: conformance/test_a.py has no test test_on",
                 "docs/a.md:2: no file crates/a/tests/c.rs has tests"
             ]
+        );
+    }
+
+    #[test]
+    fn a_fault_without_a_test_fails() {
+        let table = |row: &str| {
+            format!("## Faults\n\nText.\n\n| what | test |\n| --- | --- |\n{row}\n\n## More\n\n| x |\n")
+        };
+        assert_eq!(faults(&table("| a kill | `crates/a/tests/b.rs::two` |")).len(), 0);
+        assert_eq!(
+            faults(&table("| a kill | `two` |")),
+            ["docs/a.md:7: a fault without a test that shows what comes of it"]
         );
     }
 }

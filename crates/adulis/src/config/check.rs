@@ -37,6 +37,8 @@ pub(super) fn check(raw: &RawConfig, faults: &mut Faults) -> Config {
         auth: check.auth(&raw.auth, &default.auth),
         audit: AuditConfig::check(&raw.audit),
         engine: check.engine(&raw.engine, &default.engine),
+        workers: check.workers(&raw.workers, &default.workers),
+        supervisor: check.supervisor(&raw.supervisor, &default.supervisor),
         cache: check.cache(&raw.cache, &default.cache),
         storage: check.storage(&raw.storage, &default.storage),
         shared_memory: check.shared_memory(&raw.shared_memory, &default.shared_memory),

@@ -1,6 +1,5 @@
 use adulis_backend::{ExecutionProvider, GraphOptimization};
 use adulis_http::HeaderPattern;
-use adulis_telemetry::LogFormat;
 use toml::{Table, Value};
 
 use super::admission;
@@ -11,6 +10,7 @@ use super::rate;
 use super::raw::{RawConfig, RawEngine, RawLog, RawOnnxRuntime, RawServer};
 use super::trace;
 use super::units::{OFF, format_address, format_bytes, format_duration};
+use super::workers;
 use super::{Config, EngineConfig, ServerConfig};
 
 /// What is shown in a secret's place.
@@ -18,6 +18,26 @@ const MASK: &str = "********";
 
 /// The text of an `adulis.toml` with every value that is set or has a default.
 pub(super) fn to_toml(config: &Config) -> String {
+    let secrets = KEYS.iter().filter(|key| key.secret).map(|key| key.path);
+    toml::to_string(&masked(table(config), secrets)).expect("invariant: a table is always writable")
+}
+
+/// The keys in which two configurations differ.
+pub(super) fn changed_keys(one: &Config, other: &Config) -> Vec<&'static str> {
+    let (one, other) = (table(one), table(other));
+    KEYS.iter()
+        .map(|key| key.path)
+        .filter(|path| value(&one, path) != value(&other, path))
+        .collect()
+}
+
+fn value<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
+    let mut names = path.split('.');
+    let first = table.get(names.next()?);
+    names.fold(first, |value, name| value?.get(name))
+}
+
+fn table(config: &Config) -> Table {
     let mut raw = RawConfig {
         repositories: Some(config.repositories.clone()),
         strict_readiness: Some(config.strict_readiness),
@@ -26,6 +46,8 @@ pub(super) fn to_toml(config: &Config) -> String {
         audit: config.audit.print(),
         tls: config.tls.print(),
         engine: engine(&config.engine),
+        workers: workers::print(&config.workers),
+        supervisor: config.supervisor.print(),
         cache: config.cache.print(),
         storage: config.storage.print(),
         shared_memory: config.shared_memory.print(),
@@ -34,7 +56,7 @@ pub(super) fn to_toml(config: &Config) -> String {
         inference_log: inference_log::print(&config.inference_log),
         metrics: config.metrics.print(),
         log: RawLog {
-            format: Some(log_format(config.log.format).to_owned()),
+            format: Some(config.log.format.as_str().to_owned()),
             filter: Some(config.log.filter.clone()),
             access: Some(config.log.access),
         },
@@ -44,9 +66,7 @@ pub(super) fn to_toml(config: &Config) -> String {
         ..RawConfig::default()
     };
     control::print(&config.control, &mut raw);
-    let table = Table::try_from(raw).expect("invariant: the raw form has string keys and TOML values only");
-    let secrets = KEYS.iter().filter(|key| key.secret).map(|key| key.path);
-    toml::to_string(&masked(table, secrets)).expect("invariant: a table is always writable")
+    Table::try_from(raw).expect("invariant: the raw form has string keys and TOML values only")
 }
 
 /// The table with a mask in place of each secret that is set.
@@ -146,14 +166,6 @@ fn provider(provider: &ExecutionProvider) -> Value {
         ("name".to_owned(), name),
         ("options".to_owned(), Value::Table(options)),
     ]))
-}
-
-fn log_format(format: LogFormat) -> &'static str {
-    match format {
-        LogFormat::Auto => "auto",
-        LogFormat::Text => "text",
-        LogFormat::Json => "json",
-    }
 }
 
 /// Counts come from `i64`s; what does not fit any more says "very many".

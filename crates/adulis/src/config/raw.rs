@@ -14,8 +14,10 @@ use super::metrics::RawMetrics;
 use super::shared_memory::RawSharedMemory;
 use super::storage::RawStorage;
 use super::store::RawStore;
+use super::supervisor::RawSupervisor;
 use super::tls::RawTls;
 use super::trace::RawTrace;
+use super::workers::RawWorkers;
 
 /// `adulis.toml` as it is written. What is absent keeps its default.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +33,8 @@ pub(super) struct RawConfig {
     pub(super) audit: RawAudit,
     pub(super) tls: RawTls,
     pub(super) engine: RawEngine,
+    pub(super) workers: RawWorkers,
+    pub(super) supervisor: RawSupervisor,
     pub(super) cache: RawCache,
     pub(super) storage: RawStorage,
     pub(super) shared_memory: RawSharedMemory,

@@ -1,0 +1,153 @@
+//! Workers that are killed, stopped and left alone by their server.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use adulis_testing::{IdentityModel, ProcessSignal, StopSignal, TestRepository, is_alive, send_signal};
+
+use crate::load::Load;
+use crate::support::{byte_json, byte_model, serve};
+use crate::{deaths, workers};
+
+/// Requests share batches of up to eight, each of which takes two milliseconds.
+fn batching() -> TestRepository {
+    let repository = TestRepository::new().unwrap();
+    let model = IdentityModel {
+        max_batch_size: 8,
+        more: "dynamic_batching { } instance_group [ { count: 2 kind: KIND_CPU } ]",
+        ..byte_model(&[("execute_delay_microseconds", "2000")])
+    };
+    repository.identity("byte", &model).unwrap();
+    repository
+}
+
+/// Ends one worker after the other, so many times in all, each when all of them answer again: a batch is tried on two workers, and
+/// is to meet the end of one.
+async fn ended_under_load(count: &str, times: u32, signal: ProcessSignal, cause: &str) {
+    let repository = batching();
+    let server = serve(&repository, &["--workers", count]);
+    server.ready().await;
+    let load = Load::start(&server, "byte", 12).await;
+    let expected: u32 = count.parse().unwrap();
+    let label = format!("cause=\"{cause}\"");
+    for time in 0..times {
+        server.metric_reaches("adulis_workers", &[], f64::from(expected)).await;
+        let running = workers(&server, expected as usize).await;
+        let victim = running[time as usize % running.len()];
+        server
+            .wait("the end of a worker", async || {
+                // Again and again: Rust's own handler of SIGSEGV takes the first as news of a stack that is full.
+                let is_gone = send_signal(victim, signal).is_err() || !is_alive(victim);
+                is_gone.then_some(())
+            })
+            .await;
+        server.metric_reaches("adulis_worker_deaths_total", &[&label], f64::from(time + 1)).await;
+        // Whatever was under way when it ended.
+        load.go_on(&server, &load.answered(), 2).await;
+    }
+    let answered = load.stop().await;
+    // For whoever runs the long form.
+    let _ = writeln!(std::io::stderr(), "{times} workers ended, {answered} requests answered");
+    assert!(answered > 100, "{answered}");
+    assert_eq!(deaths(&server, "").await, f64::from(times), "{}", server.log());
+    let failed = "adulis_inference_requests_total";
+    assert_eq!(server.metric(failed, &["outcome=\"internal\""]).await.unwrap(), 0.0, "{}", server.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_that_are_killed_under_load_cost_no_request() {
+    ended_under_load("2", 8, ProcessSignal::Kill, "killed").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_only_worker_that_is_killed_under_load_costs_no_request() {
+    ended_under_load("1", 4, ProcessSignal::Kill, "killed").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_that_crash_under_load_cost_no_request() {
+    ended_under_load("2", 4, ProcessSignal::Segfault, "segfault").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "the long form, by hand: cargo nextest run --workspace --run-ignored only --no-capture killed_for_long"]
+async fn workers_that_are_killed_for_long_cost_no_request() {
+    ended_under_load("2", 1000, ProcessSignal::Kill, "killed").await;
+}
+
+/// A worker that stands still answers no pings: it is killed, and another runs what it had.
+#[tokio::test]
+async fn a_worker_that_stands_still_is_replaced() {
+    let repository = TestRepository::new().unwrap();
+    repository
+        .identity("byte", &byte_model(&[("execute_delay_microseconds", "300000")]))
+        .unwrap();
+    let pings = [
+        "--set",
+        "workers.ping_interval=50ms",
+        "--set",
+        "workers.ping_timeout=500ms",
+    ];
+    let server = serve(&repository, &[&["--workers", "1"][..], &pings].concat());
+    server.ready().await;
+    let mut connection = server.connect().await.unwrap();
+    let request = tokio::spawn(async move {
+        connection.request("POST /v2/models/byte/infer", &[], byte_json(7).as_bytes()).await
+    });
+    server.metric_reaches("adulis_executing_batches", &[], 1.0).await;
+    let [worker] = workers(&server, 1).await[..] else {
+        panic!("one worker");
+    };
+    send_signal(worker, ProcessSignal::Stop).unwrap();
+    let answer = request.await.unwrap().unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(deaths(&server, "stuck").await, 1.0, "{}", server.log());
+    assert_eq!(server.metric("adulis_worker_retried_batches_total", &[]).await.unwrap(), 1.0);
+    assert!(!is_alive(worker));
+}
+
+/// A run that hangs is ended with its worker: no thread of the server's is stuck, and the next request is answered.
+#[tokio::test]
+async fn a_run_that_does_not_end_is_ended_with_its_worker() {
+    let repository = TestRepository::new().unwrap();
+    let parameters = [("hang_on", "113"), ("max_execution_time", "200ms")];
+    repository.identity("byte", &byte_model(&parameters)).unwrap();
+    let server = serve(&repository, &["--workers", "1"]);
+    server.ready().await;
+    let answer = server.infer("byte", &[], &byte_json(113)).await.unwrap();
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    assert!(answer.text().contains("max_execution_time"), "{}", answer.text());
+    let answer = server.infer("byte", &[], &byte_json(1)).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(deaths(&server, "overrun").await, 1.0, "{}", server.log());
+    let killed = server.metric("adulis_execution_limit_exceeded_total", &["outcome=\"killed\""]);
+    assert_eq!(killed.await.unwrap(), 1.0);
+    assert_eq!(server.metric("adulis_execution_threads_stuck", &[]).await.unwrap(), 0.0);
+}
+
+/// Nobody is left behind, however the server ends.
+#[tokio::test]
+async fn workers_end_with_their_server() {
+    for is_killed in [true, false] {
+        let repository = batching();
+        let mut server = serve(&repository, &["--workers", "2"]);
+        server.ready().await;
+        let running = workers(&server, 2).await;
+        if is_killed {
+            send_signal(server.pid(), ProcessSignal::Kill).unwrap();
+        } else {
+            // As an orchestrator does that signals all processes of a service.
+            running.iter().for_each(|pid| send_signal(*pid, ProcessSignal::Terminate).unwrap());
+            let answer = server.infer("byte", &[], &byte_json(1)).await.unwrap();
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            server.signal(StopSignal::Terminate).unwrap();
+        }
+        let status = server.exit(Duration::from_secs(20)).await.unwrap();
+        assert_eq!(status.code(), if is_killed { None } else { Some(0) }, "{}", server.log());
+        let begun = Instant::now();
+        while running.iter().any(|pid| is_alive(*pid)) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "workers live on");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
