@@ -104,6 +104,29 @@ async fn a_configuration_at_fault_leaves_the_server_as_it_is() {
     server.wait("the old server's end", async || (!is_alive(first)).then_some(())).await;
 }
 
+/// A server that is to take over is asked nothing before it is ready; when the one before it is gone, it answers, ready or not.
+#[tokio::test]
+async fn a_server_that_is_alone_answers_that_it_is_not_ready() {
+    let repository = repository();
+    let server = up(&repository, &[]).await;
+    let first = behind(&server).await;
+    let config = repository.path().join("byte/config.pbtxt");
+    std::fs::write(&config, "backend: \"none such\"").unwrap();
+    send_signal(server.pid(), ProcessSignal::HangUp).unwrap();
+    server.logged(&["not ready: see the models that failed"]).await;
+    for _ in 0..20 {
+        let answer = server.get("/v2/health/ready").await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    send_signal(first, ProcessSignal::Kill).unwrap();
+    server.logged(&["the server ended by itself", "replaced_by"]).await;
+    let answer = server.get("/v2/health/live").await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let answer = server.get("/v2/health/ready").await.unwrap();
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert_ne!(behind(&server).await, first);
+}
+
 /// A server that is killed is started again, and who connects meanwhile waits and is answered.
 #[tokio::test]
 async fn a_server_that_is_killed_is_started_again() {
