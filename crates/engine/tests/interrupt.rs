@@ -1,20 +1,23 @@
 //! What happens inside a run: callers that go away while their batch is executed.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod support;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use adulis_backend::{
-    Backend, BackendError, BatchInput, Batching, Execution, Interrupt, LoadRequest, Model, ModelInstance,
-    ModelSignature, TensorSpec,
+    Backend, BackendError, BatchInput, Execution, Interrupt, LoadRequest, Model, ModelInstance,
+    ModelSignature,
 };
 use adulis_engine::{Engine, Settings};
 use adulis_repository::{ModelConfig, ModelEntry, ModelVersion};
 use adulis_telemetry::MetricRegistry;
-use adulis_tensor::{DataType, Shape, ShapePattern, Tensor};
-use adulis_types::{InferRequest, InferenceService, InputTensor, ModelRef};
+use adulis_tensor::{DataType, Tensor};
+use adulis_types::{InferRequest, InferenceService, ModelRef};
 use bytes::Bytes;
+use support::{byte_request, byte_signature};
 
 /// Runs for as long as its input says, in milliseconds, unless it is interrupted.
 #[derive(Default, Clone)]
@@ -30,18 +33,7 @@ impl Backend for Sleeper {
     }
 
     fn load(&self, _: &LoadRequest) -> Result<Arc<dyn Model>, BackendError> {
-        let spec = |name: &str| TensorSpec {
-            name: name.into(),
-            datatype: DataType::Uint8,
-            shape: ShapePattern::new(&[-1, 1]),
-            optional: false,
-        };
-        let signature = ModelSignature {
-            inputs: vec![spec("IN")],
-            outputs: vec![spec("OUT")],
-            batching: Batching::Possible,
-        };
-        Ok(Arc::new(SleeperModel { sleeper: self.clone(), signature }))
+        Ok(Arc::new(SleeperModel { sleeper: self.clone(), signature: byte_signature() }))
     }
 }
 
@@ -104,10 +96,7 @@ fn start() -> (Arc<Engine>, Sleeper) {
 }
 
 fn request(milliseconds: u8) -> InferRequest {
-    let mut request = InferRequest::new(ModelRef::latest("m"));
-    let tensor = Tensor::new(DataType::Uint8, Shape::from([1, 1]), Bytes::from(vec![milliseconds])).unwrap();
-    request.inputs.push(InputTensor { name: "IN".into(), tensor });
-    request
+    byte_request(ModelRef::latest("m"), &[milliseconds])
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,11 +5,12 @@ use std::thread;
 use std::time::Duration;
 
 use adulis_backend::{
-    Backend, BackendError, BatchInput, Batching, Execution, LoadRequest, Model, ModelInstance,
-    ModelSignature, TensorSpec,
+    Backend, BackendError, BatchInput, Execution, LoadRequest, Model, ModelInstance, ModelSignature,
 };
-use adulis_tensor::{DataType, ShapePattern, Tensor};
+use adulis_tensor::{DataType, Tensor};
 use bytes::Bytes;
+
+use crate::support::byte_signature;
 
 /// A backend whose models do what their files say: words such as `add=3` (to every byte), `load=50` and `run=20`
 /// (milliseconds that loading and each run take). A run with a byte 255 fails. Anything else is a corrupt file.
@@ -105,18 +106,7 @@ impl Backend for Counting {
         }
         let behaviour = behaviour?;
         counts.models.fetch_add(1, Ordering::SeqCst);
-        let spec = |name: &str| TensorSpec {
-            name: name.into(),
-            datatype: DataType::Uint8,
-            shape: ShapePattern::new(&[-1, 1]),
-            optional: false,
-        };
-        let signature = ModelSignature {
-            inputs: vec![spec("IN")],
-            outputs: vec![spec("OUT")],
-            batching: Batching::Possible,
-        };
-        Ok(Arc::new(Adder { signature, behaviour, counts: Arc::clone(counts) }))
+        Ok(Arc::new(Adder { signature: byte_signature(), behaviour, counts: Arc::clone(counts) }))
     }
 }
 

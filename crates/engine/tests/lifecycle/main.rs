@@ -11,6 +11,8 @@ mod poll;
 mod reload;
 mod remote;
 mod statistics;
+#[path = "../support/mod.rs"]
+mod support;
 mod unload;
 
 use std::fs;
@@ -21,14 +23,14 @@ use std::time::{Duration, Instant};
 use adulis_engine::{ControlMode, Engine, Settings, StartModels};
 use adulis_repository::Repositories;
 use adulis_telemetry::{MetricRegistry, MetricsFormat};
-use adulis_tensor::{DataType, Shape, Tensor};
 use adulis_types::{
-    Fault, IndexEntry, IndexQuery, InferRequest, InferResponse, InferenceService, InputTensor, LoadModel,
-    ModelRef, UnloadModel,
+    Fault, IndexEntry, IndexQuery, InferRequest, InferResponse, InferenceService, LoadModel, ModelRef,
+    UnloadModel,
 };
 use bytes::Bytes;
 
 use backend::Counting;
+use support::byte_request;
 
 /// How long anything may take that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -158,11 +160,7 @@ fn told(entry: &IndexEntry) -> String {
 }
 
 fn request(model: &str, version: Option<u64>, rows: &[u8]) -> InferRequest {
-    let mut request = InferRequest::new(ModelRef { name: model.into(), version });
-    let shape = Shape::from([rows.len(), 1]);
-    let tensor = Tensor::new(DataType::Uint8, shape, Bytes::copy_from_slice(rows)).unwrap();
-    request.inputs.push(InputTensor { name: "IN".into(), tensor });
-    request
+    byte_request(ModelRef { name: model.into(), version }, rows)
 }
 
 async fn wait_until<T: std::fmt::Debug>(what: &str, is_so: impl Fn() -> bool, see: impl Fn() -> T) {

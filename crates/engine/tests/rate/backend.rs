@@ -4,11 +4,13 @@ use std::thread;
 use std::time::Duration;
 
 use adulis_backend::{
-    Backend, BackendError, BatchInput, Batching, Execution, LoadRequest, Model, ModelInstance,
-    ModelSignature, Responder, Response, TensorSpec,
+    Backend, BackendError, BatchInput, Execution, LoadRequest, Model, ModelInstance, ModelSignature,
+    Responder, Response,
 };
-use adulis_tensor::{DataType, ShapePattern, Tensor};
+use adulis_tensor::Tensor;
 use parking_lot::Mutex;
+
+use crate::support::byte_signature;
 
 /// The first byte of the runs that are made before a model serves, which wait for nothing and are not counted.
 const WARM_UP: u8 = 0;
@@ -54,17 +56,7 @@ impl Backend for Meter {
     }
 
     fn load(&self, request: &LoadRequest) -> Result<Arc<dyn Model>, BackendError> {
-        let spec = |name: &str| TensorSpec {
-            name: name.into(),
-            datatype: DataType::Uint8,
-            shape: ShapePattern::new(&[-1, 1]),
-            optional: false,
-        };
-        let signature = ModelSignature {
-            inputs: vec![spec("IN")],
-            outputs: vec![spec("OUT")],
-            batching: Batching::Possible,
-        };
+        let signature = byte_signature();
         Ok(Arc::new(Metered { meter: self.clone(), name: Arc::clone(&request.name), signature }))
     }
 }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod backend;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,10 +15,10 @@ use adulis_repository::{
     InstanceGroup, ModelConfig, ModelEntry, ModelVersion, RateLimiter, Resource, Scheduling, SequenceBatching,
 };
 use adulis_telemetry::MetricRegistry;
-use adulis_tensor::{DataType, Shape, Tensor};
-use adulis_types::{IndexQuery, InferRequest, InferenceService, InputTensor, ModelRef, Sequence, SequenceId};
+use adulis_types::{IndexQuery, InferRequest, InferenceService, ModelRef, Sequence, SequenceId};
 use backend::{FAIL, HOLD, Meter, PANIC};
 use futures_util::future::join_all;
+use support::byte_request;
 
 /// A model with two instances, each of whose runs takes so many units.
 fn entry(name: &str, needs: &[(&str, u32)], priority: u32) -> ModelEntry {
@@ -52,10 +54,7 @@ fn derived() -> RateLimit {
 }
 
 fn request(model: &str, byte: u8) -> InferRequest {
-    let mut request = InferRequest::new(ModelRef::latest(model));
-    let tensor = Tensor::new(DataType::Uint8, Shape::new(&[1, 1]), vec![byte].into()).unwrap();
-    request.inputs.push(InputTensor { name: "IN".into(), tensor });
-    request
+    byte_request(ModelRef::latest(model), &[byte])
 }
 
 /// Asks for one answer, however the model gives it.

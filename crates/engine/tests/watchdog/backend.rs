@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use adulis_backend::{
-    Backend, BackendError, BatchInput, Batching, Execution, Interrupt, LoadRequest, Model, ModelInstance,
-    ModelSignature, TensorSpec,
+    Backend, BackendError, BatchInput, Execution, Interrupt, LoadRequest, Model, ModelInstance,
+    ModelSignature,
 };
-use adulis_tensor::{DataType, ShapePattern, Tensor};
+use adulis_tensor::{DataType, Tensor};
 use bytes::Bytes;
+
+use crate::support::byte_signature;
 
 /// An input that makes a run hang until it is let go, and one that makes it hang until it is asked to stop.
 pub(crate) const HANG: u8 = 13;
@@ -49,18 +51,7 @@ impl Backend for Hanging {
     }
 
     fn load(&self, _: &LoadRequest) -> Result<Arc<dyn Model>, BackendError> {
-        let spec = |name: &str| TensorSpec {
-            name: name.into(),
-            datatype: DataType::Uint8,
-            shape: ShapePattern::new(&[-1, 1]),
-            optional: false,
-        };
-        let signature = ModelSignature {
-            inputs: vec![spec("IN")],
-            outputs: vec![spec("OUT")],
-            batching: Batching::Possible,
-        };
-        Ok(Arc::new(HangingModel { state: Arc::clone(&self.0), signature }))
+        Ok(Arc::new(HangingModel { state: Arc::clone(&self.0), signature: byte_signature() }))
     }
 }
 

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod backend;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,15 +11,13 @@ use std::time::{Duration, Instant};
 use adulis_engine::{Engine, Settings};
 use adulis_repository::{InstanceGroup, InstanceKind, ModelConfig, ModelEntry, ModelVersion, Safeguards};
 use adulis_telemetry::{MetricRegistry, MetricsFormat};
-use adulis_tensor::{DataType, Shape, Tensor};
 use adulis_types::{
-    ErrorKind, Fault, IndexQuery, InferRequest, InferResponse, InferenceService, InputTensor, ModelRef,
-    ModelState, Retry,
+    ErrorKind, Fault, IndexQuery, InferResponse, InferenceService, ModelRef, ModelState, Retry,
 };
-use bytes::Bytes;
 use tokio::task::JoinHandle;
 
 use backend::{HANG, Hanging, STOPPABLE};
+use support::byte_request;
 
 const MS: Duration = Duration::from_millis(1);
 const LIMIT: Duration = Duration::from_millis(150);
@@ -70,9 +70,7 @@ impl Server {
 
     fn ask(&self, value: u8) -> JoinHandle<Result<InferResponse, Fault>> {
         let engine = Arc::clone(self.engine());
-        let mut request = InferRequest::new(ModelRef::latest("m"));
-        let tensor = Tensor::new(DataType::Uint8, Shape::from([1, 1]), Bytes::from(vec![value])).unwrap();
-        request.inputs.push(InputTensor { name: "IN".into(), tensor });
+        let request = byte_request(ModelRef::latest("m"), &[value]);
         tokio::spawn(async move { engine.infer(request).await })
     }
 
