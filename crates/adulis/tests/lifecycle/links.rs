@@ -32,6 +32,9 @@ async fn links_out_of_a_repository_load_nothing() {
     for model in ["folder", "relative", "version", "config", "file"] {
         let answer = server.post(&format!("/v2/repository/models/{model}/load"), "").await.unwrap();
         assert!((400..500).contains(&answer.status), "{model}: {} {}", answer.status, answer.text());
+        // By the name that it was asked for by, and by no other: what lies behind the link is nobody's affair.
+        assert!(answer.text().contains(&format!("'{model}'")), "{}", answer.text());
+        assert!(!answer.text().contains("secret"), "{}", answer.text());
         let answer = server.infer(model, &[], &byte_json(1)).await.unwrap();
         assert_ne!(answer.status, 200, "{model}: {}", answer.text());
     }

@@ -88,8 +88,12 @@ impl<'a> ModelFolder<'a> {
     }
 
     /// The model, or all that is wrong with it. `only` is a version whose file was named directly.
+    ///
+    /// What a link out of the repository leads to is not looked into: nothing that lies there is told to anybody.
     pub(super) fn read(&mut self, only: Option<ModelVersion>) -> Result<ModelEntry, Vec<Problem>> {
-        self.check_link(self.path);
+        if !self.check_link(self.path) {
+            return Err(std::mem::take(&mut self.problems));
+        }
         let folder = match Folder::read(self.path) {
             Ok(folder) => folder,
             Err(error) => {

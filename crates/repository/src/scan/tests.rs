@@ -343,6 +343,18 @@ fn links_must_not_lead_out_of_a_repository() {
     insta::assert_snapshot!(told(root.path(), &["repo", "named.onnx"]).join("\n"));
 }
 
+#[cfg(unix)]
+#[test]
+fn nothing_behind_a_link_out_of_a_repository_is_told() {
+    let root = tree(&["repo/", "out/1/model.onnx"]);
+    fs::write(root.path().join("out/config.pbtxt"), "name: \"secret\"\nno_such_key: 1").unwrap();
+    std::os::unix::fs::symlink(root.path().join("out"), root.path().join("repo/alias")).unwrap();
+    let told = told(root.path(), &["repo"]);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("failed alias: repo/alias: is a link that leads out"), "{told:?}");
+    assert!(!told[0].contains("secret") && !told[0].contains("no_such_key"), "{told:?}");
+}
+
 thread_local! {
     /// Folders listed and configurations read on this thread, which is what a scan costs.
     static WORK: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
