@@ -7,7 +7,7 @@ use adulis_protocol::{HeaderPattern, Pace};
 pub struct GrpcOptions {
     /// Longest message from a client in bytes, decompressed.
     pub max_request_bytes: usize,
-    /// How slowly the message of a unary call may arrive.
+    /// How slowly a message may arrive: of a unary call from the call on, of a stream from its first byte on.
     pub message_pace: Pace,
     /// Longest message to a client in bytes.
     pub max_response_bytes: usize,

@@ -1,6 +1,9 @@
+mod frames;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use adulis_protocol::{Late, Pace};
 use http_body::{Frame, SizeHint};
@@ -9,28 +12,67 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Bytes;
 
-/// The body of a call, which must arrive fast enough: that of a unary call is one message, and holds memory until it is whole.
+use frames::Frames;
+
+/// A message that was due longer ago than this was not looked for: nobody reads from a client that does not take its answers.
+const UNSEEN: Duration = Duration::from_secs(1);
+
+/// The body of a call, whose messages must arrive fast enough: each holds memory from its first byte until it is whole.
 ///
-/// One that is there at once costs no timer.
+/// That of a unary call is one message, from the call on. On a stream messages come when they come: only one of which a
+/// part is there has to go on. What is there at once costs no timer.
 pub(crate) struct Paced {
     body: Body,
-    /// `None` for a stream of messages, which come when they come.
-    pace: Option<Pace>,
+    pace: Pace,
+    /// Where the messages of a stream begin and end; `None` for a unary call.
+    frames: Option<Frames>,
+    /// Since when the rest of a message is waited for.
     began: Option<Instant>,
+    /// Of that message.
     received: usize,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Paced {
-    pub(crate) fn new(body: Body, pace: Option<Pace>) -> Self {
-        Self { body, pace, began: None, received: 0, timer: None }
+    /// The body of a unary call.
+    pub(crate) fn message(body: Body, pace: Pace) -> Self {
+        Self { body, pace, frames: None, began: None, received: 0, timer: None }
     }
 
-    /// Resolves when the body is too late.
-    fn poll_late(&mut self, pace: Pace, cx: &mut Context<'_>) -> Poll<Status> {
-        let began = *self.began.get_or_insert_with(Instant::now);
+    /// The body of a call whose client sends any number of messages.
+    pub(crate) fn stream(body: Body, pace: Pace) -> Self {
+        Self { frames: Some(Frames::default()), ..Self::message(body, pace) }
+    }
+
+    fn take(&mut self, data: &[u8]) {
+        let Some(frames) = &mut self.frames else {
+            self.received += data.len();
+            return;
+        };
+        if frames.advance(data) {
+            self.began = None;
+            self.timer = None;
+        }
+        self.received = frames.received();
+    }
+
+    /// Whether the client owes the rest of a message.
+    fn is_owed(&self) -> bool {
+        self.frames.is_none() || self.received > 0
+    }
+
+    /// Resolves when the message is too late.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
+        let pace = self.pace;
+        let mut began = *self.began.get_or_insert_with(Instant::now);
         loop {
             let due = began + pace.deadline(self.received);
+            if self.frames.is_some() && due.elapsed() > UNSEEN {
+                began = Instant::now();
+                self.began = Some(began);
+                self.timer = None;
+                continue;
+            }
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
@@ -65,14 +107,14 @@ impl http_body::Body for Paced {
             if let Some(Ok(frame)) = &frame
                 && let Some(data) = frame.data_ref()
             {
-                self.received += data.len();
+                self.take(data);
             }
             return Poll::Ready(frame);
         }
-        match self.pace {
-            None => Poll::Pending,
-            Some(pace) => self.poll_late(pace, cx).map(|status| Some(Err(status))),
+        if !self.is_owed() {
+            return Poll::Pending;
         }
+        self.poll_late(cx).map(|status| Some(Err(status)))
     }
 
     fn is_end_stream(&self) -> bool {

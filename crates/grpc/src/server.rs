@@ -54,8 +54,8 @@ impl Service<http::Request<Body>> for InferenceServer {
             request.extensions_mut().insert(Arrived(Instant::now()));
         }
         let is_stream = request.uri().path().ends_with(STREAM);
-        let pace = (!is_stream).then_some(self.pace);
-        let request = request.map(|body| Paced::new(body, pace));
+        let paced = if is_stream { Paced::stream } else { Paced::message };
+        let request = request.map(|body| paced(body, self.pace));
         admit(&mut self.server, &self.guarded, (operation, request)).map(corrected as fn(Answer) -> Answer)
     }
 }

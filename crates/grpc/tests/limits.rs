@@ -17,18 +17,19 @@ use tonic::codegen::Bytes;
 
 const LONG: Duration = Duration::from_secs(5);
 const INFER: &str = "http://test/inference.GRPCInferenceService/ModelInfer";
+const STREAM: &str = "http://test/inference.GRPCInferenceService/ModelStreamInfer";
 
 fn hurried() -> Server {
     let pace = Pace { grace: Duration::from_millis(100), bytes_per_second: 10_000, ..Pace::default() };
     Server::start(GrpcOptions { message_pace: pace, ..GrpcOptions::default() })
 }
 
-/// Sends a framed message in parts with pauses between them; gives the gRPC status and how many bytes went out.
-async fn send(server: &Server, parts: Vec<Bytes>, pause: Duration) -> (Option<i32>, usize) {
+/// Sends framed messages in parts with pauses between them; gives the gRPC status and how many bytes went out.
+async fn send(server: &Server, call: &str, parts: Vec<Bytes>, pause: Duration) -> (Option<i32>, usize) {
     let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
     let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
-    let request = http::Request::post(INFER)
+    let request = http::Request::post(call)
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .body(())
@@ -66,19 +67,40 @@ fn framed(count: usize) -> Bytes {
     [&[0], &length.to_be_bytes()[..], &message].concat().into()
 }
 
+/// Ten bytes at a time.
+fn trickle(whole: &Bytes) -> Vec<Bytes> {
+    (0..500).map(|at| whole.slice(at * 10..at * 10 + 10)).collect()
+}
+
 #[tokio::test]
 async fn a_message_that_trickles_in_is_refused_and_a_steady_one_is_not() {
     let server = hurried();
     let whole = framed(10_000);
+    for call in [INFER, STREAM] {
+        let began = Instant::now();
+        let (status, _) = send(&server, call, trickle(&whole), Duration::from_millis(20)).await;
+        assert_eq!(status, Some(Code::DeadlineExceeded as i32), "{call}");
+        assert!(began.elapsed() < LONG / 2, "{call}: {:?}", began.elapsed());
+
+        let steady = whole.chunks(whole.len() / 10).map(Bytes::copy_from_slice).collect();
+        let (status, sent) = send(&server, call, steady, Duration::from_millis(20)).await;
+        assert_eq!((status, sent), (Some(0), whole.len()), "{call}");
+    }
+}
+
+#[tokio::test]
+async fn each_message_of_a_stream_has_its_own_pace() {
+    let server = hurried();
+    let (first, second) = (framed(10), framed(10_000));
+    // One that is whole, with the beginning of the next; then silence where there should be more.
+    let begun = [&first[..], &second[..3]].concat().into();
     let began = Instant::now();
-    let trickle = (0..500).map(|at| whole.slice(at * 10..at * 10 + 10)).collect();
-    let (status, _) = send(&server, trickle, Duration::from_millis(20)).await;
+    let (status, _) = send(&server, STREAM, vec![begun, Bytes::new()], LONG / 5).await;
     assert_eq!(status, Some(Code::DeadlineExceeded as i32));
     assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
-
-    let steady = whole.chunks(whole.len() / 10).map(Bytes::copy_from_slice).collect();
-    let (status, sent) = send(&server, steady, Duration::from_millis(20)).await;
-    assert_eq!((status, sent), (Some(0), whole.len()));
+    // Many that are whole, further apart than any may take.
+    let (status, _) = send(&server, STREAM, vec![first; 5], Duration::from_millis(250)).await;
+    assert_eq!(status, Some(0));
 }
 
 #[tokio::test]
