@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use crate::{BatchPolicy, CostModel};
+use crate::cost::Per;
+use crate::{BatchPolicy, CostLines, Mix, ShapeBucket};
 use lateness::Lateness;
 use station::Station;
 
@@ -38,6 +39,24 @@ pub struct Position {
     pub rows_ahead: usize,
     /// Requests that are.
     pub requests_ahead: usize,
+}
+
+/// A request as far as it is work, and what waits already.
+#[derive(Debug, Clone, Copy)]
+pub struct Load<'a> {
+    /// Where it would stand.
+    pub position: Position,
+    /// How large its rows are.
+    pub bucket: ShapeBucket,
+    /// What waits.
+    pub waiting: &'a Mix,
+}
+
+impl From<Position> for Load<'_> {
+    /// Where rows are all of one size.
+    fn from(position: Position) -> Self {
+        Self { position, bucket: ShapeBucket::NONE, waiting: Mix::EMPTY }
+    }
 }
 
 /// What is expected of a request that is queued now.
@@ -85,6 +104,9 @@ pub enum TooLate {
 /// lately. A batch is full when it has as many rows as those had that left others waiting, which is less than the
 /// limit where requests have many rows, or differ in class.
 ///
+/// Where rows differ in size, a batch costs what others of its bucket did ([`CostLines`]), and each of those ahead what those that
+/// wait do on average.
+///
 /// The cost is that of the whole time that a batch keeps its place: where others waited for it, from the moment at
 /// which the place was free. So it also covers threads that are shared with other models.
 ///
@@ -101,7 +123,7 @@ pub struct AdmissionControl {
     policy: AdmissionPolicy,
     merges: bool,
     max_batch_size: usize,
-    cost: CostModel,
+    cost: CostLines,
     running: SmallVec<[Running; 4]>,
     /// When places got free while requests waited that have not been taken since.
     freed: SmallVec<[Instant; 4]>,
@@ -119,6 +141,7 @@ pub struct AdmissionControl {
 struct Running {
     place: usize,
     rows: usize,
+    bucket: ShapeBucket,
     since: Instant,
 }
 
@@ -135,7 +158,7 @@ struct Sample {
 impl AdmissionControl {
     /// What is known of a queue with this policy before its first batch: what `cost` says, typically from a warm-up.
     #[must_use]
-    pub fn new(policy: AdmissionPolicy, batching: &BatchPolicy, cost: CostModel) -> Self {
+    pub fn new(policy: AdmissionPolicy, batching: &BatchPolicy, cost: CostLines) -> Self {
         let max_batch_size = batching.max_batch_size.max(1);
         Self {
             policy,
@@ -162,22 +185,19 @@ impl AdmissionControl {
     ///
     /// # Errors
     /// Why not, and from when on it would be.
-    pub fn admit(
+    pub fn admit<'a>(
         &mut self,
         (id, deadline): (u64, Option<Instant>),
-        position: Position,
+        load: impl Into<Load<'a>>,
         now: Instant,
     ) -> Result<(), TooLate> {
-        let station = self.station(now);
-        let Some(forecast) = self.forecast_at(&station, position) else {
+        let (station, load) = (self.station(now), load.into());
+        let Some(forecast) = self.forecast_at(&station, load) else {
             return Ok(());
         };
-        if position.requests_ahead > 0 || !station.is_free() {
-            self.check(
-                forecast,
-                position.rows,
-                deadline.map(|deadline| deadline.saturating_duration_since(now)),
-            )?;
+        if load.position.requests_ahead > 0 || !station.is_free() {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
+            self.check(forecast, self.cost(load.bucket, load.position.rows), left)?;
         }
         self.sample(id, forecast, now);
         Ok(())
@@ -185,21 +205,21 @@ impl AdmissionControl {
 
     /// What is expected of a request; `None` while nothing is known.
     #[must_use]
-    pub fn forecast(&self, position: Position, now: Instant) -> Option<Forecast> {
-        self.forecast_at(&self.station(now), position)
+    pub fn forecast<'a>(&self, load: impl Into<Load<'a>>, now: Instant) -> Option<Forecast> {
+        self.forecast_at(&self.station(now), load.into())
     }
 
-    /// How long a batch of so many rows will keep its place; nothing while nothing is known.
+    /// How long a batch of so many rows of this size will keep its place; nothing while nothing is known.
     #[must_use]
-    pub fn cost(&self, rows: usize) -> Duration {
-        self.cost.estimate(rows).unwrap_or_default()
+    pub fn cost(&self, bucket: ShapeBucket, rows: usize) -> Duration {
+        self.cost.estimate(bucket, rows).unwrap_or_default()
     }
 
     /// A batch of these requests begins at a place. `others_wait` says whether some are left in the queue.
     pub fn began(&mut self, batch: Began, ids: impl Iterator<Item = u64>, now: Instant) {
-        let Began { place, rows, others_wait } = batch;
+        let Began { place, rows, bucket, others_wait } = batch;
         let since = if self.freed.is_empty() { now } else { self.freed.remove(0) };
-        self.running.push(Running { place, rows, since });
+        self.running.push(Running { place, rows, bucket, since });
         let rows = rows as f64;
         if others_wait {
             self.full += WEIGHT * (rows - self.full);
@@ -228,9 +248,9 @@ impl AdmissionControl {
         let Some(index) = self.running.iter().position(|running| running.place == place) else {
             return;
         };
-        let Running { rows, since, .. } = self.running.swap_remove(index);
+        let Running { rows, bucket, since, .. } = self.running.swap_remove(index);
         if is_typical {
-            self.cost.observe(rows, now.saturating_duration_since(since));
+            self.cost.observe(bucket, rows, now.saturating_duration_since(since));
         }
         if others_wait {
             self.freed.push(now);
@@ -261,32 +281,33 @@ impl AdmissionControl {
 
     fn station(&self, now: Instant) -> Station {
         let left = |running: &Running| {
-            let ends = running.since + self.cost(running.rows);
+            let ends = running.since + self.cost(running.bucket, running.rows);
             ends.saturating_duration_since(now)
         };
         Station::new(self.policy.parallel, self.running.iter().map(left))
     }
 
-    fn forecast_at(&self, station: &Station, position: Position) -> Option<Forecast> {
-        let Position { rows, rows_ahead, requests_ahead } = position;
+    fn forecast_at(&self, station: &Station, load: Load<'_>) -> Option<Forecast> {
+        let Load { position: Position { rows, rows_ahead, requests_ahead }, bucket, waiting } = load;
         if !self.merges {
-            let each = self.cost.estimate(rows_ahead.checked_div(requests_ahead).unwrap_or(rows))?;
+            let usual = rows_ahead.checked_div(requests_ahead).unwrap_or(rows);
+            let each = self.cost.average(waiting, Per::Request, usual)?;
             let wait = station.start(requests_ahead, each);
-            return Some(Forecast { wait, answer: wait.saturating_add(self.cost(rows)) });
+            return Some(Forecast { wait, answer: wait.saturating_add(self.cost(bucket, rows)) });
         }
         let full = rounded(self.full).clamp(1, self.max_batch_size);
         // Its last row stands in this batch, counted from 0.
         let before = (rows_ahead + rows - 1) / full;
         let own = rows_ahead + rows - before * full;
         let own = own.max(rounded(self.usual)).max(rows).min(self.max_batch_size.max(rows));
-        let wait = station.start(before, self.cost.estimate(full)?);
-        Some(Forecast { wait, answer: wait.saturating_add(self.cost(own)) })
+        let wait = station.start(before, self.cost.average(waiting, Per::Row, full)?);
+        Some(Forecast { wait, answer: wait.saturating_add(self.cost(bucket, own)) })
     }
 
-    fn check(&self, forecast: Forecast, rows: usize, left: Option<Duration>) -> Result<(), TooLate> {
+    /// `alone` is what the run would take by itself, `left` the time until the deadline.
+    fn check(&self, forecast: Forecast, alone: Duration, left: Option<Duration>) -> Result<(), TooLate> {
         let Forecast { wait, answer } = forecast;
         if let Some(left) = left {
-            let alone = self.cost(rows);
             if alone > left {
                 return Err(TooLate::Impossible { expected: alone });
             }
@@ -322,6 +343,8 @@ pub struct Began {
     pub place: usize,
     /// Its rows.
     pub rows: usize,
+    /// How large they are.
+    pub bucket: ShapeBucket,
     /// Whether requests are left in the queue.
     pub others_wait: bool,
 }

@@ -1,6 +1,11 @@
+mod lines;
+
 use std::time::Duration;
 
 use smallvec::SmallVec;
+
+pub(crate) use lines::Per;
+pub use lines::CostLines;
 
 /// Observations that count.
 const WINDOW: usize = 50;

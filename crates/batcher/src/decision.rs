@@ -2,6 +2,8 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
+use crate::ShapeBucket;
+
 /// What a free instance should do.
 #[derive(Debug)]
 pub enum Decision<T> {
@@ -20,6 +22,8 @@ pub struct Batch<T> {
     pub members: SmallVec<[Member<T>; 1]>,
     /// Rows of all members.
     pub rows: usize,
+    /// How large they are.
+    pub bucket: ShapeBucket,
     /// 0, 1, 2 … in the order in which the queue's batches are dispatched; see [`crate::OrderedRelease`].
     pub sequence: u64,
 }

@@ -1,6 +1,6 @@
 //! Scheduling decisions as plain state machines: which requests share a batch and when it goes
 //! ([`BatchQueue`]), which requests of a stateful model's sequences do ([`SequenceQueue`]), which model runs next on a
-//! device ([`FairQueue`]), what a batch will cost ([`CostModel`]), which requests are worth
+//! device ([`FairQueue`]), what a batch will cost ([`CostModel`], [`CostLines`]), which requests are worth
 //! queueing ([`AdmissionControl`]), how fast requests come ([`Pace`]), and in which order
 //! answers leave ([`OrderedRelease`]).
 //!
@@ -16,6 +16,7 @@
 //! - No operation costs more than O(log n) per request it touches, whatever mixture of classes is waiting.
 
 mod admission;
+mod bucket;
 mod class;
 mod cost;
 mod decision;
@@ -28,15 +29,16 @@ mod release;
 mod resources;
 mod sequence;
 
-pub use admission::{AdmissionControl, AdmissionPolicy, Began, Forecast, Position, TooLate};
+pub use admission::{AdmissionControl, AdmissionPolicy, Began, Forecast, Load, Position, TooLate};
+pub use bucket::ShapeBucket;
 pub use class::ShapeClass;
-pub use cost::CostModel;
+pub use cost::{CostLines, CostModel};
 pub use decision::{Batch, Decision, Member};
 pub use fair::FairQueue;
 pub use offer::{Flow, Offer, QueueLimit, Refused, RefusedReason, Ticket};
 pub use pace::Pace;
 pub use policy::{BatchPolicy, QueuePolicy, TimeoutAction};
-pub use queue::BatchQueue;
+pub use queue::{BatchQueue, Mix};
 pub(crate) use queue::LONGEST_DELAY;
 pub use release::OrderedRelease;
 pub use resources::{LimitFault, Needs, Resource, ResourceLimit, ResourceLimiter};

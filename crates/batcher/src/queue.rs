@@ -2,6 +2,7 @@ mod classes;
 mod entries;
 mod expiry;
 mod in_time;
+mod mix;
 #[cfg(test)]
 mod model_tests;
 mod overload;
@@ -16,11 +17,13 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use crate::{
-    Batch, BatchPolicy, Decision, Member, Offer, QueueLimit, Refused, RefusedReason, Ticket, TimeoutAction,
+    Batch, BatchPolicy, Decision, Member, Offer, QueueLimit, Refused, RefusedReason, ShapeBucket, Ticket,
+    TimeoutAction,
 };
 use classes::Classes;
 use entries::{Chain, Entries, Entry, LaneKey, Lanes, Links, List, weight};
 use expiry::Expiry;
+pub use mix::Mix;
 use shares::Shares;
 
 /// The longest delay that is honoured, so that adding it to an instant can't overflow.
@@ -73,6 +76,7 @@ pub struct BatchQueue<T> {
     expiry: Expiry,
     shares: Shares,
     rows: usize,
+    mix: Mix,
     serial: u64,
     sequence: u64,
     latest: Option<Instant>,
@@ -115,6 +119,7 @@ impl<T> BatchQueue<T> {
             expiry: Expiry::new(),
             shares: Shares::default(),
             rows: 0,
+            mix: Mix::default(),
             serial: 0,
             sequence: 0,
             latest: None,
@@ -241,6 +246,12 @@ impl<T> BatchQueue<T> {
         self.rows
     }
 
+    /// What is waiting, of all levels, by the size of its rows.
+    #[must_use]
+    pub fn mix(&self) -> &Mix {
+        &self.mix
+    }
+
     /// Whether nothing is waiting.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -290,6 +301,7 @@ impl<T> BatchQueue<T> {
         let serial = entry.serial;
         self.serial += 1;
         self.rows += weight(entry.rows);
+        self.mix.add(self.bucket_of(entry.class), entry.rows);
         let slot = self.entries.insert(entry);
         self.arrivals.append(&mut self.entries, Chain::Arrival, slot);
         self.lanes.append(&mut self.entries, slot);
@@ -304,10 +316,12 @@ impl<T> BatchQueue<T> {
     }
 
     fn remove(&mut self, slot: u32, is_served: bool) -> Entry<T> {
+        let bucket = self.bucket_of(self.entries.at(slot).class);
         self.arrivals.unlink(&mut self.entries, Chain::Arrival, slot);
         self.lanes.unlink(&mut self.entries, slot);
         self.classes.unlink(&mut self.entries, slot);
         let entry = self.entries.remove(slot);
+        self.mix.take(bucket, entry.rows);
         self.expiry.forget(entry.expires);
         self.rows -= weight(entry.rows);
         if let Some(share) = entry.share {
@@ -327,6 +341,11 @@ impl<T> BatchQueue<T> {
         self.lanes.append(&mut self.entries, slot);
         self.classes.append(&mut self.entries, slot);
         self.expiry.add(&self.entries, slot);
+    }
+
+    /// How large a class's rows are.
+    fn bucket_of(&self, class: u32) -> ShapeBucket {
+        self.classes.at(class).bucket()
     }
 
     /// When an entry has waited the delay.
@@ -397,6 +416,7 @@ impl<T> BatchQueue<T> {
 
     fn dispatch(&mut self, plan: &Plan) -> Batch<T> {
         self.advance();
+        let bucket = self.bucket_of(plan.class);
         let mut members = SmallVec::with_capacity(plan.members);
         let mut rows = 0;
         for _ in 0..plan.members {
@@ -413,6 +433,6 @@ impl<T> BatchQueue<T> {
         self.expiry.settle(&self.entries);
         let sequence = self.sequence;
         self.sequence += 1;
-        Batch { members, rows, sequence }
+        Batch { members, rows, bucket, sequence }
     }
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use adulis_backend::TensorSpec;
-use adulis_batcher::ShapeClass;
+use adulis_batcher::{ShapeBucket, ShapeClass};
 use adulis_repository::Labels;
 use adulis_tensor::{DataType, Tensor};
 use adulis_types::{InputTensor, RequestedOutput};
@@ -222,6 +222,25 @@ pub(crate) fn shape_class(inputs: &JobInputs) -> ShapeClass {
         })
         .map(|word| word as u64)
         .collect()
+}
+
+/// How large the rows of a request are, or the whole of it where the model has no rows: by the elements of all inputs.
+pub(crate) fn shape_bucket(inputs: &JobInputs, has_rows: bool) -> ShapeBucket {
+    let elements = |(_, tensor): &(usize, Tensor)| {
+        let shape = tensor.shape();
+        let dimensions = if has_rows { shape.row_dimensions() } else { shape };
+        // One of nothing may have any other extents.
+        dimensions.iter().fold(1, |product: usize, extent| product.saturating_mul(*extent))
+    };
+    ShapeBucket::of(inputs.iter().map(elements).fold(0, usize::saturating_add))
+}
+
+impl Interface {
+    /// Whether requests differ in the size of their rows, or of the whole where there are none.
+    pub(crate) fn varies(&self) -> bool {
+        let first = usize::from(self.max_rows.is_some());
+        self.inputs.iter().any(|input| input.shape.iter().skip(first).any(|extent| *extent < 0))
+    }
 }
 
 fn names(specs: &[TensorSpec]) -> String {

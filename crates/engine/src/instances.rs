@@ -2,20 +2,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adulis_backend::{BatchRequest, Model};
-use adulis_batcher::{BatchPolicy, Offer, RefusedReason, ShapeClass, TooLate};
+use adulis_batcher::{BatchPolicy, Offer, RefusedReason, ShapeBucket, ShapeClass, TooLate};
 use adulis_telemetry::ShedReason;
 use adulis_types::{Identity, InferRequest, InferResponse, RequestId};
 use tokio::sync::oneshot;
 
 use crate::EngineError;
-use crate::admission::{Admitted, shape_class};
+use crate::admission::{Admitted, shape_bucket, shape_class};
 use crate::cached::{self, Asking, Looked, OnInstances};
 use crate::decoupled::About;
 use crate::ensemble::{Cause, Unready};
 use crate::executor::Executor;
 use crate::flow;
 use crate::job::{Job, JobInputs, Reply};
-use crate::lane::{BatchLane, Lane, NotQueued, Place, Queued};
+use crate::lane::{BatchLane, Lane, NotQueued, Place, Queued, Size};
 use crate::plan::queue_timeout;
 use crate::rate::Limited;
 use crate::serving::{Served, Took};
@@ -31,6 +31,8 @@ pub(crate) struct Instances {
     pub(crate) weight: u32,
     /// Whether requests share batches.
     pub(crate) merges: bool,
+    /// Whether rows differ in size: what a run costs is told apart by that.
+    pub(crate) varies: bool,
     pub(crate) policy: BatchPolicy,
     /// How it is watched, if it is.
     pub(crate) watch: Option<Box<Watch>>,
@@ -90,15 +92,21 @@ impl Instances {
         entry: Entry,
         arrived: Instant,
     ) -> Reply {
-        let Some(slot) = lane.take_inline(entry.rows, arrived) else {
+        let size = Size { rows: entry.rows, bucket: self.bucket(&entry.inputs) };
+        let Some(slot) = lane.take_inline(size, arrived) else {
             return self.run_queued(executor, lane, entry).await;
         };
-        let Entry { inputs, rows, about, .. } = entry;
-        let (reply, again) = self.run_inline(lane, (inputs, rows), about, slot);
+        let Entry { inputs, about, .. } = entry;
+        let (reply, again) = self.run_inline(lane, (inputs, size), about, slot);
         if again {
             executor.schedule(self);
         }
         reply
+    }
+
+    /// How large the rows of a request are.
+    fn bucket(&self, inputs: &JobInputs) -> ShapeBucket {
+        if self.varies { shape_bucket(inputs, self.served.interface.max_rows.is_some()) } else { ShapeBucket::NONE }
     }
 
     async fn run_queued(&self, executor: &Executor, lane: &BatchLane, entry: Entry) -> Reply {
@@ -191,6 +199,7 @@ impl Instances {
         let Entry { request_id, identity, inputs, rows, priority, deadline, about } = entry;
         let flow = identity.as_deref().and_then(flow::of);
         let class = if self.merges { shape_class(&inputs) } else { ShapeClass::default() };
+        let class = class.in_bucket(self.bucket(&inputs));
         let queued = Instant::now();
         let _waiting = self.served.metrics().wait_in_queue();
         let job = Job { id: lane.next_id(), request_id, inputs, about, queued, reply, _waiting };

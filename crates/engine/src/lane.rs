@@ -8,7 +8,7 @@ use adulis_batcher::Batch;
 
 use answers::Answers;
 pub(crate) use answers::Replies;
-pub(crate) use batches::{BatchLane, NewPlace, NotQueued, Overdue, Place, Queued, Rules};
+pub(crate) use batches::{BatchLane, NewPlace, NotQueued, Overdue, Place, Queued, Rules, Size};
 pub(crate) use sequences::{BoundSequences, Ended, SequenceLane, SequenceNotQueued};
 
 use crate::instance::Slot;

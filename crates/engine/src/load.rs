@@ -147,6 +147,7 @@ impl Lifecycle {
         });
         let made = made.transpose()?.unwrap_or_default();
         let limited = self.executor.limited(config);
+        let varies = interface.varies();
         let watch = Watch::new(config, &self.settings, &interface, cost.observations() > 0);
         let has_limit = watch.as_ref().is_some_and(|watch| watch.limit.is_some());
         // What has to wait, for resources or for another process, does so on an execution thread, and what may have to be
@@ -172,6 +173,7 @@ impl Lifecycle {
                 lane,
                 weight: plan.weight,
                 merges: plan.merges,
+                varies,
                 policy,
                 watch,
                 limited,

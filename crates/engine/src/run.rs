@@ -15,7 +15,7 @@ use crate::decoupled::About;
 use crate::instance::{RunError, Slot};
 use crate::instances::{Instances, microseconds};
 use crate::job::{Answer, Job, JobInputs, Reply};
-use crate::lane::{BatchLane, Bound, Lane, Replies, Shed, Work};
+use crate::lane::{BatchLane, Bound, Lane, Replies, Shed, Size, Work};
 
 impl Instances {
     /// Runs what is bound, answers it, and gives the instance back. The flag says whether the model has more to do.
@@ -30,10 +30,10 @@ impl Instances {
 
     fn run_batch(&self, lane: &BatchLane, batch: Batch<Job>, mut slot: Slot, at: Instant) -> bool {
         self.served.metrics().executing.inc();
-        let rows = batch.rows;
+        let size = Size { rows: batch.rows, bucket: batch.bucket };
         let (replies, infer) = self.run_members(batch.members, &mut slot, at);
         // The instance goes back before anybody is told, so that who comes next finds it free.
-        let again = lane.give_back(slot, rows, infer);
+        let again = lane.give_back(slot, size, infer);
         self.served.metrics().executing.dec();
         lane.answer(batch.sequence, replies);
         again
@@ -43,10 +43,11 @@ impl Instances {
     pub(crate) fn run_inline(
         &self,
         lane: &BatchLane,
-        (inputs, rows): (JobInputs, usize),
+        (inputs, size): (JobInputs, Size),
         about: Option<Box<About>>,
         mut slot: Slot,
     ) -> (Reply, bool) {
+        let rows = size.rows;
         let inputs = assemble(&self.served.interface, std::iter::once(inputs), rows);
         let about = about.map(|about| about.request);
         let batch = Run {
@@ -61,7 +62,7 @@ impl Instances {
             .ok()
             .and_then(|answers| answers.first())
             .map(|answer| answer.timings.compute_infer);
-        let again = lane.give_back(slot, rows, infer);
+        let again = lane.give_back(slot, size, infer);
         let reply = match run {
             Ok(mut answers) => {
                 answers.pop().ok_or_else(|| self.lost()).and_then(|answer| self.served.checked(answer))

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::tests::cost;
 use super::*;
-use crate::{BatchQueue, Decision, Offer, ShapeClass};
+use crate::{Batch, BatchQueue, CostModel, Decision, Offer, ShapeClass};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -43,7 +43,7 @@ impl Server {
         let batching = BatchPolicy { max_batch_size, max_queued_rows: 0, ..BatchPolicy::default() };
         let policy = AdmissionPolicy { parallel: places, max_queue_time: None };
         Self {
-            control: AdmissionControl::new(policy, &batching, cost()),
+            control: AdmissionControl::new(policy, &batching, cost().into()),
             queue: BatchQueue::new(batching),
             by_cost,
             costs: cost(),
@@ -93,7 +93,7 @@ impl Server {
         while let Some(place) = self.free.pop() {
             let control = &self.control;
             let decision = match self.by_cost {
-                true => self.queue.poll_in_time(now, &|rows| control.cost(rows), &mut gone),
+                true => self.queue.poll_in_time(now, &|bucket, rows| control.cost(bucket, rows), &mut gone),
                 false => self.queue.poll(now),
             };
             let Decision::Dispatch(batch) = decision else {
@@ -101,7 +101,8 @@ impl Server {
                 break;
             };
             let ids: Vec<u64> = batch.members.iter().map(|member| member.payload).collect();
-            let began = Began { place, rows: batch.rows, others_wait: !self.queue.is_empty() };
+            let Batch { rows, bucket, .. } = batch;
+            let began = Began { place, rows, bucket, others_wait: !self.queue.is_empty() };
             self.control.began(began, ids.iter().copied(), now);
             let end = now + self.took(batch.rows);
             self.running.insert((end, place), ids);
@@ -232,7 +233,8 @@ proptest! {
         let busy = if waiting > 0 { places } else { runs_since_ms.len().min(places) };
         for place in 0..busy {
             let since = now - MS * runs_since_ms.get(place).copied().unwrap_or(0);
-            server.control.began(Began { place, rows: 1, others_wait: false }, std::iter::empty(), since);
+            let began = Began { place, rows: 1, bucket: ShapeBucket::NONE, others_wait: false };
+            server.control.began(began, std::iter::empty(), since);
             server.free.retain(|free| *free != place);
             server.running.insert((since + server.costs.estimate(1).unwrap(), place), Vec::new());
         }

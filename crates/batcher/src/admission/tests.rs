@@ -1,4 +1,5 @@
 use super::*;
+use crate::CostModel;
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -16,11 +17,11 @@ pub(super) fn cost() -> CostModel {
 fn control(max_batch_size: usize, parallel: usize, max_queue_time: Option<Duration>) -> AdmissionControl {
     let policy = AdmissionPolicy { parallel, max_queue_time };
     let batching = BatchPolicy { max_batch_size, ..BatchPolicy::default() };
-    AdmissionControl::new(policy, &batching, cost())
+    AdmissionControl::new(policy, &batching, cost().into())
 }
 
 fn began(place: usize, rows: usize) -> Began {
-    Began { place, rows, others_wait: false }
+    Began { place, rows, bucket: ShapeBucket::NONE, others_wait: false }
 }
 
 fn ahead(requests_ahead: usize) -> Position {
@@ -72,7 +73,7 @@ fn batches_are_expected_to_be_as_large_as_lately() {
     let (mut control, now) = (control(8, 1, None), Instant::now());
     for round in 0..40 {
         let at = now + ms(26) * round;
-        control.began(Began { place: 0, rows: 5, others_wait: true }, std::iter::empty(), at);
+        control.began(Began { others_wait: true, ..began(0, 5) }, std::iter::empty(), at);
         control.ended(0, (false, false), at + ms(20));
     }
     let later = now + Duration::from_secs(9);
@@ -118,7 +119,7 @@ fn without_deadline_and_bound_nothing_is_asked() {
 #[test]
 fn while_nothing_is_known_nothing_is_refused() {
     let policy = AdmissionPolicy { parallel: 1, max_queue_time: Some(Duration::ZERO) };
-    let mut control = AdmissionControl::new(policy, &BatchPolicy::default(), CostModel::new());
+    let mut control = AdmissionControl::new(policy, &BatchPolicy::default(), CostLines::default());
     let now = Instant::now();
     assert_eq!(control.admit((0, Some(now)), ahead(100), now), Ok(()));
     assert_eq!(control.forecast(ahead(1), now), None);
@@ -129,11 +130,11 @@ fn what_others_take_of_the_threads_counts_as_cost() {
     let (mut control, mut now) = (control(1, 1, None), Instant::now());
     // Runs take 12 ms, and each begins 8 ms after the place was free.
     for id in 0..50 {
-        control.began(Began { place: 0, rows: 1, others_wait: true }, std::iter::once(id), now);
+        control.began(Began { others_wait: true, ..began(0, 1) }, std::iter::once(id), now);
         control.ended(0, (true, true), now + ms(12));
         now += ms(20);
     }
-    let expected = control.cost(1);
+    let expected = control.cost(ShapeBucket::NONE, 1);
     assert!(expected > ms(19) && expected < ms(21), "{expected:?}");
     // A place that is left free on purpose costs nobody anything.
     control.rests();
@@ -172,4 +173,67 @@ fn what_left_before_it_was_due_says_nothing() {
     control.left(2, now + ms(60));
     assert!(control.lateness.margin() > Duration::ZERO);
     assert!(control.samples.is_empty());
+}
+
+/// Rows of 8 elements take 2 ms, rows of 1,000 take 60 ms.
+fn sized(max_batch_size: usize) -> (AdmissionControl, ShapeBucket, ShapeBucket) {
+    let (short, long) = (ShapeBucket::of(8), ShapeBucket::of(1000));
+    let mut lines = CostLines::default();
+    for _ in 0..8 {
+        for rows in 1..=max_batch_size {
+            lines.observe(short, rows, ms(2 * rows as u64));
+        }
+        lines.observe(long, 1, ms(60));
+    }
+    let batching = BatchPolicy { max_batch_size, ..BatchPolicy::default() };
+    let policy = AdmissionPolicy { parallel: 1, max_queue_time: None };
+    (AdmissionControl::new(policy, &batching, lines), short, long)
+}
+
+#[test]
+fn a_request_costs_what_those_of_its_size_do() {
+    let (mut control, short, long) = sized(1);
+    let (now, mut mix) = (Instant::now(), Mix::default());
+    mix.add(short, 1);
+    let load = |bucket| Load { position: ahead(1), bucket, waiting: &mix };
+    control.began(Began { bucket: short, ..began(0, 1) }, std::iter::empty(), now);
+    let within = |ms| Some(now + Duration::from_millis(ms));
+    assert_eq!(control.admit((1, within(20)), load(short), now), Ok(()));
+    let refused = control.admit((2, within(20)), load(long), now).unwrap_err();
+    assert_eq!(refused, TooLate::Impossible { expected: ms(60) });
+    let refused = control.admit((3, within(62)), load(long), now).unwrap_err();
+    assert_eq!(refused, TooLate::Deadline { expected: ms(64), by: ms(2) });
+}
+
+#[test]
+fn those_ahead_cost_what_is_usual_among_those_that_wait() {
+    for max_batch_size in [1, 4] {
+        let (control, short, long) = sized(max_batch_size);
+        let now = Instant::now();
+        let (mut shorts, mut mixed) = (Mix::default(), Mix::default());
+        for _ in 0..8 {
+            shorts.add(short, 1);
+            mixed.add(short, 1);
+        }
+        let wait = |waiting: &Mix, requests| {
+            let load = Load { position: ahead(requests), bucket: short, waiting };
+            control.forecast(load, now).unwrap().wait
+        };
+        assert_eq!(wait(&shorts, 8), ms(16));
+        // One long one among them is what most of the time goes to, however rare.
+        mixed.add(long, 1);
+        let expected = if max_batch_size == 1 { ms(75) } else { ms(20) };
+        assert!(wait(&mixed, 9) >= expected, "{:?}", wait(&mixed, 9));
+    }
+}
+
+#[test]
+fn what_runs_is_over_when_those_of_its_size_are() {
+    let (mut control, short, long) = sized(1);
+    let now = Instant::now();
+    for (bucket, expected) in [(short, 2), (long, 60)] {
+        control.began(Began { bucket, ..began(0, 1) }, std::iter::empty(), now);
+        assert_eq!(forecast(&control, ahead(0), now).0, expected);
+        control.ended(0, (true, false), now + ms(u64::try_from(expected).unwrap()));
+    }
 }

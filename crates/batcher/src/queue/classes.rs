@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use super::entries::{Chain, Entries, Lanes, NONE, weight};
-use crate::ShapeClass;
+use crate::{ShapeBucket, ShapeClass};
 
 /// Classes that stay known while nothing of theirs is waiting, so that a queue that keeps running empty does not hash
 /// and allocate anew for each request.
@@ -16,6 +16,13 @@ pub(super) struct Class {
     pub(super) rows: usize,
     /// Its place among the large ones, or `NONE`.
     large: u32,
+}
+
+impl Class {
+    /// How large its rows are.
+    pub(super) fn bucket(&self) -> ShapeBucket {
+        self.key.bucket()
+    }
 }
 
 /// The classes that have entries, and the few that had lately.

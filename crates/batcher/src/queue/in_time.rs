@@ -3,10 +3,10 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use super::{BatchQueue, Choice, Plan};
-use crate::Decision;
+use crate::{Decision, ShapeBucket};
 
-/// How long a batch of so many rows takes; no less for more rows.
-type Cost<'a> = &'a dyn Fn(usize) -> Duration;
+/// How long a batch of so many rows takes, which are of this size; no less for more rows.
+type Cost<'a> = &'a dyn Fn(ShapeBucket, usize) -> Duration;
 
 /// What becomes of a plan when its members' deadlines are looked at.
 enum Spared {
@@ -51,7 +51,7 @@ impl<T> BatchQueue<T> {
     fn drop_late_heads(&mut self, now: Instant, cost: Cost<'_>, late: &mut Vec<T>) {
         while self.len() > 1 {
             let Some(head) =
-                self.lanes.first().filter(|head| self.misses(*head, now + cost(self.rows_of(*head))))
+                self.lanes.first().filter(|head| self.misses(*head, now + self.alone(*head, cost)))
             else {
                 break;
             };
@@ -64,7 +64,8 @@ impl<T> BatchQueue<T> {
     fn hurry(&self, class: u32, (now, until): (Instant, Instant), cost: Cost<'_>) -> Result<Plan, Instant> {
         let plan = self.plan(class, true);
         let members = self.members(&plan);
-        let took = cost(members.iter().map(|slot| self.rows_of(*slot)).sum());
+        let rows = members.iter().map(|slot| self.rows_of(*slot)).sum();
+        let took = cost(self.bucket_of(class), rows);
         let deadlines = members.iter().filter_map(|slot| self.entries.at(*slot).deadline);
         match deadlines.min().map(|tightest| tightest.checked_sub(took).unwrap_or(now)) {
             Some(latest) if latest <= now => Ok(plan),
@@ -76,13 +77,15 @@ impl<T> BatchQueue<T> {
     fn spare(&mut self, plan: Plan, now: Instant, cost: Cost<'_>, late: &mut Vec<T>) -> Spared {
         let members = self.members(&plan);
         let rows: usize = members.iter().map(|slot| self.rows_of(*slot)).sum();
+        let bucket = self.bucket_of(plan.class);
+        let cost = |rows: usize| cost(bucket, rows);
         let end = now + cost(rows);
         let mut lost = members.clone();
         lost.retain(|slot| self.misses(*slot, end));
         if lost.is_empty() {
             return Spared::Go(plan);
         }
-        let (few, few_rows) = self.in_time(&members, now, cost);
+        let (few, few_rows) = self.in_time(&members, now, &cost);
         let lost_rows: usize = lost.iter().map(|slot| self.rows_of(*slot)).sum();
         let others = (members.len() - lost.len(), cost(rows - lost_rows));
         // Answers per time, multiplied out.
@@ -99,7 +102,7 @@ impl<T> BatchQueue<T> {
     }
 
     /// How many members, from the first on, can be answered in time together, and their rows.
-    fn in_time(&self, members: &[u32], now: Instant, cost: Cost<'_>) -> (usize, usize) {
+    fn in_time(&self, members: &[u32], now: Instant, cost: &dyn Fn(usize) -> Duration) -> (usize, usize) {
         let (mut rows, mut tightest) = (0, None::<Instant>);
         let mut good = (0, 0);
         for (count, slot) in (1..).zip(members) {
@@ -117,6 +120,11 @@ impl<T> BatchQueue<T> {
         self.classes.at(plan.class).lanes.slots(&self.entries).take(plan.members).collect()
     }
 
+    /// How long an entry takes in a batch of its own.
+    fn alone(&self, slot: u32, cost: Cost<'_>) -> Duration {
+        cost(self.bucket_of(self.entries.at(slot).class), self.rows_of(slot))
+    }
+
     fn rows_of(&self, slot: u32) -> usize {
         self.entries.at(slot).rows
     }
@@ -132,8 +140,8 @@ mod tests {
     use super::*;
     use crate::Offer;
 
-    /// 10 ms and 2 ms for each row.
-    fn cost(rows: usize) -> Duration {
+    /// 10 ms and 2 ms for each row, whatever its size.
+    fn cost(_: ShapeBucket, rows: usize) -> Duration {
         ms(10 + 2 * rows as u64)
     }
 
@@ -180,6 +188,31 @@ mod tests {
         // One answer in 12 ms or three in 16: without the first, which is too early for them.
         let mut queue = filled(4, &[12, 30, 30, 30], now);
         assert_eq!(poll(&mut queue, now), (vec![1, 2, 3], vec![0]));
+    }
+
+    #[test]
+    fn what_rows_cost_depends_on_their_size() {
+        let (small, large) = (ShapeBucket::of(8), ShapeBucket::of(800));
+        let cost = |bucket, rows: usize| {
+            let each = if bucket == large { 100 } else { 1 };
+            ms(each * rows as u64)
+        };
+        let now = Instant::now();
+        let sized = |payload, bucket: ShapeBucket, deadline| Offer {
+            class: crate::ShapeClass::default().in_bucket(bucket),
+            ..due(payload, now + ms(deadline))
+        };
+        let mut queue = BatchQueue::new(policy(4, 0));
+        for offer in [sized(0, large, 50), sized(1, small, 50), sized(2, large, 150), sized(3, large, 300)] {
+            queue.push(offer, now).unwrap();
+        }
+        let mut late = Vec::new();
+        let mut taken = || payloads(queue.poll_in_time(now, &cost, &mut late));
+        assert_eq!(taken(), [1], "the first would take 100 ms");
+        // Together they would take 200 ms, of which the first has 150.
+        assert_eq!(taken(), [2]);
+        assert_eq!(taken(), [3]);
+        assert_eq!((late, queue.mix()), (vec![0], &crate::Mix::default()));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use adulis_backend::Interrupt;
 use adulis_batcher::{
-    AdmissionPolicy, Batch, BatchPolicy, BatchQueue, CostModel, Decision, Offer, Pace, RefusedReason, Ticket,
-    TooLate,
+    AdmissionPolicy, Batch, BatchPolicy, BatchQueue, CostLines, CostModel, Decision, Offer, Pace,
+    RefusedReason, ShapeBucket, Ticket, TooLate,
 };
 use parking_lot::Mutex;
 
@@ -59,7 +59,7 @@ struct State {
     /// A thread has set a timer for the queue delay.
     waiting: bool,
     running: Vec<Running>,
-    cost: CostModel,
+    cost: CostLines,
     pace: Pace,
     /// Whether requests would be answered in time, where that is asked.
     punctual: Option<Punctual>,
@@ -124,6 +124,13 @@ impl Place {
     }
 }
 
+/// Of a run: its rows, and how large they are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Size {
+    pub(crate) rows: usize,
+    pub(crate) bucket: ShapeBucket,
+}
+
 /// Why a job was not queued.
 #[derive(Debug)]
 pub(crate) enum NotQueued {
@@ -151,6 +158,7 @@ impl BatchLane {
         let delays = !policy.max_queue_delay.is_zero();
         let wake_rows = policy.preferred_batch_sizes.iter().copied().min().unwrap_or(policy.max_batch_size);
         let sizes = slots.first().map(Slot::sizes).unwrap_or_default();
+        let cost = CostLines::from(cost);
         let punctual = admission.map(|admission| Punctual::new(admission, &policy, cost.clone()));
         let state = State {
             queue: BatchQueue::new(policy),
@@ -245,13 +253,13 @@ impl BatchLane {
     ///
     /// Where every instance is out on a run that is short even for a busy model, one will be back before a thread hand-over
     /// would be done: the caller looks a few times more before it queues.
-    pub(crate) fn take_inline(&self, rows: usize, arrived: Instant) -> Option<Slot> {
+    pub(crate) fn take_inline(&self, size: Size, arrived: Instant) -> Option<Slot> {
         if self.inline.alone.is_zero() {
             return None;
         }
         let mut arrived = Some(arrived);
         for _ in 0..INLINE_LOOKS {
-            match self.look_inline(rows, arrived.take()) {
+            match self.look_inline(size, arrived.take()) {
                 Inline::Take(slot) => return Some(slot),
                 Inline::Queue => return None,
                 Inline::LookAgain => (0..INLINE_SPINS).for_each(|_| std::hint::spin_loop()),
@@ -261,7 +269,7 @@ impl BatchLane {
     }
 
     /// One look; the first one notes when the request arrived.
-    fn look_inline(&self, rows: usize, arrived: Option<Instant>) -> Inline {
+    fn look_inline(&self, size: Size, arrived: Option<Instant>) -> Inline {
         let mut state = self.state.lock();
         if let Some(arrived) = arrived {
             state.pace.note(arrived);
@@ -270,7 +278,7 @@ impl BatchLane {
         if state.closed || !state.queue.is_empty() || (self.answers.are_ordered() && !alone) {
             return Inline::Queue;
         }
-        let Some(estimate) = state.cost.estimate(rows) else {
+        let Some(estimate) = state.cost.estimate(size.bucket, size.rows) else {
             return Inline::Queue;
         };
         let company = || self.merges && state.pace.expects(COMPANY, self.inline.alone);
@@ -284,7 +292,7 @@ impl BatchLane {
     }
 
     /// Gives an instance back after a run. The flag says whether the executor has to be told.
-    pub(crate) fn give_back(&self, slot: Slot, rows: usize, infer: Option<Duration>) -> bool {
+    pub(crate) fn give_back(&self, slot: Slot, size: Size, infer: Option<Duration>) -> bool {
         let mut state = self.state.lock();
         state.running.retain(|running| running.slot != slot.index);
         if state.take_back(slot.index) {
@@ -295,7 +303,7 @@ impl BatchLane {
         }
         state.note_ended(slot.index, infer.is_some());
         if let Some(infer) = infer.filter(|_| state.samples()) {
-            state.cost.observe(rows, infer);
+            state.cost.observe(size.bucket, size.rows, infer);
         }
         state.free.push(slot);
         state.schedule()
@@ -330,7 +338,7 @@ impl BatchLane {
     /// How long what waits would take from now, if that can be said.
     pub(crate) fn backlog(&self) -> Option<Duration> {
         let state = self.state.lock();
-        state.cost.estimate(state.queue.rows())
+        state.cost.estimate_of(state.queue.mix(), state.queue.rows())
     }
 
     /// Takes everything out, and lets nothing in any more; what is running goes on.

@@ -1,7 +1,7 @@
 use std::time::Instant;
 
 use adulis_batcher::{
-    AdmissionControl, AdmissionPolicy, Batch, BatchPolicy, Began, CostModel, Decision, Offer, TooLate,
+    AdmissionControl, AdmissionPolicy, Batch, BatchPolicy, Began, CostLines, Decision, Load, Offer, TooLate,
 };
 
 use super::State;
@@ -11,7 +11,7 @@ use crate::job::Job;
 pub(super) struct Punctual(Box<AdmissionControl>);
 
 impl Punctual {
-    pub(super) fn new(policy: AdmissionPolicy, batching: &BatchPolicy, cost: CostModel) -> Self {
+    pub(super) fn new(policy: AdmissionPolicy, batching: &BatchPolicy, cost: CostLines) -> Self {
         Self(Box::new(AdmissionControl::new(policy, batching, cost)))
     }
 }
@@ -25,8 +25,12 @@ impl State {
         else {
             return Ok(());
         };
-        let position = self.queue.position(offer.rows, offer.priority, offer.flow);
-        control.admit((offer.payload.id, offer.deadline), position, now)
+        let load = Load {
+            position: self.queue.position(offer.rows, offer.priority, offer.flow),
+            bucket: offer.class.bucket(),
+            waiting: self.queue.mix(),
+        };
+        control.admit((offer.payload.id, offer.deadline), load, now)
     }
 
     /// What a free instance should do. Jobs that can't be answered in time any more go to `late`.
@@ -34,7 +38,7 @@ impl State {
         let Some(Punctual(control)) = &mut self.punctual else {
             return self.queue.poll(now);
         };
-        let decision = self.queue.poll_in_time(now, &|rows| control.cost(rows), late);
+        let decision = self.queue.poll_in_time(now, &|bucket, rows| control.cost(bucket, rows), late);
         if matches!(decision, Decision::WaitUntil(_)) {
             control.rests();
         }
@@ -44,7 +48,8 @@ impl State {
 
     pub(super) fn note_began(&mut self, place: usize, batch: &Batch<Job>, now: Instant) {
         if let Some(Punctual(control)) = &mut self.punctual {
-            let began = Began { place, rows: batch.rows, others_wait: !self.queue.is_empty() };
+            let others_wait = !self.queue.is_empty();
+            let began = Began { place, rows: batch.rows, bucket: batch.bucket, others_wait };
             control.began(began, batch.members.iter().map(|member| member.payload.id), now);
         }
     }
