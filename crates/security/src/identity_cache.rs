@@ -35,6 +35,8 @@ pub(crate) struct Entry {
     since: Instant,
     /// Whether somebody looks already.
     is_being_looked_at: AtomicBool,
+    /// Whether somebody has looked in vain.
+    is_in_outage: AtomicBool,
 }
 
 /// What the cache says.
@@ -62,9 +64,14 @@ impl IdentityCache {
         };
         let age = entry.since.elapsed();
         let outcome = || entry.outcome.clone();
+        // Nobody waits for a source that did not answer the last time, or has not answered yet, while what is known of it holds.
+        let is_unanswered =
+            entry.is_in_outage.load(Ordering::Relaxed) || entry.is_being_looked_at.load(Ordering::Relaxed);
+        let twice = self.ages.ttl * 2;
+        let longest = if is_unanswered { self.ages.outage.max(twice) } else { twice };
         if age < self.ages.ttl {
             Found::Fresh(outcome())
-        } else if entry.outcome.is_err() || age >= self.ages.ttl * 2 {
+        } else if entry.outcome.is_err() || age >= longest {
             Found::Absent
         } else if entry.is_being_looked_at.swap(true, Ordering::Relaxed) {
             Found::Stale(outcome())
@@ -78,14 +85,19 @@ impl IdentityCache {
         let entry = self.known.get(digest)?;
         let outcome = entry.outcome.clone().ok().filter(|_| entry.since.elapsed() < self.ages.outage);
         // Somebody has looked in vain: the next one may.
+        entry.is_in_outage.store(true, Ordering::Relaxed);
         entry.is_being_looked_at.store(false, Ordering::Relaxed);
         outcome
     }
 
     pub(crate) fn put(&self, digest: KeyDigest, outcome: Outcome) {
         let is_known = outcome.is_ok();
-        let entry =
-            Arc::new(Entry { outcome, since: Instant::now(), is_being_looked_at: AtomicBool::new(false) });
+        let entry = Arc::new(Entry {
+            outcome,
+            since: Instant::now(),
+            is_being_looked_at: AtomicBool::new(false),
+            is_in_outage: AtomicBool::new(false),
+        });
         if is_known {
             self.unknown.remove(&digest);
             self.known.insert(digest, entry);
@@ -133,10 +145,32 @@ mod tests {
         tokio::time::advance(Duration::from_millis(1)).await;
         assert_eq!([state(&cache, &digest), state(&cache, &digest)], ["due", "stale"]);
         tokio::time::advance(TTL).await;
-        assert_eq!(state(&cache, &digest), "absent");
+        assert_eq!(state(&cache, &digest), "stale", "whoever looks has not been answered");
+        cache.put(digest, Ok(identity("a")));
+        tokio::time::advance(TTL * 2).await;
+        assert_eq!(state(&cache, &digest), "absent", "nobody has looked");
         assert!(cache.in_outage(&digest).is_some());
         tokio::time::advance(Duration::from_secs(50)).await;
         assert!(cache.in_outage(&digest).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_nobody_can_look_what_is_known_is_given_at_once() {
+        let (cache, digest) = (cache(), KeyDigest::of(b"a"));
+        cache.put(digest, Ok(identity("a")));
+        tokio::time::advance(TTL).await;
+        assert_eq!(state(&cache, &digest), "due");
+        assert!(cache.in_outage(&digest).is_some());
+        tokio::time::advance(TTL * 8).await;
+        assert_eq!([state(&cache, &digest), state(&cache, &digest)], ["due", "stale"]);
+        assert!(cache.in_outage(&digest).is_some());
+        assert_eq!(state(&cache, &digest), "due", "the next one looks again");
+        tokio::time::advance(TTL * 3).await;
+        assert_eq!(state(&cache, &digest), "absent", "an outage does not go on for ever");
+        // Found again, it is held for true as ever.
+        cache.put(digest, Ok(identity("a")));
+        tokio::time::advance(TTL * 2).await;
+        assert_eq!(state(&cache, &digest), "absent");
     }
 
     #[tokio::test(start_paused = true)]
