@@ -18,6 +18,7 @@ Examples:
   adulis bench -m digits --concurrency 1:256:x2 --csv -     a sweep, as CSV
   adulis bench -m digits -u grpc://127.0.0.1:8001 --concurrency 64 --streams 8
   adulis bench -m digits --rate 500,1000 --distribution poisson
+  adulis bench -m digits --concurrency 1000 --idle 10000    beside many connections that do nothing
   adulis bench -m digits --rate 500:5000:x2 --deadline 100ms   answers in time, under more and more load
   adulis bench -m resnet50 --shape input:3,224,224 -b 4 --protocol rest-json
   adulis bench -m text --input-data requests.json --verify
@@ -135,6 +136,11 @@ pub(crate) struct LoadArgs {
     /// gRPC: requests in flight that share one HTTP/2 connection
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) streams: u32,
+
+    /// REST: connections that are held open beside the load and do nothing but ask for health when they are opened, every
+    /// half a minute, and at the end
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=65_536))]
+    pub(crate) idle: u32,
 
     /// Threads that send; half of the cores if left out
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]

@@ -29,6 +29,7 @@ mod fleet;
 mod gate;
 mod grpc;
 mod http1;
+mod idle;
 mod lane;
 mod load;
 mod measure;
@@ -55,7 +56,8 @@ pub use data::{DataSource, InputSpec, ShapeOverride};
 pub use load::{Load, Sweep, SweepError};
 pub use probe::{ProbeArgs, probe};
 pub use report::{
-    Comparison, FailureReport, LatencyReport, LevelReport, Pair, Ratio, Report, StageReport, WindowReport,
+    Comparison, FailureReport, IdleReport, LatencyReport, LevelReport, Pair, Ratio, Report, StageReport,
+    WindowReport,
 };
 pub use run::{Outcome, run};
 pub use schedule::{Arrivals, Distribution};

@@ -13,6 +13,7 @@ use crate::load::Load;
 use crate::measure::Window;
 use crate::tally::{Latencies, Tally};
 
+pub use crate::idle::IdleReport;
 pub use comparison::{Comparison, Pair, Ratio, WindowReport};
 pub(crate) use csv::write_csv;
 pub(crate) use table::{Style, write_table};
@@ -33,6 +34,9 @@ pub struct Report {
     /// With `--compare`, one entry per level of load.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub comparisons: Vec<Comparison>,
+    /// With `--idle`, what became of those connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<IdleReport>,
 }
 
 /// One server at one level of load.

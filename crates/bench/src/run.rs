@@ -7,11 +7,12 @@ use anyhow::{Context, ensure};
 use http::{HeaderName, HeaderValue};
 
 use crate::args::BenchArgs;
-use crate::codec::{MODEL_INFER, metadata_headers, serialise};
+use crate::codec::{MODEL_INFER, get_request, metadata_headers, serialise};
 use crate::connect::Connector;
 use crate::data::DataPlan;
 use crate::deck::{Deck, Law};
 use crate::fleet::{Mission, Tactics, Wire};
+use crate::idle::Idle;
 use crate::load::Load;
 use crate::measure::{Protocol as Windows, Site, compare, measure};
 use crate::metadata::{Asking, model_inputs};
@@ -49,7 +50,9 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<Outcome> {
         threads: args.load.thread_count(),
         results: Vec::new(),
         comparisons: Vec::new(),
+        idle: None,
     };
+    let idle = idle(&args).await?;
     for load in loads {
         let tactics = tactics(&args, load);
         match &mut sites {
@@ -61,6 +64,9 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<Outcome> {
             }
         }
         progress.level_done();
+    }
+    if let Some(idle) = idle {
+        report.idle = Some(idle.close().await?);
     }
     progress.finish();
     write_results(&args, &report)?;
@@ -121,11 +127,7 @@ fn loads(args: &BenchArgs) -> anyhow::Result<Vec<Load>> {
 
 async fn sites(args: &BenchArgs) -> anyhow::Result<Sites> {
     let asked = &args.target;
-    let default_url = match asked.protocol {
-        Some(Protocol::Grpc) => "grpc://127.0.0.1:8001",
-        _ => "http://127.0.0.1:8000",
-    };
-    let first = Target::parse(asked.url.as_deref().unwrap_or(default_url), asked.protocol)?;
+    let first = first_target(args)?;
     let second = match (&asked.compare, &asked.compare_model) {
         (None, None) => None,
         (Some(url), _) => Some(Target::parse(url, Some(first.protocol))?),
@@ -141,6 +143,34 @@ async fn sites(args: &BenchArgs) -> anyhow::Result<Sites> {
     let second = second_site(args, second, &requests).await?;
     let first = site(args, first, &requests, None).await?;
     Ok(Sites::Two(Box::new([first, second])))
+}
+
+/// The server, or the first of two.
+fn first_target(args: &BenchArgs) -> anyhow::Result<Target> {
+    let asked = &args.target;
+    let default_url = match asked.protocol {
+        Some(Protocol::Grpc) => "grpc://127.0.0.1:8001",
+        _ => "http://127.0.0.1:8000",
+    };
+    Target::parse(asked.url.as_deref().unwrap_or(default_url), asked.protocol)
+}
+
+/// The connections to the first server that do nothing.
+async fn idle(args: &BenchArgs) -> anyhow::Result<Option<Idle>> {
+    if args.load.idle == 0 {
+        return Ok(None);
+    }
+    let target = first_target(args)?;
+    ensure!(
+        target.protocol != Protocol::Grpc,
+        "--idle holds connections of REST: `{}` is gRPC",
+        target.url
+    );
+    let request = get_request(&target, "/v2/health/live", &args.target.all_headers()?);
+    let connector = Connector::new(&target, &args.tls)?;
+    Ok(Some(
+        Idle::open(args.load.idle as usize, (connector, args.target.timeout), request).await?,
+    ))
 }
 
 /// The side that the first one is compared with: the same inputs, to another server or another model.

@@ -62,6 +62,18 @@ async fn grpc_over_shared_connections_verified() {
 }
 
 #[tokio::test]
+async fn idle_connections_are_held_beside_the_load() {
+    let server = echo(Behaviour::Prompt).await;
+    let outcome = bench(&format!("-m identity -u {} -c 4 --idle 200 {SHORT}", server.url)).await;
+    assert_eq!(outcome.failure, None);
+    let idle = outcome.report.idle.unwrap();
+    assert_eq!((idle.connections, idle.lost), (200, 0));
+    assert!(outcome.report.results[0].requests > 10);
+    let fault = run(arguments("-m x --input X:FP32:1 -u grpc://127.0.0.1:1 --idle 1 --quiet")).await;
+    assert!(fault.unwrap_err().to_string().contains("--idle holds connections of REST"));
+}
+
+#[tokio::test]
 async fn a_stall_is_seen_by_every_request_that_was_meant_to_be_sent_in_it() {
     let server =
         echo(Behaviour::Stall { after: Duration::from_millis(400), length: Duration::from_secs(1) }).await;

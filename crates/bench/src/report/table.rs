@@ -1,6 +1,6 @@
 use std::io::{self, Write};
 
-use super::{Comparison, LatencyReport, LevelReport, Ratio, Report, as_f64};
+use super::{Comparison, IdleReport, LatencyReport, LevelReport, Ratio, Report, as_f64};
 
 /// Whether the table may use a terminal's attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,9 @@ pub(crate) fn write_table(report: &Report, style: Style, out: &mut impl Write) -
     }
     for comparison in &report.comparisons {
         write_comparison(comparison, out)?;
+    }
+    if let Some(IdleReport { connections, lost }) = report.idle {
+        writeln!(out, "{connections} connections were idle beside it; {lost} were found closed")?;
     }
     Ok(())
 }

@@ -52,6 +52,7 @@ fn report(load: Load, late: Option<Duration>) -> Report {
         threads: 1,
         results: vec![LevelReport::new(&subject, load, 5, &windows)],
         comparisons: Vec::new(),
+        idle: None,
     }
 }
 
