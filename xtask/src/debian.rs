@@ -41,6 +41,26 @@ pub(crate) fn ensure_postgres() -> Result<()> {
     Ok(())
 }
 
+/// Makes sure that libfaketime is there, which is a library without a program.
+///
+/// # Errors
+/// As [`ensure`].
+pub(crate) fn ensure_faketime() -> Result<()> {
+    let is_there = || {
+        let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+        folders
+            .map(|folder| folder.path())
+            .any(|folder| folder.join("faketime/libfaketimeMT.so.1").exists())
+    };
+    if !is_there() && can_install() {
+        install(&["libfaketime"])?;
+    }
+    if !is_there() {
+        bail!("libfaketime is missing: install it (Debian: `apt-get install libfaketime`)");
+    }
+    Ok(())
+}
+
 /// True if we are root and there is an `apt-get`.
 pub(crate) fn can_install() -> bool {
     let is_root = process::capture(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");

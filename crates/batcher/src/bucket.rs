@@ -32,7 +32,18 @@ mod tests {
     #[test]
     fn powers_of_two_begin_buckets() {
         let index = |elements| ShapeBucket::of(elements).index().unwrap();
-        let cases = [(0, 0), (1, 1), (2, 2), (3, 2), (4, 3), (7, 3), (8, 4), (1 << 29, 30), (1 << 30, 31), (usize::MAX, 31)];
+        let cases = [
+            (0, 0),
+            (1, 1),
+            (2, 2),
+            (3, 2),
+            (4, 3),
+            (7, 3),
+            (8, 4),
+            (1 << 29, 30),
+            (1 << 30, 31),
+            (usize::MAX, 31),
+        ];
         for (elements, expected) in cases {
             assert_eq!(index(elements), expected, "{elements}");
         }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-pub(crate) use lines::Per;
 pub use lines::CostLines;
+pub(crate) use lines::Per;
 
 /// Observations that count.
 const WINDOW: usize = 50;

@@ -106,7 +106,11 @@ impl Instances {
 
     /// How large the rows of a request are.
     fn bucket(&self, inputs: &JobInputs) -> ShapeBucket {
-        if self.varies { shape_bucket(inputs, self.served.interface.max_rows.is_some()) } else { ShapeBucket::NONE }
+        if self.varies {
+            shape_bucket(inputs, self.served.interface.max_rows.is_some())
+        } else {
+            ShapeBucket::NONE
+        }
     }
 
     async fn run_queued(&self, executor: &Executor, lane: &BatchLane, entry: Entry) -> Reply {

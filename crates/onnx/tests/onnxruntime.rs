@@ -84,6 +84,11 @@ fn truncated_files_never_crash() {
 }
 
 #[test]
+fn flipped_bits_never_crash() {
+    suite::flipped_bits_never_crash(&backend());
+}
+
+#[test]
 fn inputs_with_an_initialiser_may_be_left_out() {
     let model = load(&backend(), "optional");
     let signature = model.signature();

@@ -7,6 +7,7 @@
 
 mod authority;
 mod backing;
+mod open_files;
 mod postgres;
 mod process;
 mod raw;
@@ -19,6 +20,8 @@ mod shared_object;
 
 pub use authority::{TestAuthority, TestCertificate, TestTlsClient, tls_connect};
 pub use backing::{BackingServer, RedisCluster, RedisSentinel};
+#[cfg(target_os = "linux")]
+pub use open_files::allow_open_files;
 pub use postgres::{PostgresServer, PostgresTls};
 pub use process::{ProcessSignal, children, is_alive, send_signal};
 pub use raw::{RawConnection, RawResponse, RawStream};

@@ -245,6 +245,18 @@ impl TestServer {
         Ok(())
     }
 
+    /// Lets no file that the process writes grow beyond `bytes`, from now on, or any size again: what a full disk does to it
+    /// that has ignored SIGXFSZ.
+    ///
+    /// # Errors
+    /// As the system says.
+    #[cfg(target_os = "linux")]
+    pub fn limit_file_size(&self, bytes: Option<u64>) -> io::Result<()> {
+        let limit = Rlimit { current: bytes, maximum: None };
+        prlimit(Some(Pid::from_child(&self.child)), Resource::Fsize, limit)?;
+        Ok(())
+    }
+
     /// Waits until the process ends.
     ///
     /// # Errors

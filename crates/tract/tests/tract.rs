@@ -73,6 +73,11 @@ fn truncated_files_never_crash() {
 }
 
 #[test]
+fn flipped_bits_never_crash() {
+    suite::flipped_bits_never_crash(&Tract);
+}
+
+#[test]
 fn what_the_engine_lacks_is_named() {
     let bf16 = load_error(&Tract, &path_of("identity_bf16"));
     assert_eq!(

@@ -112,7 +112,7 @@ fn set_up() -> Result<()> {
     must_succeed(setup::run(&SetupArgs::default()))
 }
 
-/// Servers that tests start themselves. Where one can't be had, the tests that need it fail and say so.
+/// Servers that tests start themselves, and what lets a clock jump. Where one can't be had, the tests that need it fail and say so.
 fn backing_servers() {
     let servers = [
         ("redis-server", "redis-server"),
@@ -124,8 +124,10 @@ fn backing_servers() {
             eprintln!("{why:#}");
         }
     }
-    if let Err(why) = debian::ensure_postgres() {
-        eprintln!("{why:#}");
+    for ensured in [debian::ensure_postgres(), debian::ensure_faketime()] {
+        if let Err(why) = ensured {
+            eprintln!("{why:#}");
+        }
     }
 }
 

@@ -18,7 +18,8 @@ async fn links_out_of_a_repository_load_nothing() {
     let name = outside.path().file_name().unwrap().to_str().unwrap().to_owned();
     symlink(format!("../{name}/secret"), inside.join("relative")).unwrap();
     fs::create_dir(inside.join("version")).unwrap();
-    fs::copy(secret.join("config.pbtxt"), inside.join("version/config.pbtxt")).unwrap();
+    let config = fs::read_to_string(secret.join("config.pbtxt")).unwrap();
+    fs::write(inside.join("version/config.pbtxt"), config.replace("\"secret\"", "\"version\"")).unwrap();
     symlink(secret.join("1"), inside.join("version/1")).unwrap();
     // A configuration that is one, and a file of the model.
     fs::create_dir_all(inside.join("config/1")).unwrap();

@@ -203,7 +203,12 @@ mod tests {
             ..due(payload, now + ms(deadline))
         };
         let mut queue = BatchQueue::new(policy(4, 0));
-        for offer in [sized(0, large, 50), sized(1, small, 50), sized(2, large, 150), sized(3, large, 300)] {
+        for offer in [
+            sized(0, large, 50),
+            sized(1, small, 50),
+            sized(2, large, 150),
+            sized(3, large, 300),
+        ] {
             queue.push(offer, now).unwrap();
         }
         let mut late = Vec::new();

@@ -117,3 +117,26 @@ fn classes_tell_shapes_and_sets_of_inputs_apart() {
     assert_ne!(base, class(vec![input("A", &[1, 2]), input("B", &[1, 4])]));
     assert_ne!(base, class(vec![input("A", &[1, 2]), input("B", &[1, 3]), input("C", &[1])]));
 }
+
+#[test]
+fn rows_are_told_apart_by_the_elements_of_all_inputs() {
+    let bucket = |inputs: Vec<InputTensor>, has_rows: bool| {
+        let admitted = interface(has_rows.then_some(4)).admit(inputs, &[]).unwrap();
+        shape_bucket(&admitted.inputs, has_rows)
+    };
+    let of = |rows: usize, length: usize| vec![input("A", &[rows, 2]), input("B", &[rows, length])];
+    for rows in [1, 4] {
+        assert_eq!(bucket(of(rows, 6), true), ShapeBucket::of(8));
+        assert_eq!(bucket(of(rows, 100), true), ShapeBucket::of(102));
+    }
+    // Where there are no rows it is the whole.
+    assert_eq!(bucket(of(4, 6), false), ShapeBucket::of(32));
+    // A tensor of nothing may have any extents.
+    let empty = Tensor::new(DataType::Uint8, Shape::new(&[0, usize::MAX, 3]), Bytes::new()).unwrap();
+    assert_eq!(shape_bucket(&vec![(0, empty.clone())], false), ShapeBucket::of(0));
+    assert_eq!(shape_bucket(&vec![(0, empty)], true), ShapeBucket::of(usize::MAX));
+    assert!(interface(Some(4)).varies() && interface(None).varies());
+    let fixed = Interface { inputs: vec![spec("A", &[-1, 2], false)], ..interface(Some(4)) };
+    assert!(!fixed.varies(), "the batch dimension aside");
+    assert!(Interface { max_rows: None, ..fixed }.varies());
+}

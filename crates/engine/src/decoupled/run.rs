@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::Event;
 use crate::instances::Instances;
 use crate::job::Answer;
-use crate::lane::{Bound, Lane, Replies, Work};
+use crate::lane::{Bound, Lane, Replies, Size, Work};
 use crate::run::assemble;
 use crate::serving::Served;
 use crate::statistics::Position;
@@ -26,6 +26,7 @@ impl Instances {
         let metrics = self.served.metrics();
         metrics.executing.inc();
         let (rows, started) = (batch.rows, Instant::now());
+        let size = Size { rows, bucket: batch.bucket };
         let mut callers = SmallVec::<[_; 1]>::new();
         let mut responders = Vec::new();
         let mut inputs = Vec::new();
@@ -50,7 +51,7 @@ impl Instances {
         }
         let run = slot.respond(&*self.model, &inputs, responders);
         self.count(rows, requests, started.elapsed(), run.is_ok());
-        let again = lane.give_back(slot, rows, None);
+        let again = lane.give_back(slot, size, None);
         metrics.executing.dec();
         let reply = run.map(|()| Answer::default()).map_err(|error| self.fault(error));
         let replies: Replies = callers.into_iter().map(|caller| (caller, reply.clone())).collect();

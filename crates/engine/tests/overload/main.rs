@@ -3,6 +3,7 @@
 
 mod fairness;
 mod goodput;
+mod sizes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -303,3 +303,22 @@ pub(crate) fn truncated_files_never_crash(backend: &dyn Backend) {
         }
     }
 }
+
+/// With single bits flipped anywhere, a model is refused, fails, or answers; it never brings the process down.
+pub(crate) fn flipped_bits_never_crash(backend: &dyn Backend) {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = std::fs::read(path_of("add_sub_fp32")).unwrap();
+    let row = || floats(&[1, 4], &[1.0, 2.0, 3.0, 4.0]);
+    let path = folder.path().join("flipped.onnx");
+    for at in 0..whole.len() {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1 << (at % 8);
+        std::fs::write(&path, &flipped).unwrap();
+        let Ok(model) = backend.load(&request(path.clone(), EngineOptions::default())) else {
+            continue;
+        };
+        if let (Ok(mut instance), 2) = (model.instance(), model.signature().inputs.len()) {
+            let _ = instance.execute(&[input(&*model, 0, vec![row()]), input(&*model, 1, vec![row()])]);
+        }
+    }
+}

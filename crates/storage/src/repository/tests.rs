@@ -286,6 +286,53 @@ fn a_crash_in_the_middle_is_put_right_at_the_next_start() {
     assert_eq!(tree(&folder).len(), 2);
 }
 
+/// Set in the process whose files may not grow.
+const SMALL_DISK: &str = "ADULIS_TEST_SMALL_DISK";
+
+/// A limit of the size of files, which needs no rights, is what a full disk is. It is the process's: so there is one for it.
+#[test]
+fn a_full_disk_fails_the_fetch_and_what_was_there_stays() {
+    if std::env::var_os(SMALL_DISK).is_none() {
+        let words = "trap '' XFSZ; ulimit -f 16; exec \"$@\"";
+        let mut command = std::process::Command::new("sh");
+        command
+            .args(["-c", words, "sh"])
+            .arg(std::env::current_exe().unwrap())
+            .env(SMALL_DISK, "1");
+        command.args([
+            "--exact",
+            "repository::tests::a_full_disk_fails_the_fetch_and_what_was_there_stays",
+        ]);
+        let output = command.output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && told.contains("1 passed"), "{output:?}");
+        return;
+    }
+    let bucket = Bucket::new(&["a/1/model.onnx", "b/1/model.onnx"]);
+    let repository = bucket.open();
+    repository.mirror(ALL).unwrap();
+    // Twice what fits.
+    bucket.put("a/1/model.onnx", &"x".repeat(16 << 10));
+    bucket.put("c/1/model.onnx", &"x".repeat(16 << 10));
+    let error = repository.mirror(ALL).unwrap_err();
+    assert!(causes_of(&error).contains("File too large"), "{}", causes_of(&error));
+    assert_eq!(tree(repository.folder()), keys(&["a/1/model.onnx", "b/1/model.onnx"]));
+    // What fits comes, and the rest when there is room.
+    bucket.put("a/1/model.onnx", "short");
+    bucket.put("d/1/model.onnx", "d/1/model.onnx");
+    bucket.delete("c/1/model.onnx");
+    repository.mirror(ALL).unwrap();
+    let mut expected = keys(&["b/1/model.onnx", "d/1/model.onnx"]);
+    expected.insert("a/1/model.onnx = short".to_owned());
+    assert_eq!(tree(repository.folder()), expected);
+}
+
+/// An error and all that it came from.
+fn causes_of(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 #[test]
 fn what_was_fetched_before_a_fault_is_not_fetched_again() {
     let mut bucket = Bucket::new(&["a/1/a.bin", "a/1/model.onnx", "a/1/z.bin"]);

@@ -1,0 +1,54 @@
+//! What becomes of requests when something around the server fails: the rows of the table of faults in docs/reliability.md that
+//! have no better place.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test code outside test functions"
+)]
+
+mod clock;
+mod crowd;
+mod cut;
+mod database;
+mod disk;
+mod files;
+mod slow;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use adulis_testing::{RawConnection, RawResponse, TestServer};
+use support::BINARY;
+
+/// A program that is the server, in a process where these words of a shell were said before.
+fn after(folder: &Path, words: &str) -> String {
+    let program = folder.join("server.sh");
+    fs::write(&program, format!("#!/bin/sh\n{words}\nexec {BINARY} \"$@\"\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    program.to_str().unwrap().to_owned()
+}
+
+/// Waits for what is to be so.
+async fn until(what: &str, server: &TestServer, mut is_so: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed() < Duration::from_secs(60), "waited in vain: {what}\n{}", server.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A request to a byte model on a connection that is there.
+async fn ask(connection: &mut RawConnection, model: &str, headers: &[&str], byte: u8) -> RawResponse {
+    let (line, body) = (format!("POST /v2/models/{model}/infer"), support::byte_json(byte));
+    connection.request(&line, headers, body.as_bytes()).await.unwrap()
+}
+
+/// Asserts that what was asked is answered.
+fn assert_ok(answer: &RawResponse) {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
