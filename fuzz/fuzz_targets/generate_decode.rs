@@ -41,6 +41,7 @@ fuzz_target!(|input: &[u8]| {
         outputs: outputs.map(|input| OutputTensor::new(input.name.as_str(), input.tensor)).collect(),
         timings: StageTimings::default(),
         cache: None,
+        quota: None,
     };
     // Bytes that came in base64 may have no form.
     if let Ok(json) = encode_generate(&response, format.non_finite()) {

@@ -36,6 +36,7 @@ fuzz_target!(|input: &[u8]| {
             .collect(),
         timings: StageTimings::default(),
         cache: None,
+        quota: None,
     };
     v1::encode_predict(&response, decoded.format, decoded.non_finite).expect("an answer of the same tensors");
 });

@@ -7,11 +7,12 @@ use adulis_backend::{Backend, built_in};
 use adulis_engine::{Engine, Settings};
 use adulis_grpc::GrpcOptions;
 use adulis_http::HttpOptions;
-use adulis_pool::{PoolError, RedisPool};
+use adulis_pool::PoolError;
+use adulis_quota::QuotaOptions;
 use adulis_repository::Problem;
 use adulis_security::{AuditFile, AuthSetupError};
 use adulis_shared_memory::{SharedMemoryOptions, SystemSharedMemory};
-use adulis_store::{DatabaseMetrics, Lookups, Store, StoreError, StoreOptions};
+use adulis_store::{DatabaseMetrics, Store, StoreError, StoreOptions};
 use adulis_telemetry::{
     AuditMetrics, HostMetrics, MetricRegistry, PoolMetrics, ProcessMetrics, StoreMetrics, TraceOptions,
     Tracer,
@@ -23,7 +24,8 @@ use adulis_worker::{HostError, WorkerCommand, WorkerOptions, Workers};
 
 pub use self::server::Adulis;
 use crate::access::{Access, access};
-use crate::dependency::PoolDependency;
+use crate::around::{Hashes, around};
+use crate::quotas::{OpenQuotas, QuotaSettings};
 use crate::repositories::{self, Opener};
 use crate::{RedisServer, SharedCache};
 
@@ -45,6 +47,7 @@ pub struct Builder {
     lookup_redis: Option<RedisServer>,
     access: Option<Access>,
     audit: Option<Option<PathBuf>>,
+    quotas: Option<QuotaSettings>,
     log: Option<Arc<dyn LogControl>>,
     #[cfg(feature = "object-storage")]
     storage: adulis_storage::StorageOptions,
@@ -77,6 +80,9 @@ pub enum BuildError {
         /// Why.
         source: std::io::Error,
     },
+    /// What quotas are shared in is set up wrongly. That it cannot be reached is no error.
+    #[error("the Redis for quotas: {0}")]
+    Quotas(#[source] PoolError),
     /// What the cache is shared in is set up wrongly. That it cannot be reached is no error.
     #[error("the shared cache: {0}")]
     SharedCache(#[source] PoolError),
@@ -173,6 +179,14 @@ impl Builder {
     #[must_use]
     pub fn audit(mut self, file: Option<PathBuf>) -> Self {
         self.audit = Some(file);
+        self
+    }
+
+    /// Limits what identities may ask for. Replicas that are told the same Redis count together; where the server is put together
+    /// within a tokio runtime, it is connected to at once, else with the first request; in the background either way.
+    #[must_use]
+    pub fn quotas(mut self, options: QuotaOptions, redis: Option<RedisServer>) -> Self {
+        self.quotas = Some(QuotaSettings { options, redis });
         self
     }
 
@@ -273,6 +287,7 @@ impl Builder {
         let (tier, dependency) = shared.map_err(BuildError::SharedCache)?.unzip();
         settings.shared_cache = tier.or(settings.shared_cache);
         let hashes = self.lookup_redis.map(|redis| Hashes::open(&redis, &pools)).transpose()?;
+        let quotas = self.quotas.map(|quotas| quotas.open(&registry, &pools)).transpose()?;
         let engine = Engine::new(settings, backends, &registry)?;
         let service: Arc<dyn InferenceService> = Arc::clone(&engine) as _;
         let cache = engine.cache_control();
@@ -281,12 +296,13 @@ impl Builder {
             None => service,
         };
         let store = self.store.map(|options| open_store(options, pools, &registry)).transpose()?;
-        let service = around(service, store.as_ref(), hashes.as_ref());
+        let service = around(service, store.as_ref(), hashes.as_ref(), quotas.as_ref());
         let dependencies: Vec<Arc<dyn Dependency>> = store
             .iter()
             .map(|store| Arc::clone(store) as Arc<dyn Dependency>)
             .chain(dependency)
             .chain(hashes.map(|hashes| hashes.dependency()))
+            .chain(quotas.and_then(OpenQuotas::dependency))
             .collect();
         let access = self.access.map(|options| access(options, store.as_ref(), &registry)).transpose()?;
         let audit = self.audit.map(|file| open_audit(file, &registry)).transpose()?;
@@ -311,42 +327,6 @@ impl Builder {
             grpc: self.grpc,
         })
     }
-}
-
-/// What models look up in Redis.
-struct Hashes {
-    pool: RedisPool,
-    key_prefix: String,
-}
-
-impl Hashes {
-    const NAME: &'static str = "lookup_redis";
-
-    fn open(redis: &RedisServer, metrics: &PoolMetrics) -> Result<Self, BuildError> {
-        let pool = redis.open(Self::NAME, metrics).map_err(BuildError::Lookup)?;
-        Ok(Self { pool, key_prefix: redis.key_prefix.clone() })
-    }
-
-    fn dependency(self) -> Arc<dyn Dependency> {
-        Arc::new(PoolDependency::new(Self::NAME, move || vec![self.pool.status()]))
-    }
-}
-
-/// What stands around the service, from within: what is logged and counted is what clients see, with the features in it.
-fn around(
-    service: Arc<dyn InferenceService>,
-    store: Option<&Arc<Store>>,
-    hashes: Option<&Hashes>,
-) -> Arc<dyn InferenceService> {
-    let (service, lookups) = match store {
-        Some(store) => (store.wrap(service), store.lookups()),
-        None => (service, Lookups::default()),
-    };
-    let lookups = match hashes {
-        Some(hashes) => lookups.with_hashes(hashes.pool.clone(), &hashes.key_prefix),
-        None => lookups,
-    };
-    lookups.wrap(service)
 }
 
 fn open_store(

@@ -46,6 +46,7 @@ pub fn check(
                 error @ (BuildError::Store(_)
                 | BuildError::SharedCache(_)
                 | BuildError::Lookup(_)
+                | BuildError::Quotas(_)
                 | BuildError::Access(_)
                 | BuildError::Audit { .. }),
             ) => {

@@ -18,6 +18,7 @@ mod lookup;
 mod metrics;
 mod pools;
 mod print;
+mod quotas;
 mod rate;
 mod raw;
 mod shared_memory;
@@ -37,6 +38,7 @@ use adulis_backend::{EngineOptions, ExecutionProvider, GraphOptimization};
 use adulis_engine::{Admission, ControlMode, RateLimit, Settings};
 use adulis_grpc::GrpcOptions;
 use adulis_http::{HeaderPattern, HttpOptions, ListenerOptions, Pace};
+use adulis_quota::QuotaOptions;
 use adulis_repository::Repositories;
 use adulis_shared_memory::SharedMemoryOptions;
 use adulis_store::{LogOptions as InferenceLogOptions, StoreOptions};
@@ -53,6 +55,7 @@ pub use layers::{ConfigErrors, ConfigFault, Layers, Loaded, Source};
 pub use lookup::LookupConfig;
 pub use metrics::MetricsConfig;
 pub use pools::{MemcachedConfig, RedisConfig};
+pub use quotas::QuotaConfig;
 pub use shared_memory::SharedMemoryConfig;
 pub use storage::StorageConfig;
 pub use store::StoreConfig;
@@ -76,6 +79,8 @@ pub struct Config {
     pub audit: AuditConfig,
     /// TLS of the listeners.
     pub tls: TlsConfig,
+    /// How much identities may ask for.
+    pub quotas: QuotaConfig,
     /// Scheduling and engines.
     pub engine: EngineConfig,
     /// Engines in worker processes.
@@ -234,6 +239,7 @@ impl Default for Config {
             auth: AuthConfig::default(),
             audit: AuditConfig::default(),
             tls: TlsConfig::default(),
+            quotas: QuotaConfig::default(),
             engine: EngineConfig::default(),
             workers: WorkerOptions::default(),
             supervisor: SupervisorConfig::default(),
@@ -432,6 +438,13 @@ impl Config {
     pub fn access(&self) -> Option<crate::Access> {
         let AuthConfig { enabled, api_keys, options } = self.auth.clone();
         enabled.then_some(crate::Access { options, api_keys })
+    }
+
+    /// How much identities may ask for, and what replicas count in together; `None` where nothing is limited.
+    #[must_use]
+    pub fn quotas(&self) -> Option<(QuotaOptions, Option<crate::RedisServer>)> {
+        let QuotaConfig { options, redis } = &self.quotas;
+        (!options.classes.is_empty()).then(|| (options.clone(), redis.server()))
     }
 
     /// What the store is told; `None` where nothing is kept.

@@ -15,6 +15,7 @@
 
 mod access;
 mod app;
+mod around;
 pub mod cert;
 pub mod check;
 pub mod cli;
@@ -23,6 +24,7 @@ mod dependency;
 mod handover;
 pub mod keys;
 pub mod log;
+mod quotas;
 mod redis_server;
 mod reload;
 mod repositories;
@@ -37,6 +39,7 @@ pub use adulis_engine::{ControlMode, Engine, Settings, StartModels};
 pub use adulis_grpc::GrpcOptions;
 pub use adulis_http::{HttpOptions, Listener, ListenerOptions};
 pub use adulis_pool as pool;
+pub use adulis_quota as quota;
 pub use adulis_repository::Repositories;
 pub use adulis_security as security;
 #[cfg(feature = "object-storage")]

@@ -106,6 +106,7 @@ fn run_serve(args: ServeArgs) -> anyhow::Result<u8> {
             error @ (BuildError::Models(_)
             | BuildError::SharedCache(_)
             | BuildError::Lookup(_)
+            | BuildError::Quotas(_)
             | BuildError::Access(_)
             | BuildError::Audit { .. }),
         ) => {
@@ -149,6 +150,9 @@ fn with_services(mut builder: adulis::Builder, config: &Config) -> adulis::Build
     }
     if let Some(cache) = config.cache.shared() {
         builder = builder.shared_cache(cache);
+    }
+    if let Some((options, redis)) = config.quotas() {
+        builder = builder.quotas(options, redis);
     }
     if let Some(redis) = config.lookup.redis.server() {
         builder = builder.lookup_redis(redis);

@@ -172,6 +172,13 @@ impl InferenceService for Engine {
         self.lifecycle.table.with(is_decoupled)
     }
 
+    fn batches(&self, model: &ModelRef) -> bool {
+        let batches = |models: &Models| {
+            models.serving(model).is_ok_and(|model| model.served.interface.max_rows.is_some())
+        };
+        self.lifecycle.table.with(batches)
+    }
+
     fn ready(&self) -> bool {
         !self.draining.load(Ordering::Acquire)
             && self.started.load(Ordering::Acquire)

@@ -315,6 +315,7 @@ impl Served {
             outputs,
             timings,
             cache: None,
+            quota: None,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use adulis_protocol::status::grpc_code;
 use adulis_telemetry::{causes, panic_message};
-use adulis_types::{ErrorKind, Fault, RequestId, Retry};
+use adulis_types::{ErrorKind, Fault, QuotaReport, RequestId, Retry};
 use futures_util::FutureExt;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Code, Response, Status};
@@ -124,6 +124,9 @@ pub(crate) fn refuse(call: &Call, fault: &Fault) -> Status {
     }
     let mut status = Status::new(grpc_code(kind), fault.client_message());
     let metadata = status.metadata_mut();
+    if let Some(report) = fault.quota() {
+        write_quota(report, metadata);
+    }
     if let Retry::After(delay) = fault.retry() {
         let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
         metadata.insert(RETRY_AFTER, seconds.into());
@@ -135,6 +138,15 @@ pub(crate) fn refuse(call: &Call, fault: &Fault) -> Status {
     }
     call.log(status.code());
     status
+}
+
+/// How the limits of whoever asked stand.
+pub(crate) fn write_quota(report: &QuotaReport, metadata: &mut MetadataMap) {
+    for (name, value) in report.fields() {
+        if let Ok(value) = AsciiMetadataValue::try_from(value) {
+            metadata.insert(name, value);
+        }
+    }
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Fault {

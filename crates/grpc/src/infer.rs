@@ -11,7 +11,7 @@ use adulis_types::{
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Request, Response, Status};
 
-use crate::boundary::{Call, answer};
+use crate::boundary::{Call, answer, write_quota};
 use crate::error::GrpcError;
 use crate::frontend::Shared;
 use crate::timeout;
@@ -31,7 +31,7 @@ pub(crate) async fn unary(
     let (metadata, extensions, message) = request.into_parts();
     let call = Call::begin("ModelInfer", &metadata);
     let id = call.id().clone();
-    let (mut trace, mut cache) = (None, None);
+    let (mut trace, mut cache, mut quota) = (None, None, None);
     let answered = answer(call, async {
         let asked = Asked::new(Operation::Infer, &id).of(&message.model_name);
         let entered = shared.enter(&extensions, &asked)?;
@@ -44,8 +44,9 @@ pub(crate) async fn unary(
         request.identity = entered.identity().cloned();
         request.trace = traced::trace(services, &request.model.name, arrived);
         trace.clone_from(&request.trace);
-        let response = ask(services, request).await?;
+        let mut response = ask(services, request).await?;
         cache = response.cache;
+        quota = response.quota.take();
         if let Some(trace) = &trace {
             trace.note(TraceMoment::GrpcSendStart);
         }
@@ -58,6 +59,9 @@ pub(crate) async fn unary(
     }
     if let Some(cache) = cache {
         response.extensions_mut().insert(cache);
+    }
+    if let Some(report) = quota {
+        write_quota(&report, response.metadata_mut());
     }
     Ok(response)
 }

@@ -106,6 +106,7 @@ impl InferenceService for Echo {
                 outputs: outputs.collect(),
                 timings: StageTimings::default(),
                 cache: None,
+                quota: None,
             })
         })
     }

@@ -13,6 +13,7 @@ use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use tracing::{Instrument, Level, Span};
 
+use crate::beside::write_quota;
 use crate::error::{HttpError, Refusal};
 
 /// Target of the access log: one line per request at level `debug`, off unless asked for.
@@ -131,6 +132,9 @@ fn refuse(refusal: &Refusal, request_id: &RequestId) -> Response {
     if status == StatusCode::UNAUTHORIZED {
         // Which way there is to say who one is.
         response.headers_mut().insert(header::WWW_AUTHENTICATE, BEARER);
+    }
+    if let Some(report) = fault.quota() {
+        write_quota(report, response.headers_mut());
     }
     if let Retry::After(delay) = fault.retry() {
         let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use adulis_protocol::rest::INFERENCE_HEADER_CONTENT_LENGTH;
 use adulis_types::{
-    CacheDirective, CacheOutcome, Entered, InferRequest, InferResponse, InferenceService, Name, Parameters,
-    RequestId, Services, Trace, TraceMoment,
+    CacheDirective, Entered, InferRequest, InferResponse, InferenceService, Name, Parameters, RequestId,
+    Services, Trace, TraceMoment,
 };
 use axum::body::Body;
 use axum::response::Response;
@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use smallvec::{SmallVec, smallvec};
 
+use crate::beside::Beside;
 use crate::body::{self, BodyPlan};
 use crate::chunks::Chunks;
 use crate::coding::{self, Coding};
@@ -26,9 +27,6 @@ use crate::timeouts::{self, paced};
 
 /// Says where the JSON of a body ends and its binary tensors begin.
 pub(crate) const HEADER_LENGTH: HeaderName = HeaderName::from_static(INFERENCE_HEADER_CONTENT_LENGTH);
-
-/// Says what the response cache had to do with an answer, and how old that is.
-const CACHE: HeaderName = HeaderName::from_static("adulis-cache");
 
 /// One request for an inference, from its head to its answer.
 pub(crate) struct Exchange<'a> {
@@ -163,15 +161,11 @@ impl<'a> Exchange<'a> {
         Ok(deadline.within(adulis_protocol::infer(services, request)).await??)
     }
 
-    /// Makes the response; `cache` is what the response cache had to do with it.
+    /// Makes the response.
     ///
     /// # Errors
     /// [`HttpError::Compression`], which writing to memory does not give.
-    pub(crate) async fn respond(
-        &self,
-        answer: Answer,
-        cache: Option<CacheOutcome>,
-    ) -> Result<Response, Refusal> {
+    pub(crate) async fn respond(&self, answer: Answer, beside: Beside) -> Result<Response, Refusal> {
         let Rest { codec, options, .. } = self.rest;
         let trace = self.tracing.as_ref().and_then(|tracing| tracing.trace.get().cloned());
         if let Some(trace) = &trace {
@@ -192,9 +186,7 @@ impl<'a> Exchange<'a> {
         if let Some(length) = answer.header_length {
             headers.insert(HEADER_LENGTH, length.into());
         }
-        if let Some(value) = cache.and_then(|cache| HeaderValue::try_from(cache.to_string()).ok()) {
-            headers.insert(CACHE, value);
-        }
+        beside.write(headers);
         Ok(response)
     }
 }

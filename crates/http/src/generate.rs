@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use smallvec::smallvec;
 
+use crate::beside::{Beside, write_quota};
 use crate::boundary::{Call, JSON, answer};
 use crate::error::{HttpError, Refusal};
 use crate::exchange::{Answer, Exchange};
@@ -42,12 +43,12 @@ pub(crate) async fn generate_stream(State(rest): State<Arc<Rest>>, request: Requ
 
 async fn run(rest: &Rest, request: Request, id: RequestId) -> Result<Response, Refusal> {
     let (exchange, request, non_finite) = read(rest, request, id).await?;
-    let response = only(exchange.entered().services(), request).await?;
+    let mut response = only(exchange.entered().services(), request).await?;
     let body = generate::encode_generate(&response, non_finite)?.into();
     exchange
         .respond(
             Answer { content_type: JSON, header_length: None, chunks: smallvec![body] },
-            response.cache,
+            Beside::take(&mut response),
         )
         .await
 }
@@ -60,7 +61,14 @@ async fn open(rest: Arc<Rest>, request: Request, id: RequestId) -> Result<Respon
     drop(exchange);
     let first = answers.next().await;
     let mut status = StatusCode::OK;
-    let first = match first.map(|first| first.and_then(|response| event(&response, non_finite))) {
+    let mut quota = None;
+    let first = first.map(|first| {
+        first.and_then(|mut response| {
+            quota = response.quota.take();
+            event(&response, non_finite)
+        })
+    });
+    let first = match first {
         None => None,
         Some(Ok(event)) => Some(event),
         Some(Err(refusal)) if refusal.fault.kind() == ErrorKind::Internal => {
@@ -73,6 +81,9 @@ async fn open(rest: Arc<Rest>, request: Request, id: RequestId) -> Result<Respon
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, EVENT_STREAM);
     response.headers_mut().insert(header::CACHE_CONTROL, NO_CACHE);
+    if let Some(report) = quota {
+        write_quota(&report, response.headers_mut());
+    }
     Ok(response)
 }
 

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, header};
 
+use crate::beside::Beside;
 use crate::error::{HttpError, Refusal};
 use crate::exchange::{Answer, Exchange};
 use crate::form::{Forms, parameter_of};
@@ -70,10 +71,10 @@ impl Platform {
             return crate::v1::ask(&exchange, model, &body).await;
         }
         let (request, form) = forms.decode(exchange.service(), model, body, header_length)?;
-        let response = exchange.ask(request).await?;
-        let cache = response.cache;
+        let mut response = exchange.ask(request).await?;
+        let beside = Beside::take(&mut response);
         let answer = form.encode(response)?;
-        exchange.respond(self.own_type(answer), cache).await
+        exchange.respond(self.own_type(answer), beside).await
     }
 
     /// An answer whose media type says where its binary tensors begin.

@@ -4,6 +4,7 @@ use adulis_types::{Asked, Operation, RequestId};
 use axum::extract::{Request, State};
 use axum::response::Response;
 
+use crate::beside::Beside;
 use crate::boundary::{Call, answer};
 use crate::error::Refusal;
 use crate::exchange::Exchange;
@@ -31,7 +32,7 @@ async fn run(rest: &Rest, request: Request, id: RequestId) -> Result<Response, R
     drop(parts);
 
     let (request, form) = forms.decode(exchange.service(), model, bytes, header_length)?;
-    let response = exchange.ask(request).await?;
-    let cache = response.cache;
-    exchange.respond(form.encode(response)?, cache).await
+    let mut response = exchange.ask(request).await?;
+    let beside = Beside::take(&mut response);
+    exchange.respond(form.encode(response)?, beside).await
 }

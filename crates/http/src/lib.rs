@@ -18,6 +18,7 @@
 //! There is no scheduling here, and who is who is decided elsewhere. TLS is `adulis-tls`'s: a listener only lets it do its
 //! handshakes.
 
+mod beside;
 mod body;
 mod boundary;
 mod cache;

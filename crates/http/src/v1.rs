@@ -11,6 +11,7 @@ use bytes::Bytes;
 use smallvec::smallvec;
 
 use crate::HttpOptions;
+use crate::beside::Beside;
 use crate::boundary::{Call, JSON, answer};
 use crate::error::{HttpError, Refusal};
 use crate::exchange::{Answer, Exchange};
@@ -113,12 +114,12 @@ async fn run(rest: &Rest, request: Request, id: RequestId) -> Result<Response, R
 pub(crate) async fn ask(exchange: &Exchange<'_>, model: ModelRef, body: &Bytes) -> Result<Response, Refusal> {
     let metadata = exchange.service().model_metadata(&model)?;
     let decoded = v1::decode_predict(model, &metadata, body)?;
-    let response = exchange.ask(decoded.request).await?;
+    let mut response = exchange.ask(decoded.request).await?;
     let body = v1::encode_predict(&response, decoded.format, decoded.non_finite)?;
     exchange
         .respond(
             Answer { content_type: JSON, header_length: None, chunks: smallvec![body] },
-            response.cache,
+            Beside::take(&mut response),
         )
         .await
 }

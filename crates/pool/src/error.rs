@@ -29,6 +29,9 @@ pub enum PoolError {
     /// It holds something else under a key than what was asked for.
     #[error("{backend} holds something else than what was asked for: {reason}")]
     WrongType { backend: Arc<str>, reason: String },
+    /// It does not have, or not any more, the script that was named.
+    #[error("{backend} does not have this script")]
+    NoScript { backend: Arc<str> },
     /// A key or value that the backend does not take, which was not sent.
     #[error("{backend} does not take {what} of {actual} bytes: the limit is {limit}")]
     TooLarge { backend: Arc<str>, what: &'static str, actual: usize, limit: usize },
@@ -48,6 +51,7 @@ impl PoolError {
             | Self::Busy { .. }
             | Self::Answer { .. }
             | Self::WrongType { .. }
+            | Self::NoScript { .. }
             | Self::TooLarge { .. }
             | Self::Setting(_) => false,
         }

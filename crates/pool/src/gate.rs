@@ -19,16 +19,18 @@ pub(crate) enum Operation {
     Delete,
     DeleteIfEquals,
     HashGet,
+    Script,
 }
 
 impl Operation {
-    const ALL: [(Self, &'static str); 6] = [
+    const ALL: [(Self, &'static str); 7] = [
         (Self::Get, "get"),
         (Self::Set, "set"),
         (Self::SetIfAbsent, "set_if_absent"),
         (Self::Delete, "delete"),
         (Self::DeleteIfEquals, "delete_if_equals"),
         (Self::HashGet, "hash_get"),
+        (Self::Script, "script"),
     ];
 }
 

@@ -43,5 +43,5 @@ pub use error::PoolError;
 pub use key_value::KeyValuePool;
 pub use memcached::{MAX_KEY_BYTES, MAX_VALUE_BYTES, MemcachedPool, MemcachedServers};
 pub use options::PoolOptions;
-pub use redis::{RedisPool, RedisTls, RedisUrl, UrlError};
+pub use redis::{RedisPool, RedisScript, RedisTls, RedisUrl, UrlError};
 pub use status::{BackendStatus, Health};

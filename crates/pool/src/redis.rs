@@ -15,10 +15,12 @@ use crate::{BackendStatus, Entry, KeyValuePool, PoolError, PoolOptions};
 
 mod connect;
 mod error;
+mod script;
 mod url;
 
 use connect::Dial;
 use error::pool_error;
+pub use script::RedisScript;
 pub(crate) use url::parse_host;
 pub use url::{RedisUrl, UrlError};
 
@@ -114,6 +116,26 @@ impl RedisPool {
             }
         });
         Ok(Self(Arc::new(Keeper::new(inner))))
+    }
+
+    /// Runs a script on a key, in one step of the server. Returns the numbers that it answers.
+    ///
+    /// # Errors
+    /// As [`PoolError`] says; it may have been run then.
+    pub async fn run_script(
+        &self,
+        script: &RedisScript,
+        key: &str,
+        arguments: &[&[u8]],
+    ) -> Result<Vec<i64>, PoolError> {
+        let kept = self.0.kept();
+        match kept.one(Operation::Script, script.named(key.as_bytes(), arguments)).await {
+            // The server was restarted, or is another one now.
+            Err(PoolError::NoScript { .. }) => {
+                kept.one(Operation::Script, script.whole(key.as_bytes(), arguments)).await
+            }
+            answer => answer,
+        }
     }
 
     /// These fields of each of these hashes, in their order; `None` for a field that is missing, as all are of a hash that is

@@ -55,6 +55,7 @@ fn response(count: usize) -> InferResponse {
         outputs: vec![OutputTensor::new("OUTPUT0", tensor(count))],
         timings: StageTimings::default(),
         cache: None,
+        quota: None,
     }
 }
 

@@ -75,6 +75,7 @@ fn large_tensors_are_pieces_of_the_body_and_lie_aligned() {
             .collect(),
         timings: StageTimings::default(),
         cache: None,
+        quota: None,
     };
     let pieces = flatbuffers::encode_infer(response.clone()).unwrap();
     assert_eq!(pieces.len(), 4);

@@ -157,6 +157,7 @@ fn response(outputs: Vec<(&str, Tensor)>) -> InferResponse {
         outputs: outputs.into_iter().map(|(name, tensor)| OutputTensor::new(name, tensor)).collect(),
         timings: StageTimings::default(),
         cache: None,
+        quota: None,
     }
 }
 

@@ -110,6 +110,7 @@ fn large_outputs_are_pieces_of_the_answer() {
         outputs: vec![output("small", 3), output("large", 5000), output("none", 0)],
         timings: StageTimings::default(),
         cache: None,
+        quota: None,
     };
     let large = response.outputs[1].tensor.data().clone();
     let pieces = grpc::encode_body(response);

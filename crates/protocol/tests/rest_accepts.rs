@@ -143,6 +143,7 @@ fn response(datatype: DataType, shape: [usize; 1], data: Vec<u8>) -> InferRespon
         )],
         timings: StageTimings::default(),
         cache: None,
+        quota: None,
     }
 }
 

@@ -178,6 +178,7 @@ prop_compose! {
                 .collect(),
             timings: StageTimings::default(),
             cache: None,
+            quota: None,
         }
     }
 }
@@ -334,6 +335,7 @@ fn binary_tensors_are_not_copied() {
         outputs: vec![OutputTensor::new("OUT", tensor.clone())],
         timings: StageTimings::default(),
         cache: None,
+        quota: None,
     };
     let body = rest::encode_infer(response.clone(), &OutputFormat::new(true)).unwrap();
     assert_eq!(body.chunks[1].as_ptr(), tensor.data().as_ptr());

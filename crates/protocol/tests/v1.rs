@@ -232,6 +232,7 @@ fn response(outputs: &[(&str, Tensor)]) -> InferResponse {
         outputs: outputs.iter().map(|(name, tensor)| OutputTensor::new(*name, tensor.clone())).collect(),
         timings: StageTimings::default(),
         cache: None,
+        quota: None,
     }
 }
 

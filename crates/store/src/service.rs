@@ -1,6 +1,5 @@
 //! The service that looks at requests and answers as they pass.
 
-mod rows;
 mod stream;
 
 use std::sync::Arc;
@@ -11,7 +10,6 @@ use adulis_types::{
     InferenceService, ModelRef, Name, RequestId, ResponseStream,
 };
 
-use self::rows::Rows;
 use self::stream::Watching;
 use crate::queue::Queue;
 use crate::record::{Budget, Captured, Record};
@@ -25,7 +23,6 @@ pub(crate) struct Recording {
     inner: Arc<dyn InferenceService>,
     usage: Option<Arc<Usage>>,
     log: Option<Log>,
-    rows: Rows,
 }
 
 /// Where sampled requests go.
@@ -58,7 +55,7 @@ struct Sample {
 
 impl Recording {
     pub(crate) fn new(inner: Arc<dyn InferenceService>, usage: Option<Arc<Usage>>, log: Option<Log>) -> Self {
-        Self { inner, usage, log, rows: Rows::default() }
+        Self { inner, usage, log }
     }
 
     /// What is to be noted of a request; `None` for nothing.
@@ -126,7 +123,7 @@ impl Recording {
             Ok(response) => UsageSums {
                 requests,
                 failures: 0,
-                rows: requests * self.rows.of(&watched.model, watched.leading, &*self.inner),
+                rows: requests * self.rows(watched),
                 compute: response.timings.compute_infer,
             },
             // Names that no model has are nobody's usage.
@@ -138,6 +135,15 @@ impl Recording {
         let key = known.map_or("", |identity| &identity.name);
         if let Some(counter) = usage.counter(key, &watched.model.name) {
             counter.add(sums);
+        }
+    }
+}
+
+impl Recording {
+    fn rows(&self, watched: &Watched) -> u64 {
+        match watched.leading {
+            Some(rows) if self.inner.batches(&watched.model) => rows as u64,
+            _ => 1,
         }
     }
 }

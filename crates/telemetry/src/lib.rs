@@ -13,6 +13,7 @@ mod logging;
 mod models;
 mod pools;
 mod process;
+mod quota;
 mod registry;
 mod serving;
 mod store;
@@ -31,6 +32,7 @@ pub use logging::{Log, LogFormat, LogOptions, LoggingError, init_logging};
 pub use models::{ModelReport, SequenceReport};
 pub use pools::{PoolGauges, PoolHandles, PoolMetrics, PoolOperation};
 pub use process::ProcessMetrics;
+pub use quota::QuotaMetrics;
 pub use registry::{MetricRegistry, MetricsFormat};
 pub use serving::{
     ExecutionStop, ModelLabels, ModelMetrics, Outcome, QueuedRequest, ServingMetrics, ShedReason, Stage,

@@ -164,6 +164,10 @@ impl InferenceService for ScriptedService {
         model.name.starts_with("each")
     }
 
+    fn batches(&self, model: &ModelRef) -> bool {
+        matches!(&*model.name, "echo" | "held" | "each")
+    }
+
     fn ready(&self) -> bool {
         !self.unready.load(Ordering::SeqCst)
     }
@@ -258,6 +262,7 @@ fn echo(request: InferRequest) -> InferResponse {
     let hit = CacheOutcome { status: CacheStatus::Hit, age: Duration::from_secs(12) };
     InferResponse {
         cache: (request.model.name == "cached").then_some(hit),
+        quota: None,
         model_name: request.model.name.as_str().into(),
         model_version: request.model.version.unwrap_or(1),
         id: request.id,

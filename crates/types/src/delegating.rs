@@ -30,6 +30,11 @@ pub trait DelegatingService: Send + Sync + 'static {
         self.inner().decoupled(model)
     }
 
+    /// See [`InferenceService::batches`].
+    fn batches(&self, model: &ModelRef) -> bool {
+        self.inner().batches(model)
+    }
+
     /// See [`InferenceService::live`].
     fn live(&self) -> bool {
         self.inner().live()
@@ -115,6 +120,10 @@ impl<S: DelegatingService> InferenceService for S {
 
     fn decoupled(&self, model: &ModelRef) -> bool {
         DelegatingService::decoupled(self, model)
+    }
+
+    fn batches(&self, model: &ModelRef) -> bool {
+        DelegatingService::batches(self, model)
     }
 
     fn live(&self) -> bool {

@@ -2,6 +2,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use crate::QuotaReport;
+
 /// What went wrong, in the terms that both protocols share. `adulis-protocol` maps each kind to its HTTP status
 /// and gRPC code, in one table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -93,6 +95,11 @@ pub trait ServiceError: std::error::Error + Send + Sync + 'static {
     /// Whether trying again makes sense.
     fn retry(&self) -> Retry {
         Retry::Never
+    }
+
+    /// How the limits of whoever asks stand, where one of them is why.
+    fn quota(&self) -> Option<&QuotaReport> {
+        None
     }
 
     /// What the client is told: names the model and the input, and no internals.

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use adulis_tensor::Tensor;
 
-use crate::{CacheOutcome, Name, Parameters, RegionPlace};
+use crate::{CacheOutcome, Name, Parameters, QuotaReport, RegionPlace};
 
 /// The answer to one [`crate::InferRequest`].
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub struct InferResponse {
     pub timings: StageTimings,
     /// What the response cache had to do with it; `None` for a model that has none.
     pub cache: Option<CacheOutcome>,
+    /// How the limits of whoever asked stand after it; `None` where there are none.
+    pub quota: Option<Box<QuotaReport>>,
 }
 
 /// One output of a response.

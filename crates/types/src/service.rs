@@ -46,6 +46,13 @@ pub trait InferenceService: Send + Sync + 'static {
         false
     }
 
+    /// Whether the first dimension of a model's inputs counts rows, so that a request may have several. Not for one that is not
+    /// there.
+    fn batches(&self, model: &ModelRef) -> bool {
+        let _ = model;
+        false
+    }
+
     /// Whether the process works at all.
     fn live(&self) -> bool {
         true

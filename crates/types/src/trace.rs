@@ -291,6 +291,7 @@ mod tests {
             outputs: vec![OutputTensor::new("out", tensor())],
             timings: StageTimings { compute_infer, ..StageTimings::default() },
             cache: None,
+            quota: None,
         }
     }
 

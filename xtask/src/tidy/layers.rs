@@ -7,7 +7,7 @@ use super::Fault;
 use crate::workspace;
 
 /// Every crate of the workspace and its layer. A crate depends on lower layers only.
-const LAYERS: [(&str, Layer); 27] = [
+const LAYERS: [(&str, Layer); 28] = [
     ("adulis-tensor", Layer::At(0)),
     ("adulis-types", Layer::At(0)),
     ("adulis-retry", Layer::At(0)),
@@ -21,6 +21,7 @@ const LAYERS: [(&str, Layer); 27] = [
     ("adulis-store", Layer::At(1)),
     ("adulis-security", Layer::At(1)),
     ("adulis-tls", Layer::At(1)),
+    ("adulis-quota", Layer::At(1)),
     ("adulis-onnx", Layer::At(2)),
     ("adulis-tract", Layer::At(2)),
     ("adulis-worker", Layer::At(2)),
@@ -38,12 +39,14 @@ const LAYERS: [(&str, Layer); 27] = [
 ];
 
 /// Arrows inside a layer: from the first to the second, and nothing else.
-const SAME_LAYER: [(&str, &str); 7] = [
+const SAME_LAYER: [(&str, &str); 9] = [
     ("adulis-types", "adulis-tensor"),
     ("adulis-cache", "adulis-pool"),
     ("adulis-pool", "adulis-telemetry"),
     ("adulis-store", "adulis-pool"),
     ("adulis-store", "adulis-telemetry"),
+    ("adulis-quota", "adulis-pool"),
+    ("adulis-quota", "adulis-telemetry"),
     ("adulis-security", "adulis-telemetry"),
     ("adulis-tls", "adulis-telemetry"),
 ];

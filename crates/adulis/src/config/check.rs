@@ -36,6 +36,7 @@ pub(super) fn check(raw: &RawConfig, faults: &mut Faults) -> Config {
         server,
         auth: check.auth(&raw.auth, &default.auth),
         audit: AuditConfig::check(&raw.audit),
+        quotas: check.quotas((&raw.quotas, &raw.quota_state), &default.quotas),
         engine: check.engine(&raw.engine, &default.engine),
         workers: check.workers(&raw.workers, &default.workers),
         supervisor: check.supervisor(&raw.supervisor, &default.supervisor),
@@ -52,6 +53,7 @@ pub(super) fn check(raw: &RawConfig, faults: &mut Faults) -> Config {
         vertex_ai: check.vertex_ai(&raw.vertex_ai, &default.vertex_ai),
     };
     check.hosted_ports(&config);
+    check.identities_have_quotas(&config.auth, &config.quotas);
     config
 }
 

@@ -22,11 +22,15 @@ pub(super) fn to_toml(config: &Config) -> String {
     toml::to_string(&masked(table(config), secrets)).expect("invariant: a table is always writable")
 }
 
+/// What has as many keys as somebody likes: told as a whole.
+const TABLES: [&str; 3] = ["auth.keys", "auth.certificates", "quotas"];
+
 /// The keys in which two configurations differ.
 pub(super) fn changed_keys(one: &Config, other: &Config) -> Vec<&'static str> {
     let (one, other) = (table(one), table(other));
     KEYS.iter()
         .map(|key| key.path)
+        .chain(TABLES)
         .filter(|path| value(&one, path) != value(&other, path))
         .collect()
 }
@@ -38,6 +42,7 @@ fn value<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
 }
 
 fn table(config: &Config) -> Table {
+    let (quotas, quota_state) = config.quotas.print();
     let mut raw = RawConfig {
         repositories: Some(config.repositories.clone()),
         strict_readiness: Some(config.strict_readiness),
@@ -45,6 +50,8 @@ fn table(config: &Config) -> Table {
         auth: config.auth.print(),
         audit: config.audit.print(),
         tls: config.tls.print(),
+        quotas,
+        quota_state,
         engine: engine(&config.engine),
         workers: workers::print(&config.workers),
         supervisor: config.supervisor.print(),

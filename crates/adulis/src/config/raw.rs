@@ -11,6 +11,7 @@ use super::http2::RawHttp2;
 use super::inference_log::RawInferenceLog;
 use super::lookup::RawLookup;
 use super::metrics::RawMetrics;
+use super::quotas::{RawQuotaState, RawQuotas};
 use super::shared_memory::RawSharedMemory;
 use super::storage::RawStorage;
 use super::store::RawStore;
@@ -32,6 +33,8 @@ pub(super) struct RawConfig {
     pub(super) auth: RawAuth,
     pub(super) audit: RawAudit,
     pub(super) tls: RawTls,
+    pub(super) quotas: RawQuotas,
+    pub(super) quota_state: RawQuotaState,
     pub(super) engine: RawEngine,
     pub(super) workers: RawWorkers,
     pub(super) supervisor: RawSupervisor,

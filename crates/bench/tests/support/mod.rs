@@ -136,6 +136,7 @@ async fn infer(
         outputs: outputs.collect(),
         timings: StageTimings::default(),
         cache: None,
+        quota: None,
     };
     let body = rest::encode_infer(response, &decoded.format).unwrap();
     let mut answer = Response::builder().header("adulis-cache", if is_new { "miss" } else { "hit; age=1" });

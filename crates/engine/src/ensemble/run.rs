@@ -101,5 +101,6 @@ pub(super) fn respond(
         outputs,
         timings,
         cache: None,
+        quota: None,
     }
 }

@@ -41,6 +41,9 @@ pub(super) fn pool_error((backend, limit): (&Arc<str>, Duration), error: &RedisE
         // Within a cluster: the time of a part of the operation, told as such.
         return PoolError::Timeout { backend, limit };
     }
+    if answers(error, &["NOSCRIPT"]) {
+        return PoolError::NoScript { backend };
+    }
     if answers(error, &["WRONGTYPE"]) {
         return PoolError::WrongType { backend, reason };
     }

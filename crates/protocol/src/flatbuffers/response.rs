@@ -65,6 +65,7 @@ pub fn decode_response(body: &Bytes) -> Result<InferResponse, DecodeError> {
         outputs: Vec::new(),
         timings: StageTimings::default(),
         cache: None,
+        quota: None,
     };
     match fill(&mut response, body) {
         Ok(()) => Ok(response),

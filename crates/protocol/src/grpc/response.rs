@@ -51,6 +51,7 @@ pub fn decode_response(message: ModelInferResponse) -> Result<InferResponse, Dec
         outputs: Vec::new(),
         timings: StageTimings::default(),
         cache: None,
+        quota: None,
     };
     match fill(&mut response, message) {
         Ok(()) => Ok(response),

@@ -27,6 +27,7 @@ pub fn decode_response(body: Bytes, header_length: Option<usize>) -> Result<Infe
         outputs: Vec::new(),
         timings: StageTimings::default(),
         cache: None,
+        quota: None,
     };
     match fill(&mut response, body, header_length) {
         Ok(()) => Ok(response),

@@ -27,6 +27,7 @@ impl InferenceService for Tabular {
             outputs: request.inputs.into_iter().map(output).collect(),
             timings: StageTimings::default(),
             cache: None,
+            quota: None,
         };
         Box::pin(async { Ok(response) })
     }

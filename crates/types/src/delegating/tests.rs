@@ -25,6 +25,10 @@ impl InferenceService for Told {
         true
     }
 
+    fn batches(&self, _: &ModelRef) -> bool {
+        true
+    }
+
     fn live(&self) -> bool {
         false
     }
@@ -105,7 +109,7 @@ fn what_is_not_answered_the_one_within_answers() {
     let request = || InferRequest::new(model.clone());
     let load = LoadModel { name: "m".into(), ..LoadModel::default() };
     let unload = UnloadModel { name: "m".into(), ..UnloadModel::default() };
-    assert!(around.decoupled(&model) && !around.live() && around.ready());
+    assert!(around.decoupled(&model) && around.batches(&model) && !around.live() && around.ready());
     assert_eq!(&*around.server_metadata().name, "told");
     for (name, answer) in [
         ("infer", said(at_once(around.infer(request())))),

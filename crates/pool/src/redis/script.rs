@@ -1,0 +1,42 @@
+use std::fmt;
+
+use redis::{Cmd, Script};
+
+/// A script that Redis runs in one step. It is sent once; afterwards its digest names it.
+pub struct RedisScript {
+    code: String,
+    digest: String,
+}
+
+impl RedisScript {
+    /// Of this code, which has one key and answers whole numbers.
+    #[must_use]
+    pub fn new(code: &str) -> Self {
+        Self { code: code.to_owned(), digest: Script::new(code).get_hash().to_owned() }
+    }
+
+    /// The call by the digest.
+    pub(super) fn named(&self, key: &[u8], arguments: &[&[u8]]) -> Cmd {
+        call("EVALSHA", &self.digest, key, arguments)
+    }
+
+    /// The call with the code, which the server keeps from then on.
+    pub(super) fn whole(&self, key: &[u8], arguments: &[&[u8]]) -> Cmd {
+        call("EVAL", &self.code, key, arguments)
+    }
+}
+
+impl fmt::Debug for RedisScript {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RedisScript").field(&self.digest).finish()
+    }
+}
+
+fn call(command: &str, script: &str, key: &[u8], arguments: &[&[u8]]) -> Cmd {
+    let mut call = redis::cmd(command);
+    call.arg(script).arg(1).arg(key);
+    for argument in arguments {
+        call.arg(*argument);
+    }
+    call
+}

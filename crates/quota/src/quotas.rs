@@ -1,0 +1,161 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use adulis_telemetry::{MetricRegistry, QuotaMetrics, causes};
+use adulis_types::{InferRequest, InferenceService, Name, QuotaReport};
+use prometheus_client::metrics::counter::Counter;
+use tokio::time::Instant;
+
+use crate::key::KeyRef;
+use crate::ledger::{Account, Ledger, Place};
+use crate::limits::{Applied, Classes};
+use crate::service::Limited;
+use crate::{Class, Cost, Judgement, Limit, Moment, QuotaError, Refusal, SharedCounts, report};
+
+/// How quotas are kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QuotaOptions {
+    /// The classes, by name. `default` holds for identities that name none of the others.
+    pub classes: BTreeMap<Name, Class>,
+    /// Identities (and of limits of models: identities and models) that are told apart at a time.
+    pub max_identities: usize,
+}
+
+impl Default for QuotaOptions {
+    fn default() -> Self {
+        Self { classes: BTreeMap::new(), max_identities: 100_000 }
+    }
+}
+
+/// Limits of what identities may ask for. Clones share the counts.
+#[derive(Clone)]
+pub struct Quotas(Arc<Inner>);
+
+struct Inner {
+    classes: Classes,
+    ledger: Ledger,
+    shared: Option<SharedCounts>,
+    unshared: Counter,
+    /// What times are counted from.
+    begun: Instant,
+}
+
+impl fmt::Debug for Quotas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Quotas").field("classes", &self.0.classes).finish_non_exhaustive()
+    }
+}
+
+/// A request that was let through, as long as it is under way.
+pub(crate) struct Admitted {
+    pub(crate) report: QuotaReport,
+    /// Held only to be dropped.
+    pub(crate) place: Option<Place>,
+}
+
+impl Quotas {
+    /// Limits of these classes, counted here, and with other replicas where there is something to share counts in.
+    #[must_use]
+    pub fn new(options: &QuotaOptions, shared: Option<SharedCounts>, registry: &MetricRegistry) -> Self {
+        let metrics = QuotaMetrics::register(registry);
+        let inner = Arc::new(Inner {
+            classes: Classes::new(&options.classes, &metrics),
+            ledger: Ledger::new(options.max_identities, metrics.forgotten.clone()),
+            shared,
+            unshared: metrics.unshared,
+            begun: Instant::now(),
+        });
+        let observed = Arc::downgrade(&inner);
+        registry.register_observed(
+            "adulis_quota_identities",
+            "Identities whose counts are kept, by model where a class has limits of models",
+            move || observed.upgrade().map_or(0, |inner| inner.ledger.len() as u64),
+        );
+        Self(inner)
+    }
+
+    /// A service around another one that lets through what is within the limits.
+    #[must_use]
+    pub fn wrap(&self, inner: Arc<dyn InferenceService>) -> Arc<dyn InferenceService> {
+        Arc::new(Limited::new(inner, self.clone()))
+    }
+
+    /// What holds for a request; `None`: nothing.
+    pub(crate) fn applied(&self, request: &InferRequest) -> Option<Arc<Applied>> {
+        let class = request.identity.as_ref().map_or("", |identity| &identity.quota);
+        self.0.classes.find(class, &request.model.name).cloned()
+    }
+
+    /// Counts a request, if it is within its limits.
+    ///
+    /// Dropping the future while it asks Redis leaves the request counted there, perhaps.
+    pub(crate) async fn admit(
+        &self,
+        applied: &Applied,
+        request: &InferRequest,
+        cost: Cost,
+    ) -> Result<Admitted, QuotaError> {
+        let model = &request.model.name;
+        let key = KeyRef::new(request.identity.as_deref(), applied.by_model.then_some(model.as_str()));
+        let account = self.0.ledger.account(key);
+        // First a place: what is refused for want of one is counted nowhere.
+        let (place, free) = match applied.limits.concurrent_requests {
+            None => (None, None),
+            Some(most) => match account.enter(most.get()) {
+                Some((place, free)) => (Some(place), Some(free)),
+                None => {
+                    let judgement = self.look(&account, applied);
+                    return Err(refused(applied, model, (&judgement, Some(0))));
+                }
+            },
+        };
+        let judgement = self.judge((key, &*account), applied, cost).await;
+        if judgement.refusal.is_some() {
+            return Err(refused(applied, model, (&judgement, free.map(|free| free + 1))));
+        }
+        applied.allowed.inc();
+        let state = report::state(&judgement, &applied.limits, free).into();
+        Ok(Admitted { report: QuotaReport { policy: Arc::clone(&applied.policy), state }, place })
+    }
+
+    async fn judge(
+        &self,
+        (key, account): (KeyRef<'_>, &Account),
+        applied: &Applied,
+        cost: Cost,
+    ) -> Judgement {
+        let limits = &applied.limits;
+        let Some(shared) = self.0.shared.as_ref().filter(|_| limits.are_shared()) else {
+            return account.counts.lock().judge(limits, cost, self.now());
+        };
+        match shared.judge(key, limits, cost).await {
+            Ok(judgement) => {
+                account.counts.lock().learn(&judgement, limits, self.now());
+                judgement
+            }
+            Err(error) => {
+                tracing::debug!(error = causes(&error), "a request is counted by this replica alone");
+                self.0.unshared.inc();
+                account.counts.lock().judge(limits, cost, self.now())
+            }
+        }
+    }
+
+    /// How the limits stand.
+    fn look(&self, account: &Account, applied: &Applied) -> Judgement {
+        let refusal = Refusal { limit: Limit::ConcurrentRequests, retry: None };
+        account.counts.lock().read(&applied.limits, self.now(), Some(refusal))
+    }
+
+    fn now(&self) -> Moment {
+        Moment::new(self.0.begun.elapsed(), SystemTime::now())
+    }
+}
+
+fn refused(applied: &Applied, model: &Name, (judgement, free): (&Judgement, Option<u32>)) -> QuotaError {
+    let refusal = judgement.refusal.unwrap_or(Refusal { limit: Limit::Requests, retry: None });
+    applied.refused(refusal.limit).inc();
+    QuotaError::new(refusal, applied, model, report::state(judgement, &applied.limits, free))
+}

@@ -1,0 +1,236 @@
+//! Counts that replicas share in a real Redis, which is restarted, frozen and killed. Where Redis is not installed, these tests
+//! fail and say so.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test code outside test functions"
+)]
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use adulis_pool::{BreakerOptions, Health, PoolOptions, RedisPool, RedisTls, RedisUrl};
+use adulis_quota::{Class, Cost, Counts, Limits, Moment, QuotaOptions, Quotas, Rate, SharedCounts};
+use adulis_telemetry::{MetricRegistry, MetricsFormat, PoolMetrics};
+use adulis_tensor::{DataType, Shape, Tensor};
+use adulis_testing::{BackingServer, ScriptedService};
+use adulis_types::{Fault, InferRequest, InferResponse, InferenceService, InputTensor, ModelRef, Name};
+
+/// Long, since many tests share few cores: a server must not look slow because we are.
+const TIMEOUT: Duration = Duration::from_millis(400);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One of several servers that share a Redis.
+struct Replica {
+    service: Arc<dyn InferenceService>,
+    counts: SharedCounts,
+    registry: MetricRegistry,
+}
+
+impl Replica {
+    fn start(redis: &BackingServer, limits: Limits) -> Self {
+        let registry = MetricRegistry::default();
+        let options = PoolOptions {
+            timeout: TIMEOUT,
+            acquire_timeout: TIMEOUT / 2,
+            check_interval: Duration::from_millis(500),
+            breaker: BreakerOptions {
+                min_delay: Duration::from_millis(100),
+                max_delay: Duration::from_millis(500),
+                ..BreakerOptions::default()
+            },
+            ..PoolOptions::default()
+        };
+        let url: RedisUrl = format!("redis://{}", redis.address()).parse().unwrap();
+        let metrics = PoolMetrics::register(&registry);
+        let pool = RedisPool::open("quotas", (url, RedisTls::default()), &options, &metrics).unwrap();
+        let counts = SharedCounts::new(pool, "test:");
+        let class = Class { limits, ..Class::default() };
+        let classes = BTreeMap::from([(Name::from("default"), class)]);
+        let options = QuotaOptions { classes, ..QuotaOptions::default() };
+        let quotas = Quotas::new(&options, Some(counts.clone()), &registry);
+        Self { service: quotas.wrap(Arc::new(ScriptedService::default())), counts, registry }
+    }
+
+    async fn becomes(&self, health: Health) {
+        let begun = Instant::now();
+        while self.counts.status().health != health {
+            assert!(begun.elapsed() < PATIENCE, "waited in vain: {:?}", self.counts.status());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn ask(&self, rows: usize) -> Result<InferResponse, Fault> {
+        let tensor = Tensor::new(DataType::Uint8, Shape::new(&[rows]), vec![5; rows].into()).unwrap();
+        let mut request = InferRequest::new(ModelRef::latest("echo"));
+        request.inputs.push(InputTensor { name: "x".into(), tensor });
+        self.service.infer(request).await
+    }
+
+    fn unshared(&self) -> u64 {
+        let text = self.registry.render(MetricsFormat::Text);
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix("adulis_quota_unshared_total")?.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("{text}"))
+    }
+}
+
+/// So slow that nothing comes back while a test lasts.
+fn slow(burst: u64) -> Rate {
+    Rate { per_second: 0.000_001, burst }
+}
+
+fn limits() -> Limits {
+    Limits {
+        requests: Some(slow(30)),
+        rows: Some(slow(100)),
+        rows_per_day: NonZeroU64::new(90),
+        ..Limits::default()
+    }
+}
+
+fn state(answer: &Result<InferResponse, Fault>) -> String {
+    match answer {
+        Ok(response) => response.quota.as_ref().unwrap().state.to_string(),
+        Err(fault) => fault.quota().unwrap().state.to_string(),
+    }
+}
+
+#[tokio::test]
+async fn replicas_share_what_is_counted() {
+    let redis = BackingServer::redis(&[]);
+    let replicas = [Replica::start(&redis, limits()), Replica::start(&redis, limits())];
+    for replica in &replicas {
+        replica.becomes(Health::Up).await;
+    }
+    let asked = (0..100).map(|number| replicas[number % 2].ask(1));
+    let answers = futures_util::future::join_all(asked).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 30, "of both together");
+    let refused = replicas[1].ask(1).await;
+    assert!(state(&refused).starts_with(r#""requests";r=0;"#), "{}", state(&refused));
+    let retry = refused.unwrap_err().retry();
+    let adulis_types::Retry::After(retry) = retry else {
+        panic!("{retry:?}")
+    };
+    assert!(
+        retry > Duration::from_secs(999_900) && retry <= Duration::from_secs(1_000_000),
+        "{retry:?}"
+    );
+    assert_eq!(replicas.iter().map(Replica::unshared).sum::<u64>(), 0);
+    let keys = redis.redis_cli(&["KEYS", "*"]);
+    assert!(keys.trim().starts_with("test:quota:") && keys.lines().count() == 1, "{keys}");
+    let lives: u64 = redis.redis_cli(&["PTTL", keys.trim()]).trim().parse().unwrap();
+    assert!(lives > 0, "what nobody asks for any more is gone some day");
+}
+
+#[tokio::test]
+async fn redis_decides_as_a_replica_would() {
+    let redis = BackingServer::redis(&[]);
+    let replica = Replica::start(&redis, limits());
+    replica.becomes(Health::Up).await;
+    let mut counts = Counts::default();
+    let moment = Moment { steady: 1_000_000_000, utc_seconds: 86_400 * 20_000 };
+    for rows in [1, 20, 101, 30, 60, 0, 7, 91, 40, 3, 25, 1, 1, 2, 9] {
+        let answer = replica.ask(rows).await;
+        let judged = counts.judge(&limits(), Cost { rows: rows.max(1) as u64 }, moment);
+        assert_eq!(answer.is_ok(), judged.refusal.is_none(), "{rows}: {}", state(&answer));
+        if let (Err(fault), Some(refusal)) = (&answer, judged.refusal) {
+            let message = fault.client_message();
+            let what = match refusal.limit.as_str() {
+                "rows-per-day" => "rows per day",
+                "rows" => "rows per second",
+                _ => "requests per second",
+            };
+            assert!(message.contains(what), "{rows}: {message}, expected {refusal:?}");
+            assert_eq!(message.contains("send fewer"), refusal.retry.is_none(), "{rows}: {message}");
+        }
+        let left = |reading: Option<adulis_quota::Reading>| reading.unwrap().remaining;
+        let told = state(&answer);
+        for (name, reading) in [
+            ("requests", judged.requests),
+            ("rows", judged.rows),
+            ("rows-per-day", judged.rows_per_day),
+        ] {
+            let expected = format!("\"{name}\";r={};", left(reading));
+            assert!(told.contains(&expected), "{rows}: {told}, expected {expected}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_passes_in_a_second_is_what_may() {
+    let redis = BackingServer::redis(&[]);
+    let rate = Rate { per_second: 200.0, burst: 20 };
+    let replica = Replica::start(&redis, Limits { requests: Some(rate), ..Limits::default() });
+    replica.becomes(Health::Up).await;
+    let begun = Instant::now();
+    let mut passed = 0_u32;
+    while begun.elapsed() < Duration::from_secs(2) {
+        passed += u32::from(replica.ask(1).await.is_ok());
+        tokio::time::sleep(Duration::from_micros(500)).await;
+    }
+    let most = 20.0 + 200.0 * begun.elapsed().as_secs_f64();
+    assert!(f64::from(passed) <= most + 1.0, "{passed} of {most}");
+    assert!(passed > 20, "and something comes back: {passed}");
+}
+
+#[tokio::test]
+async fn a_redis_that_forgets_its_scripts_is_told_them_again() {
+    let redis = BackingServer::redis(&[]);
+    let replica = Replica::start(&redis, limits());
+    replica.becomes(Health::Up).await;
+    assert!(replica.ask(1).await.is_ok());
+    redis.redis_cli(&["SCRIPT", "FLUSH"]);
+    let answer = replica.ask(1).await;
+    assert!(state(&answer).starts_with(r#""requests";r=28;"#), "{}", state(&answer));
+    assert_eq!(replica.unshared(), 0);
+}
+
+#[tokio::test]
+async fn without_redis_each_replica_counts_by_itself_and_fails_nobody() {
+    let mut redis = BackingServer::redis(&[]);
+    let replica = Replica::start(&redis, limits());
+    replica.becomes(Health::Up).await;
+    for _ in 0..10 {
+        assert!(replica.ask(1).await.is_ok());
+    }
+    redis.kill();
+    // What was counted before is known.
+    for left in (0..20).rev() {
+        let answer = replica.ask(1).await;
+        assert!(state(&answer).starts_with(&format!(r#""requests";r={left};"#)), "{}", state(&answer));
+        assert!(answer.is_ok());
+    }
+    assert!(replica.ask(1).await.is_err(), "limits hold still");
+    assert_eq!(replica.unshared(), 21);
+    redis.restart();
+    replica.becomes(Health::Up).await;
+    let answer = replica.ask(1).await;
+    assert!(answer.is_ok(), "a Redis that has lost its data has no counts: {}", state(&answer));
+    assert_eq!(replica.unshared(), 21);
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_costs_no_more_than_its_deadline() {
+    let redis = BackingServer::redis(&[]);
+    let replica = Replica::start(&redis, limits());
+    replica.becomes(Health::Up).await;
+    redis.freeze();
+    let begun = Instant::now();
+    assert!(replica.ask(1).await.is_ok());
+    assert!(begun.elapsed() < 4 * TIMEOUT, "{:?}", begun.elapsed());
+    replica.becomes(Health::Down).await;
+    let begun = Instant::now();
+    for _ in 0..10 {
+        assert!(replica.ask(1).await.is_ok());
+    }
+    assert!(begun.elapsed() < TIMEOUT, "nobody asks while it is down: {:?}", begun.elapsed());
+    assert_eq!(replica.unshared(), 11);
+    redis.thaw();
+    replica.becomes(Health::Up).await;
+    assert!(replica.ask(1).await.is_ok());
+    assert_eq!(replica.unshared(), 11);
+}
