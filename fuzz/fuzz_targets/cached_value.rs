@@ -1,22 +1,5 @@
-//! Values out of a shared cache tier: whatever lies there is refused, or reads back to itself.
 #![no_main]
 
-use adulis_cache::Key;
-use adulis_cache::value::{Packing, checksummed, decode, encode};
-use bytes::Bytes;
-use libfuzzer_sys::fuzz_target;
-
-const LIMIT: usize = 1 << 20;
-
-fuzz_target!(|bytes: &[u8]| {
-    let key = Key::from_bytes([7; 32]);
-    let _ = decode(&key, &Bytes::copy_from_slice(bytes), LIMIT);
-    // With a checksum that is right, so that what lies behind it is reached.
-    let Some((packing, rest)) = bytes.split_first() else { return };
-    let Ok((answer, computed)) = decode(&key, &checksummed(&key, *packing, rest), LIMIT) else { return };
-    let packing = Packing { compress_from_bytes: None };
-    let again = encode(&key, &answer, computed, packing);
-    let (read, _) = decode(&key, &again, LIMIT).expect("our own value");
-    // As text, for parameters that are not a number.
-    assert_eq!(format!("{read:?}"), format!("{answer:?}"));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    let _ = adulis_fuzzing::cached_value(input);
 });

@@ -1,22 +1,5 @@
-//! `config.pbtxt`: any text is read or refused, and what was read is written and read back to the same, in every form.
 #![no_main]
 
-use std::path::Path;
-
-use adulis_repository::{ConfigFormat, ModelConfig};
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|text: &str| {
-    let folder = Path::new("/nowhere");
-    let config = match ModelConfig::read(ConfigFormat::Pbtxt, text, "m", folder) {
-        Ok(read) => read.config,
-        Err(faults) => return assert!(!faults.is_empty()),
-    };
-    for (format, text) in [(ConfigFormat::Pbtxt, config.to_pbtxt()), (ConfigFormat::Toml, config.to_toml())] {
-        let again = ModelConfig::read(format, &text, "m", folder).expect("our own text");
-        assert_eq!(again.config, config);
-    }
-    let document = config.document();
-    let again = ModelConfig::read_json(&document.json, "m", folder).expect("our own document");
-    assert_eq!(again.config, config);
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    let _ = adulis_fuzzing::config_pbtxt(input);
 });

@@ -1,4 +1,7 @@
-//! The fuzz targets, which are no part of the workspace: nothing else would notice that they no longer compile.
+//! The fuzz targets. Their programs are no part of the workspace, so that nothing else would notice that they no longer compile;
+//! their bodies are (`crates/fuzzing`), and the tests search with them for some seconds. Here is the long form, too.
+
+mod search;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,6 +11,8 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::{process, workspace};
+
+pub(crate) use search::{FuzzArgs, run};
 
 /// The lock file, where it is told what to do about it.
 const RENEW: &str =
@@ -104,27 +109,5 @@ mod tests {
             drifted(&ours, &lock(&fuzz)),
             ["bytes 1.11.0, not 1.12.0", "syn 2.0.1, not 1.0.0 or 2.0.0"]
         );
-    }
-
-    #[test]
-    fn every_target_has_a_fuzzer_and_a_place_in_the_documentation() {
-        let folder = workspace::root().join("fuzz");
-        let manifest: toml::Table =
-            toml::from_str(&fs::read_to_string(folder.join("Cargo.toml")).unwrap()).unwrap();
-        let named: BTreeSet<&str> = manifest["bin"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|bin| bin["name"].as_str().unwrap())
-            .collect();
-        let files = fs::read_dir(folder.join("fuzz_targets")).unwrap();
-        let files: BTreeSet<String> = files
-            .map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
-            .collect();
-        assert_eq!(named, files.iter().map(String::as_str).collect());
-        let documentation = fs::read_to_string(workspace::root().join("docs/protocol.md")).unwrap();
-        for name in named {
-            assert!(documentation.contains(&format!("{name}`")), "docs/protocol.md does not name {name}");
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Tasks of this repository: `cargo xtask setup`, `serve`, `test`, `tidy`, `codegen`, `image` and `perf`.
+//! Tasks of this repository: `cargo xtask setup`, `serve`, `test`, `tidy`, `codegen`, `fuzz`, `image` and `perf`.
 //!
 //! One module per task, and under them what they share: the cache folder, programs that are run, Python.
 //! Words for a person go to standard error.
@@ -17,6 +17,7 @@ mod serve;
 mod setup;
 mod suite;
 mod tidy;
+mod tools;
 mod workspace;
 
 use std::process::ExitCode;
@@ -48,6 +49,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Search for inputs that break what reads them, with cargo-fuzz.
+    Fuzz(fuzz::FuzzArgs),
     /// Build the server's container image from a binary built here.
     Image(image::ImageArgs),
     /// Measure the figures that the project promises, and print them beside their goals.
@@ -71,6 +74,7 @@ fn run(task: &Task) -> Result<ExitCode> {
         Task::Test(args) => suite::run(args),
         Task::Tidy => tidy::run(),
         Task::Codegen { check } => codegen::codegen(*check).map(|()| ExitCode::SUCCESS),
+        Task::Fuzz(args) => fuzz::run(args),
         Task::Image(args) => image::run(args),
         Task::Perf(args) => perf::run(args),
     }

@@ -398,3 +398,10 @@ fn binary_data() {
     );
     assert_eq!(refusal("", Some(0)), "the body is empty: expected a JSON object");
 }
+
+/// A request of a few bytes may not make the decoder take more than a few bytes, whatever shape it claims.
+#[test]
+fn claimed_shapes_take_no_memory() {
+    let claim = r#""shape":[1099511627776],"datatype":"FP64","data":[1]"#;
+    check_inputs(&[(claim, "expected 1099511627776 elements for FP64 [1099511627776], got 1")]);
+}

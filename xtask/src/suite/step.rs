@@ -2,15 +2,15 @@
 
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 use crate::python::Python;
 use crate::setup::{self, SetupArgs};
-use crate::{cache, codegen, debian, fuzz, perf_analyzer, process, tidy, workspace};
+use crate::tools::Tool;
+use crate::{codegen, debian, fuzz, perf_analyzer, process, tidy, workspace};
 
-/// The version of cargo-deny that is installed where there is none.
-const CARGO_DENY: &str = "0.20.2";
+const CARGO_DENY: Tool = Tool { name: "deny", version: "0.20.2" };
 
 /// In the order in which they run: the quick ones first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -87,7 +87,7 @@ impl Step {
             Self::Test => tests(),
             Self::Doctest => cargo(&["test", "--workspace", "--doc"]),
             Self::Rustdoc => rustdoc(),
-            Self::Deny => deny().and_then(|mut deny| {
+            Self::Deny => CARGO_DENY.command().and_then(|mut deny| {
                 process::run(deny.args(["check", "--hide-inclusion-graph", "bans", "licenses", "sources"]))
             }),
             Self::Advisories => return advisories(),
@@ -161,46 +161,15 @@ fn rustdoc() -> Result<()> {
     process::run(&mut doc)
 }
 
-/// cargo-deny: the installed one, else our own in the cache folder, which takes two minutes once.
-fn deny() -> Result<Command> {
-    let mut command = workspace::cargo();
-    if process::succeeds(workspace::cargo().args(["deny", "--version"])) {
-        command.arg("deny");
-        return Ok(command);
-    }
-    let tools = cache::folder()?.join("tools");
-    let program = tools.join("bin").join("cargo-deny");
-    if !process::succeeds(Command::new(&program).arg("--version")) {
-        let mut install = workspace::cargo();
-        install
-            .args([
-                "install",
-                "cargo-deny",
-                "--locked",
-                "--version",
-                CARGO_DENY,
-                "--root",
-            ])
-            .arg(&tools);
-        // Its own build folder, not the one of this workspace.
-        install.env_remove("CARGO_TARGET_DIR");
-        process::capture_with_progress(&mut install, &format!("building cargo-deny {CARGO_DENY}, once"))
-            .context("cargo-deny is missing: `cargo install cargo-deny --locked`")?;
-    }
-    let mut own = Command::new(program);
-    own.current_dir(workspace::root());
-    Ok(own)
-}
-
 fn advisories() -> Verdict {
-    let fetched = deny().and_then(|mut deny| process::capture(deny.args(["fetch", "db"])));
+    let fetched = CARGO_DENY.command().and_then(|mut deny| process::capture(deny.args(["fetch", "db"])));
     if let Err(why) = fetched {
         return Verdict::NotRun(why.context(
             "dependencies were NOT checked for known vulnerabilities, because the database of these can't be fetched from here",
         ));
     }
     let check = |mut deny: Command| process::run(deny.args(["check", "--disable-fetch", "advisories"]));
-    deny().and_then(check).map_or_else(Verdict::Failed, |()| Verdict::Passed)
+    CARGO_DENY.command().and_then(check).map_or_else(Verdict::Failed, |()| Verdict::Passed)
 }
 
 /// The Python tests in `conformance/`, which find the server's binary in `ADULIS_BIN`.

@@ -7,7 +7,7 @@ use super::Fault;
 use crate::workspace;
 
 /// Every crate of the workspace and its layer. A crate depends on lower layers only.
-const LAYERS: [(&str, Layer); 28] = [
+const LAYERS: [(&str, Layer); 29] = [
     ("adulis-tensor", Layer::At(0)),
     ("adulis-types", Layer::At(0)),
     ("adulis-retry", Layer::At(0)),
@@ -33,6 +33,7 @@ const LAYERS: [(&str, Layer); 28] = [
     ("adulis-bench", Layer::At(3)),
     ("adulis", Layer::At(4)),
     ("adulis-testing", Layer::TestsOnly),
+    ("adulis-fuzzing", Layer::Outside),
     ("adulis-baseline", Layer::Outside),
     ("embed", Layer::Outside),
     ("xtask", Layer::Outside),

@@ -1,0 +1,123 @@
+//! Writes those seeds that nobody can write by hand: `cargo run -p adulis-fuzzing --example seeds`, after a form has changed.
+#![allow(clippy::unwrap_used, reason = "a tool of the tests")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use adulis_cache::Key;
+use adulis_cache::value::{Answer, Packing, encode};
+use adulis_protocol::grpc::{
+    self, LogSettingsRequest, ModelRepositoryParameter, RepositoryModelLoadRequest,
+    RepositoryModelUnloadRequest, TraceSettingRequest, log_settings_request, model_repository_parameter,
+    trace_setting_request,
+};
+use adulis_protocol::{flatbuffers, rest};
+use adulis_types::{InferRequest, InferResponse, ModelRef, OutputTensor, StageTimings};
+use bytes::Bytes;
+use prost::Message;
+
+/// Requests, which are written in the other forms.
+const REQUESTS: [(&str, &str); 2] = [
+    (
+        "numbers",
+        r#"{"id":"7","parameters":{"priority":1,"timeout":5,"x":-1.5e3,"s":"t","b":true},"inputs":[{"name":"A","shape":[2,2],"datatype":"FP32","data":[[1,2.5],[3e2,-4]]},{"name":"I","shape":[3],"datatype":"INT64","data":[-1,0,9223372036854775807]}],"outputs":[{"name":"O","parameters":{"binary_data":true,"classification":3}}]}"#,
+    ),
+    (
+        "texts",
+        r#"{"inputs":[{"name":"B","shape":[2],"datatype":"BYTES","data":["a\u00e9\n","b"]},{"name":"C","datatype":"BOOL","shape":[1],"data":[true]},{"name":"E","datatype":"UINT8","shape":[0,2],"data":[]}]}"#,
+    ),
+];
+
+fn main() {
+    for (name, json) in REQUESTS {
+        let body = Bytes::from_static(json.as_bytes());
+        let request = rest::decode_infer(ModelRef::latest("m"), body, None).unwrap().request;
+        write("grpc_decode", name, &grpc::encode_request(&request).encode_to_vec());
+        write("protobuf_body", name, &grpc::encode_request(&request).encode_to_vec());
+        write("flatbuffers_decode", name, &flatbuffers::encode_request(&request).unwrap().concat());
+        let name = &format!("answer_{name}");
+        write("grpc_decode", name, &grpc::encode_infer(answer(&request)).encode_to_vec());
+        write("flatbuffers_decode", name, &flatbuffers::encode_infer(answer(&request)).unwrap().concat());
+        for (packing, compress_from_bytes) in [("plain", None), ("packed", Some(0))] {
+            write(
+                "cached_value",
+                &format!("{packing}_{name}"),
+                &cached(&request, Packing { compress_from_bytes }),
+            );
+        }
+    }
+    controls();
+}
+
+fn answer(request: &InferRequest) -> InferResponse {
+    let outputs = request.inputs.iter();
+    InferResponse {
+        model_name: "m".into(),
+        model_version: 1,
+        id: request.id.clone(),
+        parameters: request.parameters.clone(),
+        outputs: outputs
+            .map(|input| OutputTensor::new(input.name.as_str(), input.tensor.clone()))
+            .collect(),
+        timings: StageTimings::default(),
+        cache: None,
+        quota: None,
+    }
+}
+
+/// How it is packed, and what follows the checksum.
+fn cached(request: &InferRequest, packing: Packing) -> Vec<u8> {
+    let outputs = request.inputs.iter().map(|input| input.tensor.clone());
+    // Large enough, and alike enough, to be packed.
+    let outputs = (0..4).flat_map(|_| outputs.clone()).collect();
+    let answer = Answer { outputs, parameters: request.parameters.clone() };
+    let value = encode(&Key::from_bytes([7; 32]), &answer, Duration::from_secs(1_800_000_000), packing);
+    [&value[4..5], &value[21..]].concat()
+}
+
+/// Messages of the control target, behind the byte that chooses them.
+fn controls() {
+    let one = |name: &str, choice| {
+        BTreeMap::from([(name.to_owned(), ModelRepositoryParameter { parameter_choice: Some(choice) })])
+    };
+    use model_repository_parameter::ParameterChoice;
+    let mut parameters = one("config", ParameterChoice::StringParam(r#"{"backend":"identity"}"#.to_owned()));
+    parameters.extend(one("file:1/model.onnx", ParameterChoice::BytesParam(b"model".to_vec().into())));
+    let load = RepositoryModelLoadRequest { model_name: "m".to_owned(), parameters, ..Default::default() };
+    control("load_message", 5, &load);
+    let parameters = one("unload_dependents", ParameterChoice::BoolParam(true));
+    let unload =
+        RepositoryModelUnloadRequest { model_name: "m".to_owned(), parameters, ..Default::default() };
+    control("unload_message", 6, &unload);
+    let value = |choice| log_settings_request::SettingValue { parameter_choice: Some(choice) };
+    use log_settings_request::setting_value::ParameterChoice as Log;
+    let settings = [
+        ("log_info", value(Log::BoolParam(true))),
+        ("log_verbose_level", value(Log::Uint32Param(2))),
+        ("log_format", value(Log::StringParam("ISO8601".to_owned()))),
+    ];
+    let settings = settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    control("log_message", 7, &LogSettingsRequest { settings });
+    let texts = |texts: &[&str]| trace_setting_request::SettingValue {
+        value: texts.iter().map(|text| (*text).to_owned()).collect(),
+    };
+    let settings = [
+        ("trace_level", texts(&["TIMESTAMPS", "TENSORS"])),
+        ("trace_rate", texts(&["7"])),
+        ("trace_count", texts(&[])),
+    ];
+    let settings = settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    control("trace_message", 8, &TraceSettingRequest { settings, model_name: "m".to_owned() });
+}
+
+fn control(name: &str, kind: u8, message: &impl Message) {
+    write("control_decode", name, &[&[kind], &message.encode_to_vec()[..]].concat());
+}
+
+fn write(target: &str, name: &str, seed: &[u8]) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(target);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(name), seed).unwrap();
+}

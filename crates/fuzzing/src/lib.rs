@@ -1,0 +1,31 @@
+//! What is fuzzed, written once: the body of each target, for the fuzzer and for the tests.
+//!
+//! A target is a function from bytes that somebody outside has sent to whether they were taken. It must not panic, whatever
+//! they are, and it panics itself where what was taken breaks a promise, such as to read back the same. [`TARGETS`] lists
+//! them. `fuzz/fuzz_targets` has a program of cargo-fuzz for each, and `tests/bounded` mutates the seeds of each
+//! (`fuzz/seeds`) for some seconds on any toolchain, within the ordinary tests.
+//!
+//! Nothing of the product depends on this crate.
+
+mod cached_value;
+mod control_decode;
+mod flatbuffers_decode;
+mod generate_decode;
+mod grpc_decode;
+mod model;
+mod model_config;
+mod protobuf_body;
+mod rest_decode;
+mod target;
+mod v1_decode;
+
+pub use cached_value::cached_value;
+pub use control_decode::control_decode;
+pub use flatbuffers_decode::flatbuffers_decode;
+pub use generate_decode::generate_decode;
+pub use grpc_decode::grpc_decode;
+pub use model_config::{config_json, config_pbtxt, config_toml};
+pub use protobuf_body::protobuf_body;
+pub use rest_decode::rest_decode;
+pub use target::{TARGETS, Target};
+pub use v1_decode::v1_decode;

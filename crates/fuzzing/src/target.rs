@@ -1,0 +1,23 @@
+/// One thing that is fuzzed.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// What it is called: the program of cargo-fuzz, and the folder of seeds.
+    pub name: &'static str,
+    /// Takes or refuses bytes, and says which. Panics where what was taken breaks a promise.
+    pub run: fn(&[u8]) -> bool,
+}
+
+/// All of them, by their names.
+pub const TARGETS: [Target; 11] = [
+    Target { name: "cached_value", run: crate::cached_value },
+    Target { name: "config_json", run: crate::config_json },
+    Target { name: "config_pbtxt", run: crate::config_pbtxt },
+    Target { name: "config_toml", run: crate::config_toml },
+    Target { name: "control_decode", run: crate::control_decode },
+    Target { name: "flatbuffers_decode", run: crate::flatbuffers_decode },
+    Target { name: "generate_decode", run: crate::generate_decode },
+    Target { name: "grpc_decode", run: crate::grpc_decode },
+    Target { name: "protobuf_body", run: crate::protobuf_body },
+    Target { name: "rest_decode", run: crate::rest_decode },
+    Target { name: "v1_decode", run: crate::v1_decode },
+];
