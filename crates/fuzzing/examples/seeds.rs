@@ -14,9 +14,13 @@ use adulis_protocol::grpc::{
     trace_setting_request,
 };
 use adulis_protocol::{flatbuffers, rest};
+use adulis_testing::TestAuthority;
 use adulis_types::{InferRequest, InferResponse, ModelRef, OutputTensor, StageTimings};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use prost::Message;
+use ring::signature::Ed25519KeyPair;
 
 /// Requests, which are written in the other forms.
 const REQUESTS: [(&str, &str); 2] = [
@@ -49,6 +53,45 @@ fn main() {
         }
     }
     controls();
+    certificates();
+    token();
+}
+
+/// Files of TLS, as PEM and as what that holds.
+fn certificates() {
+    let authority = TestAuthority::new();
+    let (server, client) = (
+        authority.server(&["Example.com", "*.example.com", "127.0.0.1"]),
+        authority.client("spiffe://example/a"),
+    );
+    let list = authority.revoking(&[&client]);
+    let seed = |name: &str, kind: u8, bytes: &[u8]| write("certificates", name, &[&[kind], bytes].concat());
+    seed("certificate_pem", 0, server.pem().as_bytes());
+    seed("authority_pem", 2, authority.pem().as_bytes());
+    seed("revocation_list_pem", 3, list.as_bytes());
+    seed("certificate", 4, &server.der());
+    seed("key", 5, server.key_der().secret_der());
+    seed("authority", 6, &inside(&authority.pem()));
+    seed("revocation_list", 7, &inside(&list));
+    seed("client", 8, &client.der());
+    seed("client_of_hosts", 8, &server.der());
+}
+
+/// What is in PEM.
+fn inside(pem: &str) -> Vec<u8> {
+    let lines: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    STANDARD.decode(lines).unwrap()
+}
+
+/// A token that the target's issuer has signed, good for this century.
+fn token() {
+    let key = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+    let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA","kid":"k"}"#);
+    let claims =
+        r#"{"iss":"https://issuer.example","aud":"adulis","sub":"ann","exp":4102444800,"scope":"infer"}"#;
+    let message = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
+    let signature = URL_SAFE_NO_PAD.encode(key.sign(message.as_bytes()));
+    write("token", "signed", format!("\x01{message}.{signature}").as_bytes());
 }
 
 fn answer(request: &InferRequest) -> InferResponse {

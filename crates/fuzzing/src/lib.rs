@@ -8,7 +8,10 @@
 //! Nothing of the product depends on this crate.
 
 mod cached_value;
+mod certificates;
+mod config_server;
 mod control_decode;
+mod credentials;
 mod flatbuffers_decode;
 mod generate_decode;
 mod grpc_decode;
@@ -17,10 +20,14 @@ mod model_config;
 mod protobuf_body;
 mod rest_decode;
 mod target;
+mod token;
 mod v1_decode;
 
 pub use cached_value::cached_value;
+pub use certificates::certificates;
+pub use config_server::config_server;
 pub use control_decode::control_decode;
+pub use credentials::credentials;
 pub use flatbuffers_decode::flatbuffers_decode;
 pub use generate_decode::generate_decode;
 pub use grpc_decode::grpc_decode;
@@ -28,4 +35,5 @@ pub use model_config::{config_json, config_pbtxt, config_toml};
 pub use protobuf_body::protobuf_body;
 pub use rest_decode::rest_decode;
 pub use target::{TARGETS, Target};
+pub use token::token;
 pub use v1_decode::v1_decode;

@@ -8,16 +8,20 @@ pub struct Target {
 }
 
 /// All of them, by their names.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 15] = [
     Target { name: "cached_value", run: crate::cached_value },
+    Target { name: "certificates", run: crate::certificates },
     Target { name: "config_json", run: crate::config_json },
     Target { name: "config_pbtxt", run: crate::config_pbtxt },
+    Target { name: "config_server", run: crate::config_server },
     Target { name: "config_toml", run: crate::config_toml },
     Target { name: "control_decode", run: crate::control_decode },
+    Target { name: "credentials", run: crate::credentials },
     Target { name: "flatbuffers_decode", run: crate::flatbuffers_decode },
     Target { name: "generate_decode", run: crate::generate_decode },
     Target { name: "grpc_decode", run: crate::grpc_decode },
     Target { name: "protobuf_body", run: crate::protobuf_body },
     Target { name: "rest_decode", run: crate::rest_decode },
+    Target { name: "token", run: crate::token },
     Target { name: "v1_decode", run: crate::v1_decode },
 ];

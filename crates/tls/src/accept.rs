@@ -8,8 +8,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::Alpn;
+use crate::identity::client_certificate;
 use crate::server::Slot;
-use crate::{Alpn, identity};
 
 /// The first byte of a TLS connection: a handshake record.
 ///
@@ -94,7 +95,7 @@ impl Acceptor {
         let alpn = connection.alpn_protocol().and_then(Alpn::of);
         let client = match connection.peer_certificates().and_then(<[_]>::first) {
             None => None,
-            Some(certificate) => Some(Arc::new(identity::client(certificate).ok_or_else(unreadable)?)),
+            Some(certificate) => Some(Arc::new(client_certificate(certificate).ok_or_else(unreadable)?)),
         };
         Ok(Accepted { stream, alpn, client })
     }

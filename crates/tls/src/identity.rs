@@ -1,7 +1,6 @@
 //! What a certificate says, read from its DER.
 
 use adulis_types::{CertificateName, ClientCertificate};
-use rustls::pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 
@@ -9,12 +8,15 @@ use x509_parser::extensions::GeneralName;
 const MAX_NAMES: usize = 64;
 
 /// A certificate, if it is one.
-pub(crate) fn parse<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
+pub(crate) fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
     x509_parser::parse_x509_certificate(der).ok().map(|(_, certificate)| certificate)
 }
 
-/// What the certificate of a client says of it. Its chain was verified by then.
-pub(crate) fn client(der: &CertificateDer<'_>) -> Option<ClientCertificate> {
+/// What the certificate of a client says of it, in DER. `None` for what is no certificate.
+///
+/// Nothing is verified here: [`Acceptor`](crate::Acceptor) reads it after the handshake, which has verified its chain.
+#[must_use]
+pub fn client_certificate(der: &[u8]) -> Option<ClientCertificate> {
     let certificate = parse(der)?;
     let common_name = certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
     Some(ClientCertificate {
@@ -68,7 +70,7 @@ mod tests {
     fn names_come_out_as_they_went_in() {
         let authority = TestAuthority::new();
         let client = authority.client("spiffe://example/billing");
-        let said = super::client(&client.der()).unwrap();
+        let said = client_certificate(&client.der()).unwrap();
         assert_eq!(said.identity(), Some("spiffe://example/billing"));
         assert_eq!(said.common_name.as_deref(), Some("client"));
         assert_eq!(said.subject, "CN=client");
@@ -77,7 +79,7 @@ mod tests {
         let server = authority.server(&["Example.COM", "*.example.com", "127.0.0.1"]);
         let der = server.der();
         assert_eq!(hosts(&parse(&der).unwrap()), ["example.com", "*.example.com"]);
-        assert_eq!(parse(&CertificateDer::from(b"no certificate".as_slice())), None);
+        assert_eq!(parse(b"no certificate"), None);
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod watch;
 pub use accept::{Accepted, Acceptor, HandshakeError};
 pub use client::{ClientTls, ClientTlsOptions};
 pub use error::{FileFault, FileRole, TlsError};
+pub use identity::client_certificate;
 pub use options::{Alpn, CertificateFiles, ClientAuth, MinVersion, TlsOptions};
 pub use provider::install_provider;
 pub use server::{AcceptorOptions, ServerTls};

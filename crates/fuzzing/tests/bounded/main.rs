@@ -116,15 +116,19 @@ macro_rules! searches {
 
 searches! {
     cached_value
+    certificates
     config_json
     config_pbtxt
+    config_server
     config_toml
     control_decode
+    credentials
     flatbuffers_decode
     generate_decode
     grpc_decode
     protobuf_body
     rest_decode
+    token
     v1_decode
 }
 
