@@ -1,4 +1,4 @@
-//! Clients that are a nuisance on purpose: what they do costs them their connection, and others nothing.
+//! Clients that are a nuisance on purpose: what they do costs them their stream or connection, and others nothing.
 
 #![allow(clippy::unwrap_used, reason = "test code outside test functions")]
 
@@ -10,6 +10,9 @@ use std::time::Duration;
 use adulis_http::ListenerOptions;
 use adulis_testing::RawConnection;
 use support::{Server, json_body};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 const LONG: Duration = Duration::from_secs(10);
 
@@ -19,10 +22,13 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const GO_AWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
 
@@ -99,5 +105,69 @@ async fn resets_up_to_the_limit_are_suffered() {
     let frames: Vec<u8> = streams(400).flat_map(opened_and_reset).collect();
     connection.send(&[preface(), frames].concat()).await.unwrap();
     assert!(!connection.closed_within(Duration::from_millis(300)).await);
+    is_served(&mut server.connect().await).await;
+}
+
+/// Asks for an inference with further headers, and gives the kinds of the frames that come back until the stream or the connection
+/// has ended.
+async fn ask_with(server: &Server, fields: &[(&[u8], &[u8])]) -> Vec<u8> {
+    let path = b"/v2/models/echo/infer";
+    let mut block = [&[0x83, 0x86, 0x04, 21][..], path, &[0x01, 1, b'x']].concat();
+    for (name, value) in fields {
+        let length = |text: &[u8]| u8::try_from(text.len()).unwrap();
+        block.extend([&[0x00, length(name)], *name, &[length(value)], value].concat());
+    }
+    let request = [
+        preface(),
+        frame(HEADERS, END_HEADERS, 1, &block),
+        frame(DATA, END_STREAM, 1, &json_body(4)),
+    ];
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(&request.concat()).await.unwrap();
+    let mut kinds = Vec::new();
+    loop {
+        let mut head = [0; 9];
+        if timeout(LONG, stream.read_exact(&mut head)).await.unwrap().is_err() {
+            return kinds;
+        }
+        let [high, middle, low, kind, flags, ..] = head;
+        let mut payload = vec![0; usize::try_from(u32::from_be_bytes([0, high, middle, low])).unwrap()];
+        stream.read_exact(&mut payload).await.unwrap();
+        kinds.push(kind);
+        let has_ended = [DATA, HEADERS].contains(&kind) && flags & END_STREAM != 0;
+        if has_ended || [RST_STREAM, GO_AWAY].contains(&kind) {
+            return kinds;
+        }
+    }
+}
+
+/// Bodies are framed by HTTP/2 itself. What says something else, as another server may pass on, is an error.
+#[tokio::test]
+async fn heads_of_http2_that_say_other_lengths_are_errors() {
+    let server = Server::default().await;
+    let started = || server.service.calls.started.load(Ordering::SeqCst);
+    let length = json_body(4).len().to_string();
+    let kinds = ask_with(&server, &[(b"content-length", length.as_bytes())]).await;
+    assert!(kinds.contains(&HEADERS) && started() == 1, "{kinds:?}");
+    let cases: [&[(&[u8], &[u8])]; 11] = [
+        &[(b"content-length", b"1")],
+        &[(b"content-length", b"9999")],
+        &[(b"content-length", b"x")],
+        &[(b"content-length", b"-1")],
+        &[(b"transfer-encoding", b"chunked")],
+        &[(b"connection", b"close")],
+        &[(b"Content-Length", b"4")],
+        &[(b"x", b"y\r\nz: w")],
+        &[(b"x", b"y\0")],
+        &[(b"x y", b"z")],
+        &[(b":path", b"/v2/logging")],
+    ];
+    for fields in cases {
+        let kinds = ask_with(&server, fields).await;
+        let told: Vec<_> =
+            fields.iter().map(|(name, value)| (name.escape_ascii(), value.escape_ascii())).collect();
+        assert!(kinds.contains(&RST_STREAM) || kinds.contains(&GO_AWAY), "{told:?}: {kinds:?}");
+        assert_eq!(started(), 1, "{told:?}");
+    }
     is_served(&mut server.connect().await).await;
 }

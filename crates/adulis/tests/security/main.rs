@@ -4,6 +4,7 @@
 
 mod audit;
 mod identities;
+mod injection;
 mod keys;
 mod secrets;
 mod smuggling;
@@ -59,8 +60,9 @@ impl Guarded {
         ]
         .concat();
         let server = serve(&repository, &own);
-        if arguments.iter().any(|argument| argument.starts_with("auth.anonymous")) {
-            // Nobody is told whether it is ready.
+        let is_closed = arguments.iter().any(|argument| argument.starts_with("auth.anonymous"));
+        if is_closed || configuration.contains("[tls]") {
+            // Nobody is told whether it is ready, or not in plain HTTP.
             server.logged(&["\"ready\""]).await;
         } else {
             server.ready().await;

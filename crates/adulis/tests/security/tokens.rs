@@ -2,6 +2,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::hmac;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
 
@@ -22,6 +23,13 @@ impl Issuer {
     fn key_set(&self) -> String {
         let key = json!({ "kty": "OKP", "crv": "Ed25519", "x": b64(self.0.public_key()), "kid": "k1" });
         json!({ "keys": [key] }).to_string()
+    }
+
+    /// Signed with what everybody knows, as if it were a secret.
+    fn token_by_secret(secret: &[u8]) -> String {
+        let message = format!("{}.{}", b64(r#"{"alg":"HS256","kid":"k1"}"#), b64(claims(60).to_string()));
+        let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message.as_bytes());
+        format!("{message}.{}", b64(signature))
     }
 
     fn token(&self, header: &Value, claims: &Value) -> String {
@@ -70,6 +78,10 @@ async fn tokens_are_taken_as_their_issuer_signed_them() {
         (issuer.token(&json!({ "alg": "RS256", "kid": "k1" }), &claims(60)), UNAUTHENTICATED),
         (other.token(&header, &claims(60)), UNAUTHENTICATED),
         (none, UNAUTHENTICATED),
+        (Issuer::token_by_secret(issuer.0.public_key().as_ref()), UNAUTHENTICATED),
+        (Issuer::token_by_secret(b64(issuer.0.public_key()).as_bytes()), UNAUTHENTICATED),
+        (Issuer::token_by_secret(issuer.key_set().as_bytes()), UNAUTHENTICATED),
+        (Issuer::token_by_secret(b""), UNAUTHENTICATED),
     ] {
         let sent = format!("Bearer {token}");
         assert_eq!(guarded.infer("digits", &[("authorization", &sent)]).await, expected, "{token}");
