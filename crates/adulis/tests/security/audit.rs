@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::Guarded;
 
 /// The lines of the file, when there are so many.
-async fn noted(file: &Path, count: usize) -> Vec<Value> {
+pub(crate) async fn noted(file: &Path, count: usize) -> Vec<Value> {
     let begun = Instant::now();
     loop {
         let text = std::fs::read_to_string(file).unwrap();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "test code outside test functions")]
 
 mod audit;
+mod certificates;
 mod identities;
 mod injection;
 mod keys;

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::transport::Channel;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_adulis");
@@ -70,20 +71,29 @@ pub(crate) async fn call_raw(
     body: Vec<u8>,
 ) -> (u16, HeaderMap) {
     let stream = tokio::net::TcpStream::connect(server.address("grpc").await).await.unwrap();
-    let (mut sender, connection) =
-        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    call_over(stream, path, headers, body).await.unwrap()
+}
+
+/// [`call_raw`] over a connection that is open already, such as one with a certificate.
+pub(crate) async fn call_over(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> hyper::Result<(u16, HeaderMap)> {
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
     let mut request = Request::post(format!("http://test{path}")).header("te", "trailers");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     let request = request.body(Full::new(Bytes::from(body))).unwrap();
-    let (head, body) = sender.send_request(request).await.unwrap().into_parts();
-    let body = body.collect().await.unwrap();
+    let (head, body) = sender.send_request(request).await?.into_parts();
+    let body = body.collect().await?;
     connection.abort();
     let trailers = body.trailers().cloned().unwrap_or_default();
     let found = if head.headers.contains_key("grpc-status") { head.headers } else { trailers };
-    (head.status.as_u16(), found)
+    Ok((head.status.as_u16(), found))
 }
 
 /// `ModelInfer` with further headers, on [`call_raw`]. Returns the gRPC status and its message, percent-encoded as it came.
