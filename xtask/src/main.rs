@@ -1,4 +1,4 @@
-//! Tasks of this repository: `cargo xtask setup`, `serve`, `test`, `tidy`, `codegen`, `fuzz`, `image` and `perf`.
+//! Tasks of this repository: `cargo xtask setup`, `serve`, `test`, `tidy`, `codegen`, `fuzz`, `sanitize`, `image` and `perf`.
 //!
 //! One module per task, and under them what they share: the cache folder, programs that are run, Python.
 //! Words for a person go to standard error.
@@ -13,6 +13,7 @@ mod perf;
 mod perf_analyzer;
 mod process;
 mod python;
+mod sanitize;
 mod serve;
 mod setup;
 mod suite;
@@ -51,6 +52,8 @@ enum Task {
     },
     /// Search for inputs that break what reads them, with cargo-fuzz.
     Fuzz(fuzz::FuzzArgs),
+    /// Run the tests of unsafe code under AddressSanitizer.
+    Sanitize(sanitize::SanitizeArgs),
     /// Build the server's container image from a binary built here.
     Image(image::ImageArgs),
     /// Measure the figures that the project promises, and print them beside their goals.
@@ -75,6 +78,7 @@ fn run(task: &Task) -> Result<ExitCode> {
         Task::Tidy => tidy::run(),
         Task::Codegen { check } => codegen::codegen(*check).map(|()| ExitCode::SUCCESS),
         Task::Fuzz(args) => fuzz::run(args),
+        Task::Sanitize(args) => sanitize::run(args),
         Task::Image(args) => image::run(args),
         Task::Perf(args) => perf::run(args),
     }
