@@ -83,6 +83,23 @@ fn is_bounded() {
     assert!(!faults(&format!("inner = {}1{}", "[".repeat(100_000), "]".repeat(100_000))).is_empty());
 }
 
+/// Each form of nesting has a limit in the parser, but what they make together has none: it used up the stack.
+#[test]
+fn keys_nested_within_tables_without_end_are_refused() {
+    let keys = vec!["a"; 79].join(".");
+    let nested = |tables: usize| {
+        format!("{keys} = {}1{}", format!("{{ {keys} = ").repeat(tables), " }".repeat(tables))
+    };
+    for tables in [0, 1, 70] {
+        assert_eq!(faults(&nested(tables)), ["line 1: nested deeper than 64 tables and arrays"]);
+    }
+    // What is there twice is dropped by the parser itself.
+    assert!(!faults(&format!("{0}{0}", nested(70) + "\n")).is_empty());
+    let keys = vec!["a"; 64].join(".");
+    assert_eq!(faults(&format!("{keys} = 1")), ["line 1: a: unknown key"]);
+    assert_eq!(faults(&format!("{keys} = [1]")), ["line 1: nested deeper than 64 tables and arrays"]);
+}
+
 #[test]
 fn suggests_only_what_is_near() {
     assert_eq!(near_miss("HTTP", ["http", "grpc"]).as_deref(), Some("did you mean http?"));
