@@ -11,9 +11,8 @@ use adulis_grpc::GrpcOptions;
 use adulis_protocol::grpc::{
     FILE_DESCRIPTOR_SET, ModelStatisticsRequest, RepositoryIndexRequest, RepositoryModelUnloadRequest,
 };
-use adulis_telemetry::{MetricRegistry, TraceOptions, Tracer};
-use adulis_testing::{ScriptedAccess, ScriptedLog, ScriptedService, bearer};
-use adulis_types::{Operation, Scope, Services};
+use adulis_testing::{GuardedServices, ScriptedAccess, bearer};
+use adulis_types::{Operation, Scope};
 use prost::Message;
 use support::{Server, message};
 use tokio_stream::wrappers::ReceiverStream;
@@ -56,15 +55,8 @@ const RPCS: [(&str, Scope); 24] = [
 const SOON: Duration = Duration::from_millis(300);
 
 fn serving(anonymous: &[Scope]) -> (Server, Arc<ScriptedAccess>) {
-    let (service, access) = (Arc::new(ScriptedService::default()), ScriptedAccess::new(anonymous));
-    let tracer = Tracer::new(TraceOptions::default(), &MetricRegistry::default());
-    let services = Services {
-        log: Some(Arc::new(ScriptedLog::default())),
-        trace: Some(Arc::new(tracer)),
-        access: Some(Arc::clone(&access) as _),
-        ..Services::from(Arc::clone(&service))
-    };
-    (Server::serving(services, service, GrpcOptions::default()), access)
+    let GuardedServices { services, inference, access } = GuardedServices::new(anonymous);
+    (Server::serving(services, inference, GrpcOptions::default()), access)
 }
 
 fn with<T>(message: T, credentials: Option<&str>) -> Request<T> {

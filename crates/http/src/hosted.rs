@@ -1,9 +1,12 @@
 //! What the cloud platforms that host a server have in common: one model that is meant where none is named, and binary
 //! tensors behind a media type of their own.
 
+use std::sync::Arc;
+
 use adulis_protocol::rest::v1;
 use adulis_types::{Entered, IndexQuery, ModelRef, Name};
 use axum::body::Body;
+use axum::extract::FromRef;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, header};
 
@@ -11,10 +14,35 @@ use crate::beside::Beside;
 use crate::error::{HttpError, Refusal};
 use crate::exchange::{Answer, Exchange};
 use crate::form::{Forms, parameter_of};
+use crate::rest::Rest;
 
 /// The parameter of the platforms' media types that says where the JSON ends and binary tensors begin: they do not pass
 /// the header on that says so elsewhere.
 const HEADER_SIZE: &str = "json-header-size";
+
+/// What a platform's routes share. Those that are the server's own, under another path, see the part that is its own.
+pub(crate) struct Hosted<P> {
+    pub(crate) rest: Arc<Rest>,
+    pub(crate) platform: Arc<P>,
+}
+
+impl<P> Hosted<P> {
+    pub(crate) fn new(rest: Rest, platform: P) -> Self {
+        Self { rest: Arc::new(rest), platform: Arc::new(platform) }
+    }
+}
+
+impl<P> Clone for Hosted<P> {
+    fn clone(&self) -> Self {
+        Self { rest: Arc::clone(&self.rest), platform: Arc::clone(&self.platform) }
+    }
+}
+
+impl<P> FromRef<Hosted<P>> for Arc<Rest> {
+    fn from_ref(hosted: &Hosted<P>) -> Self {
+        Arc::clone(&hosted.rest)
+    }
+}
 
 /// A platform, in its own words.
 pub(crate) struct Platform {

@@ -5,6 +5,7 @@ use axum::Router;
 use axum::handler::Handler;
 use axum::routing::{get, post};
 
+use crate::VertexOptions;
 use crate::rest::Rest;
 
 /// One of the server's routes, and what it does.
@@ -47,6 +48,16 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         Self { router: self.router.route(path, post(handler)), ..self }
     }
 
+    /// A route whose last segment ends with a verb. The router knows no such paths: the handler sees to it.
+    pub(crate) fn verb<H, T>(mut self, (path, verb): (&str, &str), operation: Operation, handler: H) -> Self
+    where
+        H: Handler<T, S>,
+        T: 'static,
+    {
+        self.table.push(Route { method: "POST", path: format!("{path}{verb}"), operation });
+        Self { router: self.router.route(path, post(handler)), ..self }
+    }
+
     pub(crate) fn merge(mut self, other: Self) -> Self {
         self.table.extend(other.table);
         Self { router: self.router.merge(other.router), ..self }
@@ -61,13 +72,15 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     }
 }
 
-/// All routes that do not depend on a configuration: those of the Open Inference Protocol with its extensions, of the V1
-/// protocol, of Amazon SageMaker, and of the metrics port.
+/// All routes: those of the Open Inference Protocol with its extensions, of the V1 protocol, of Amazon SageMaker, of Google
+/// Vertex AI under the paths that it has unless it is told otherwise, and of the metrics port.
 #[must_use]
 pub fn route_table() -> Vec<Route> {
     let mut table = crate::router::routes().into_table();
     table.extend(crate::v1::routes().into_table());
     table.extend(crate::sagemaker::routes().into_table());
+    let vertex = crate::vertex::routes(VertexOptions::HEALTH_ROUTE, VertexOptions::PREDICT_ROUTE);
+    table.extend(vertex.into_table());
     table.extend(crate::metrics::routes().into_table());
     table
 }

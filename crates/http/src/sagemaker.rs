@@ -1,7 +1,5 @@
 //! Amazon SageMaker's contract for containers.
 
-use std::sync::Arc;
-
 use adulis_types::{Asked, Name, Operation, RequestId, Services};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -12,7 +10,7 @@ use crate::HttpOptions;
 use crate::boundary::{Call, answer};
 use crate::error::{HttpError, Refusal};
 use crate::exchange::Exchange;
-use crate::hosted::Platform;
+use crate::hosted::{Hosted, Platform};
 use crate::rest::Rest;
 use crate::router::method_not_allowed;
 use crate::routes::Routes;
@@ -33,11 +31,6 @@ pub struct SageMakerOptions {
     pub model: Option<Name>,
 }
 
-pub(crate) struct Hosted {
-    rest: Rest,
-    options: SageMakerOptions,
-}
-
 /// The routes that Amazon SageMaker asks a container: `GET /ping`, which answers 200 once the server is ready, and `POST
 /// /invocations`, an inference in any form that `/v2` takes, or in the V1 protocol's row format.
 ///
@@ -48,41 +41,30 @@ pub fn sagemaker_router(
     http: HttpOptions,
     options: SageMakerOptions,
 ) -> Router {
-    let hosted = Hosted { rest: Rest::new(services, http), options };
-    routes()
-        .into_router()
-        .method_not_allowed_fallback(method_not_allowed)
-        .with_state(Arc::new(hosted))
+    let hosted = Hosted::new(Rest::new(services, http), options);
+    routes().into_router().method_not_allowed_fallback(method_not_allowed).with_state(hosted)
 }
 
-pub(crate) fn routes() -> Routes<Arc<Hosted>> {
-    Routes::new().get("/ping", Operation::ServerReady, ping).post(
+pub(crate) fn routes() -> Routes<Hosted<SageMakerOptions>> {
+    Routes::new().get("/ping", Operation::ServerReady, server::ready).post(
         "/invocations",
         Operation::Infer,
         invocations,
     )
 }
 
-/// `GET /ping`
-async fn ping(State(hosted): State<Arc<Hosted>>, request: Request) -> Response {
-    let call = Call::begin(&request);
-    let id = call.id().clone();
-    answer(call, async move {
-        let parts = request.into_parts().0;
-        let entered = hosted.rest.enter(&parts, Asked::new(Operation::ServerReady, &id)).await?;
-        server::is_ready(entered.services())
-    })
-    .await
-}
-
 /// `POST /invocations`
-async fn invocations(State(hosted): State<Arc<Hosted>>, request: Request) -> Response {
+async fn invocations(State(hosted): State<Hosted<SageMakerOptions>>, request: Request) -> Response {
     let call = Call::begin(&request);
     let id = call.id().clone();
     answer(call, Box::pin(run(&hosted, request, id))).await
 }
 
-async fn run(hosted: &Hosted, request: Request, id: RequestId) -> Result<Response, Refusal> {
+async fn run(
+    hosted: &Hosted<SageMakerOptions>,
+    request: Request,
+    id: RequestId,
+) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
     let target = match parts.headers.get(TARGET_MODEL) {
         None => None,
@@ -95,7 +77,7 @@ async fn run(hosted: &Hosted, request: Request, id: RequestId) -> Result<Respons
         }
     };
     let entered = hosted.rest.enter(&parts, Asked::new(Operation::Infer, &id)).await?;
-    let model = SAGEMAKER.model(&entered, target, hosted.options.model.as_ref())?;
+    let model = SAGEMAKER.model(&entered, target, hosted.platform.model.as_ref())?;
     let exchange = Exchange::begin(&hosted.rest, entered, &parts.headers, id)?;
     SAGEMAKER.infer(exchange, model, (&parts.headers, body)).await
 }

@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
 use adulis_protocol::rest;
-use adulis_types::{Asked, Operation, Services};
+use adulis_types::{Asked, Operation};
 use axum::extract::{Request, State};
 use axum::response::Response;
 
 use crate::boundary::{Call, answer};
-use crate::error::{HttpError, Refusal};
+use crate::error::HttpError;
 use crate::rest::Rest;
 use crate::router::json;
 
@@ -37,29 +37,24 @@ pub(crate) async fn live(State(rest): State<Arc<Rest>>, request: Request) -> Res
     .await
 }
 
-/// `GET /v2/health/ready`
+/// `GET /v2/health/ready`, and where platforms that host a server ask whether it is ready.
+///
+/// 200 where it is, with what is the matter with the things that it talks to. The KServe client parses the body as JSON;
+/// Triton's clients look at the status alone.
 pub(crate) async fn ready(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let call = Call::begin(&request);
     let id = call.id().clone();
     answer(call, async move {
         let parts = request.into_parts().0;
         let entered = rest.enter(&parts, Asked::new(Operation::ServerReady, &id)).await?;
-        is_ready(entered.services())
+        let services = entered.services();
+        if !services.inference.ready() {
+            return Err(HttpError::ServerNot { state: "ready" }.into());
+        }
+        let dependencies = services.dependencies.iter();
+        Ok(json(rest::readiness(
+            dependencies.map(|dependency| (dependency.name(), dependency.problem())),
+        )))
     })
     .await
-}
-
-/// 200 where the server is ready, with what is the matter with the things that it talks to. The KServe client parses the body
-/// as JSON; Triton's clients look at the status alone.
-///
-/// # Errors
-/// [`HttpError::ServerNot`] where it is not.
-pub(crate) fn is_ready(services: &Services) -> Result<Response, Refusal> {
-    if !services.inference.ready() {
-        return Err(HttpError::ServerNot { state: "ready" }.into());
-    }
-    let dependencies = services.dependencies.iter();
-    Ok(json(rest::readiness(
-        dependencies.map(|dependency| (dependency.name(), dependency.problem())),
-    )))
 }

@@ -36,9 +36,9 @@ pub(crate) fn routes() -> Routes {
         .get("/", Operation::ServerLive, alive)
         .get("/v1/models", Operation::ModelIndex, models)
         .get(model, Operation::ModelMetadata, status)
-        .post(model, Operation::Infer, predict)
+        .verb((model, v1::PREDICT), Operation::Infer, predict)
         .get(version, Operation::ModelMetadata, status)
-        .post(version, Operation::Infer, predict)
+        .verb((version, v1::PREDICT), Operation::Infer, predict)
 }
 
 /// `GET /`

@@ -1,7 +1,6 @@
 //! Google Vertex AI's contract for containers.
 
 use std::fmt;
-use std::sync::Arc;
 
 use adulis_types::{Asked, Name, Operation, RequestId, Services};
 use axum::Router;
@@ -15,7 +14,7 @@ use crate::HttpOptions;
 use crate::boundary::{Call, answer};
 use crate::error::{HttpError, Refusal};
 use crate::exchange::Exchange;
-use crate::hosted::Platform;
+use crate::hosted::{Hosted, Platform};
 use crate::rest::Rest;
 use crate::router::method_not_allowed;
 use crate::routes::Routes;
@@ -70,8 +69,15 @@ impl fmt::Display for RoutePath {
     }
 }
 
-struct Hosted {
-    rest: Rest,
+impl VertexOptions {
+    /// The health route, unless it is told otherwise.
+    pub const HEALTH_ROUTE: &str = "/health";
+    /// The predict route, unless it is told otherwise.
+    pub const PREDICT_ROUTE: &str = "/predict";
+}
+
+pub(crate) struct VertexAi {
+    /// The server's own, which requests can be redirected to.
     routes: Router,
     options: VertexOptions,
 }
@@ -88,34 +94,26 @@ pub fn vertex_router(
     http: HttpOptions,
     options: VertexOptions,
 ) -> Router {
-    let (health_route, predict_route) = (options.health_route.0.clone(), options.predict_route.0.clone());
-    let hosted = Hosted { rest: Rest::new(services, http), routes, options };
-    Routes::new()
-        .get(&health_route, Operation::ServerReady, health)
-        .post(&predict_route, Operation::Infer, predict)
+    self::routes(&options.health_route.0, &options.predict_route.0)
         .into_router()
         .method_not_allowed_fallback(method_not_allowed)
-        .with_state(Arc::new(hosted))
+        .with_state(Hosted::new(Rest::new(services, http), VertexAi { routes, options }))
 }
 
-/// `GET` of the health route.
-async fn health(State(hosted): State<Arc<Hosted>>, request: Request) -> Response {
-    let call = Call::begin(&request);
-    let id = call.id().clone();
-    answer(call, async move {
-        let parts = request.into_parts().0;
-        let entered = hosted.rest.enter(&parts, Asked::new(Operation::ServerReady, &id)).await?;
-        server::is_ready(entered.services())
-    })
-    .await
+pub(crate) fn routes(health_route: &str, predict_route: &str) -> Routes<Hosted<VertexAi>> {
+    Routes::new().get(health_route, Operation::ServerReady, server::ready).post(
+        predict_route,
+        Operation::Infer,
+        predict,
+    )
 }
 
 /// `POST` of the predict route.
-async fn predict(State(hosted): State<Arc<Hosted>>, request: Request) -> Response {
+async fn predict(State(hosted): State<Hosted<VertexAi>>, request: Request) -> Response {
     if let Some(path) = request.headers().get(REDIRECT).cloned() {
         let call = Call::begin(&request);
         return match target(&path) {
-            Ok(target) => redirect(&hosted.routes, request, target).await,
+            Ok(target) => redirect(&hosted.platform.routes, request, target).await,
             Err(error) => answer(call, async { Err(error.into()) }).await,
         };
     }
@@ -124,10 +122,10 @@ async fn predict(State(hosted): State<Arc<Hosted>>, request: Request) -> Respons
     answer(call, Box::pin(run(&hosted, request, id))).await
 }
 
-async fn run(hosted: &Hosted, request: Request, id: RequestId) -> Result<Response, Refusal> {
+async fn run(hosted: &Hosted<VertexAi>, request: Request, id: RequestId) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
     let entered = hosted.rest.enter(&parts, Asked::new(Operation::Infer, &id)).await?;
-    let model = VERTEX_AI.model(&entered, None, hosted.options.model.as_ref())?;
+    let model = VERTEX_AI.model(&entered, None, hosted.platform.options.model.as_ref())?;
     let exchange = Exchange::begin(&hosted.rest, entered, &parts.headers, id)?;
     VERTEX_AI.infer(exchange, model, (&parts.headers, body)).await
 }

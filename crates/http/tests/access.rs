@@ -9,26 +9,18 @@ use adulis_http::{
     HttpOptions, ListenerOptions, RoutePath, Router, SageMakerOptions, VertexOptions, metrics_router,
     not_found, route_table, router, sagemaker_router, v1_router, vertex_router,
 };
-use adulis_telemetry::{MetricRegistry, TraceOptions, Tracer};
-use adulis_testing::{RawResponse, ScriptedAccess, ScriptedLog, ScriptedService, bearer};
-use adulis_types::{Operation, Scope, Services};
+use adulis_testing::{GuardedServices, RawResponse, ScriptedAccess, bearer};
+use adulis_types::{Operation, Scope};
 use support::{Server, assert_error, json_body};
 
 /// Everything that is served, with access control.
 fn everything(anonymous: &[Scope]) -> (Server, Arc<ScriptedAccess>) {
-    let (service, access) = (Arc::new(ScriptedService::default()), ScriptedAccess::new(anonymous));
-    let tracer = Tracer::new(TraceOptions::default(), &MetricRegistry::default());
-    let services = Services {
-        log: Some(Arc::new(ScriptedLog::default())),
-        trace: Some(Arc::new(tracer)),
-        access: Some(Arc::clone(&access) as _),
-        ..Services::from(Arc::clone(&service))
-    };
+    let GuardedServices { services, inference, access } = GuardedServices::new(anonymous);
     let options = HttpOptions::default;
     let rest = router(services.clone(), options());
     let vertex = VertexOptions {
-        health_route: RoutePath::try_from("/vertex/health").unwrap(),
-        predict_route: RoutePath::try_from("/vertex/predict").unwrap(),
+        health_route: RoutePath::try_from(VertexOptions::HEALTH_ROUTE).unwrap(),
+        predict_route: RoutePath::try_from(VertexOptions::PREDICT_ROUTE).unwrap(),
         model: Some("echo".into()),
     };
     let sagemaker = SageMakerOptions { model: Some("echo".into()) };
@@ -39,27 +31,17 @@ fn everything(anonymous: &[Scope]) -> (Server, Arc<ScriptedAccess>) {
         .merge(vertex_router(rest, services.clone(), options(), vertex))
         .merge(metrics_router(services, Arc::new(|_| "metrics".to_owned())))
         .fallback(not_found);
-    (Server::with_router(app, service, ListenerOptions::default()), access)
+    (Server::with_router(app, inference, ListenerOptions::default()), access)
 }
 
-/// The routes: those of the table, and Vertex AI's, whose paths are a matter of configuration.
+/// The routes, with names in them.
 fn routes() -> Vec<(String, Operation)> {
-    let table = route_table().into_iter().map(|route| {
-        // V1's verb is part of the last segment.
-        let verb = if route.method == "POST" && route.path.starts_with("/v1/") {
-            ":predict"
-        } else {
-            ""
-        };
+    let named = route_table().into_iter().map(|route| {
         let path = route.path.replace("{model}", "echo").replace("{version}", "1");
         let path = path.replace("{repository}", "models").replace("{region}", "region");
-        (format!("{} {path}{verb}", route.method), route.operation)
+        (format!("{} {path}", route.method), route.operation)
     });
-    let vertex = [
-        ("GET /vertex/health", Operation::ServerReady),
-        ("POST /vertex/predict", Operation::Infer),
-    ];
-    table.chain(vertex.map(|(line, operation)| (line.to_owned(), operation))).collect()
+    named.collect()
 }
 
 async fn ask(server: &Server, line: &str, credentials: Option<&str>) -> RawResponse {
@@ -199,8 +181,7 @@ async fn a_redirect_of_vertex_ai_is_answered_to_who_may_go_there() {
             let credentials = format!("authorization: {}", bearer(&[scopes]));
             let headers = [redirect.as_str(), credentials.as_str()];
             let mut connection = server.connect().await;
-            let response =
-                connection.request("POST /vertex/predict", &headers, &json_body(16)).await.unwrap();
+            let response = connection.request("POST /predict", &headers, &json_body(16)).await.unwrap();
             assert_eq!(response.status == 403, refused, "{path} {scopes:?}: {}", response.text());
         }
     }

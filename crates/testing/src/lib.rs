@@ -1,6 +1,6 @@
 //! Test services, servers, clients and fixtures for the workspace's tests.
 //!
-//! [`ScriptedService`] stands in for the engine where a frontend is tested by itself, [`ScriptedLog`] for the log, [`ScriptedAccess`] for who may do what; [`TestServer`] is the real binary in a
+//! [`ScriptedService`] stands in for the engine where a frontend is tested by itself, [`ScriptedLog`] for the log, [`ScriptedAccess`] for who may do what, [`GuardedServices`] for all of these together; [`TestServer`] is the real binary in a
 //! process of its own, over the models of a [`TestRepository`]; [`RawConnection`] says to a server exactly the bytes that a
 //! test wants said, slowly or cut short, as no well-behaved client would; [`SharedObject`] is shared memory of a client on the
 //! same machine; [`TestAuthority`] signs certificates; [`BackingServer`] is a real Redis or Memcached, to be frozen and killed, and [`PostgresServer`] a database.
@@ -27,7 +27,7 @@ pub use process::{ProcessSignal, children, is_alive, send_signal};
 pub use raw::{RawConnection, RawResponse, RawStream};
 pub use repository::{IdentityModel, TestRepository};
 pub use scripted::{Calls, ScriptedService};
-pub use scripted_access::{ScriptedAccess, bearer};
+pub use scripted_access::{GuardedServices, ScriptedAccess, bearer};
 pub use scripted_log::ScriptedLog;
 pub use server::{StopSignal, TestServer};
 pub use shared_object::SharedObject;

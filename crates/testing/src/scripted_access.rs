@@ -1,11 +1,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use adulis_telemetry::{MetricRegistry, TraceOptions, Tracer};
 use adulis_types::{
     AccessControl, AccessError, ErrorKind, Failure, Fault, Header, Identification, Identity, IdentityKind,
-    ModelPatterns, Operation, Presented, Scope, Scopes,
+    ModelPatterns, Operation, Presented, Scope, Scopes, Services,
 };
 use parking_lot::Mutex;
+
+use crate::{ScriptedLog, ScriptedService};
 
 /// Access control in which a request says itself what its sender may do, for tests of who asks whether they may.
 ///
@@ -31,6 +34,31 @@ impl ScriptedAccess {
             ended: AtomicBool::new(false),
             denied: Mutex::default(),
         })
+    }
+}
+
+/// Services that a frontend asks who may use them.
+pub struct GuardedServices {
+    /// All of them, with the log's and the traces' settings.
+    pub services: Services,
+    /// That of inference.
+    pub inference: Arc<ScriptedService>,
+    /// That of who may do what.
+    pub access: Arc<ScriptedAccess>,
+}
+
+impl GuardedServices {
+    /// With these scopes for who sends no credentials.
+    #[must_use]
+    pub fn new(anonymous: &[Scope]) -> Self {
+        let (inference, access) = (Arc::new(ScriptedService::default()), ScriptedAccess::new(anonymous));
+        let services = Services {
+            log: Some(Arc::new(ScriptedLog::default())),
+            trace: Some(Arc::new(Tracer::new(TraceOptions::default(), &MetricRegistry::default()))),
+            access: Some(Arc::clone(&access) as _),
+            ..Services::from(Arc::clone(&inference))
+        };
+        Self { services, inference, access }
     }
 }
 

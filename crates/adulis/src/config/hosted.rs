@@ -49,8 +49,8 @@ impl Default for VertexAiConfig {
         Self {
             enabled: false,
             port: PORT,
-            health_route: path("/health"),
-            predict_route: path("/predict"),
+            health_route: path(VertexOptions::HEALTH_ROUTE),
+            predict_route: path(VertexOptions::PREDICT_ROUTE),
             model: None,
         }
     }
