@@ -35,6 +35,7 @@ mod infer;
 mod listener;
 mod metrics;
 mod models;
+mod openapi;
 mod options;
 mod regions;
 mod repository;

@@ -12,7 +12,9 @@ use crate::boundary::{Call, JSON, answer};
 use crate::error::HttpError;
 use crate::rest::Rest;
 use crate::routes::Routes;
-use crate::{HttpOptions, cache, generate, infer, models, regions, repository, server, settings, statistics};
+use crate::{
+    HttpOptions, cache, generate, infer, models, openapi, regions, repository, server, settings, statistics,
+};
 
 /// The Open Inference Protocol's REST routes over `services`: an `Arc` of an
 /// [`InferenceService`](adulis_types::InferenceService) alone, or [`Services`] with more parts.
@@ -55,6 +57,7 @@ fn server_routes() -> Routes {
     health_routes()
         .get("/v2", Operation::ServerMetadata, server::metadata)
         .get("/v2/", Operation::ServerMetadata, server::metadata)
+        .get("/v2/openapi.json", Operation::Reflection, openapi::document)
         .get("/v2/models/stats", Operation::Statistics, statistics::all)
         .get("/v2/logging", Operation::LogSettings, settings::log)
         .post("/v2/logging", Operation::LogUpdate, settings::update_log)
