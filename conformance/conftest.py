@@ -13,6 +13,8 @@ sys.dont_write_bytecode = True
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--node-tests-every", default="1", metavar="N", help="ask for each Nth ONNX node test only")
+    help = "how often Schemathesis asks each operation, beside the cases that follow from its schema"
+    parser.addoption("--fuzz-examples", default="10", metavar="N", help=help)
 
 
 NOTES = pytest.StashKey[list[str]]()

@@ -72,6 +72,13 @@ def test_many_answers_are_events(server: Server, count: int):
     assert all((event["id"], event["model_name"]) == ("7", "repeat_int32") for event in found)
 
 
+@pytest.mark.parametrize("route", ["generate", "generate_stream"])
+def test_inputs_that_the_model_does_not_take_are_the_clients_fault(server: Server, route: str):
+    answer = post(server, "repeat_int32", route, {**repeat([1]), "DELAY": [0, 0]})
+    assert answer.status_code == 400
+    assert "expected IN and DELAY of one length, got 1 and 2 values" in answer.json()["error"]
+
+
 def test_an_ordinary_model_streams_one_event(server: Server):
     answer = post(server, "simple_identity", "generate_stream", {"INPUT0": "a"})
     assert [event["OUTPUT0"] for event in events(answer)] == ["a"]

@@ -104,7 +104,8 @@ pub trait ModelInstance: Send + 'static {
     /// allocations that outlive the instance's next run.
     ///
     /// # Errors
-    /// [`BackendError::Execution`] fails this batch only; [`BackendError::Broken`] has the engine rebuild the instance,
+    /// [`BackendError::Execution`] fails this batch only, and so does [`BackendError::Input`], for which the request is to blame;
+    /// [`BackendError::Broken`] has the engine rebuild the instance,
     /// as a panic does.
     fn execute(&mut self, inputs: &[BatchInput]) -> Result<Execution, BackendError>;
 

@@ -37,6 +37,12 @@ pub enum BackendError {
         /// The engine's own words.
         reason: String,
     },
+    /// The inputs have the signature's datatypes and shapes, and still are none that the model takes. The request is at fault.
+    #[error("{reason}")]
+    Input {
+        /// What is wrong with them.
+        reason: String,
+    },
     /// The run was stopped by [`crate::Interrupt`].
     #[error("execution was interrupted")]
     Interrupted,

@@ -127,6 +127,9 @@ pub enum EngineError {
     /// The run failed.
     #[error("model '{model}': execution failed: {reason}")]
     Execution { model: Arc<str>, reason: String },
+    /// The model does not take these inputs, though they fit its signature.
+    #[error("model '{model}': {reason}")]
+    Refused { model: Arc<str>, reason: String },
     /// The model refuses outputs that are no numbers, and gave one.
     #[error(
         "model '{model}': output '{output}' has a NaN or an infinity at index {index}, which the model's configuration refuses (refuse_non_finite_outputs)"
@@ -171,7 +174,8 @@ impl ServiceError for EngineError {
             | Self::NoCorrelationId { .. }
             | Self::CorrelationId { .. }
             | Self::SequenceRows { .. }
-            | Self::SequenceNotStarted { .. } => ErrorKind::InvalidArgument,
+            | Self::SequenceNotStarted { .. }
+            | Self::Refused { .. } => ErrorKind::InvalidArgument,
             Self::Unsupported { .. } | Self::Decoupled { .. } => ErrorKind::Unsupported,
             Self::TooLate { reason: TooLate::Impossible { .. }, .. } => ErrorKind::DeadlineExceeded,
             Self::QueueFull { .. } | Self::TooLate { .. } | Self::Displaced { .. } | Self::Closing => {

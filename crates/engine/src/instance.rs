@@ -34,6 +34,8 @@ struct Place {
 #[derive(Debug)]
 pub(crate) enum RunError {
     Failed(String),
+    /// The request is at fault.
+    Refused(String),
     Interrupted,
     Panicked(String),
 }
@@ -166,6 +168,7 @@ impl Slot {
             Ok(Ok(execution)) => Ok(execution),
             Ok(Err(BackendError::Interrupted)) => Err(RunError::Interrupted),
             Ok(Err(BackendError::Execution { reason })) => Err(RunError::Failed(reason)),
+            Ok(Err(BackendError::Input { reason })) => Err(RunError::Refused(reason)),
             Ok(Err(error)) => Err(RunError::Failed(format!("{error}{}", self.discard()))),
             Err(panic) => Err(RunError::Panicked(format!("{}{}", panic_message(&*panic), self.discard()))),
         }

@@ -181,6 +181,7 @@ impl Instances {
         let model = self.served.interface.model.clone();
         match error {
             RunError::Failed(reason) => EngineError::Execution { model, reason },
+            RunError::Refused(reason) => EngineError::Refused { model, reason },
             RunError::Interrupted if self.watch.as_ref().is_some_and(|watch| watch.limit.is_some()) => {
                 self.execution_limit()
             }

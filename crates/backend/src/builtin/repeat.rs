@@ -167,9 +167,9 @@ impl Columns {
         let (values, delays, wait) = (words("IN")?, words("DELAY")?, words("WAIT")?);
         if values.len() != delays.len() {
             let (values, delays) = (values.len(), delays.len());
-            return Err(failed(format!(
-                "expected IN and DELAY of one length, got {values} and {delays} values"
-            )));
+            return Err(BackendError::Input {
+                reason: format!("expected IN and DELAY of one length, got {values} and {delays} values"),
+            });
         }
         Ok(Self {
             values,

@@ -86,7 +86,12 @@ impl ModelInstance for Burst {
             panic!("two words")
         };
         if way > LET_GO {
-            return Err(BackendError::Execution { reason: "no such way".to_owned() });
+            let reason = "no such way".to_owned();
+            return Err(if way == 100 {
+                BackendError::Input { reason }
+            } else {
+                BackendError::Execution { reason }
+            });
         }
         for mut responder in responders {
             let before_last = count - u32::from(way == WITH_LAST);

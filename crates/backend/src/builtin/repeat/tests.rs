@@ -77,8 +77,11 @@ fn no_values_give_no_answer_and_the_instance_is_held_as_long_as_it_is_to_be() {
 #[test]
 fn values_and_delays_must_be_of_one_length() {
     let (outcome, events) = run(&[1, 2], &[0], 0);
-    let message = outcome.unwrap_err().to_string();
-    assert!(message.contains("got 2 and 1 values"), "{message}");
+    let error = outcome.unwrap_err();
+    assert!(
+        matches!(&error, BackendError::Input { reason } if reason.contains("got 2 and 1 values")),
+        "{error}"
+    );
     assert!(events.is_empty());
 }
 
