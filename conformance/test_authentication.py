@@ -65,6 +65,31 @@ def test_keys_of_the_store(protocol: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("protocol", MODULES)
+def test_tritons_flags_restrict_apis(protocol: str) -> None:
+    other = "grpc" if protocol == "http" else "http"
+    flag = {"http": "--http-restricted-api", "grpc": "--grpc-restricted-protocol"}[protocol]
+    prefix = {"http": "", "grpc": "triton-grpc-protocol-"}[protocol]
+    flags = (f"{flag}=model-repository,logging:admin-key={KEY}", f"{flag}=inference:infer-key=a,b:c=d")
+    flags += ("--model-control-mode", "explicit", "--load-model", "simple")
+    admin, inference = {f"{prefix}admin-key": KEY}, {f"{prefix}infer-key": "a,b:c=d"}
+    with Server(SIMPLE.parent, flags=flags) as server:
+        asker = client(protocol, server)
+        for work in (asker.get_model_repository_index, asker.get_log_settings, lambda headers: asker.unload_model("simple", headers=headers)):
+            for headers in (None, {f"{prefix}admin-key": "wrong"}, inference, {"authorization": f"Bearer {KEY}"}):
+                assert refused(protocol, lambda: work(headers=headers)) == DENIED[protocol]
+        assert (infer(protocol, server, inference) == 2).all()
+        assert (infer(protocol, server, {**admin, **inference}) == 2).all()
+        assert refused(protocol, lambda: infer(protocol, server, admin)) == DENIED[protocol]
+        # What is not restricted is open, whatever a client shows, and so is the other protocol.
+        assert asker.get_model_metadata("simple", headers={"authorization": "Bearer anything"})
+        assert asker.is_server_ready() and asker.is_model_ready("simple")
+        assert (infer(other, server, None) == 2).all()
+        asker.unload_model("simple", headers=admin)
+        asker.load_model("simple", headers=admin)
+        assert asker.get_model_repository_index(headers=admin)
+
+
+@pytest.mark.parametrize("protocol", MODULES)
 def test_restricted_apis(protocol: str, tmp_path: Path) -> None:
     text = """
         [auth]

@@ -160,6 +160,12 @@ pub struct ServeArgs {
     /// The same for metadata of gRPC calls
     #[arg(long, value_name = "PATTERN")]
     pub grpc_header_forward_pattern: Option<String>,
+    /// REST APIs that are kept for requests with a header of this value, as Triton takes it; may be repeated
+    #[arg(long, value_name = "APIS:KEY=VALUE")]
+    pub http_restricted_api: Vec<String>,
+    /// The same of gRPC, in metadata triton-grpc-protocol-KEY
+    #[arg(long, value_name = "APIS:KEY=VALUE")]
+    pub grpc_restricted_protocol: Vec<String>,
     /// What is traced, as Triton takes it: rate, level (may be repeated), count, mode, and triton,file and
     /// triton,log-frequency
     #[arg(long, value_name = "SETTING=VALUE", value_parser = parse_setting)]
@@ -370,7 +376,24 @@ impl ServeArgs {
             add("engine.backends", list(self.engine.clone()), "--engine");
         }
         add("repositories", paths(&self.paths), "PATH");
+        flags.extend(self.restricted_apis());
         flags
+    }
+
+    fn restricted_apis(&self) -> impl Iterator<Item = (String, Value, String)> {
+        let told = [
+            ("auth.http_restricted_api", &self.http_restricted_api, "--http-restricted-api"),
+            (
+                "auth.grpc_restricted_protocol",
+                &self.grpc_restricted_protocol,
+                "--grpc-restricted-protocol",
+            ),
+        ];
+        let told = told.into_iter().filter(|(_, apis, _)| !apis.is_empty());
+        told.map(|(path, apis, flag)| {
+            let apis = apis.iter().cloned().map(Value::String).collect();
+            (path.to_owned(), Value::Array(apis), flag.to_owned())
+        })
     }
 }
 

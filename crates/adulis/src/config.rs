@@ -21,6 +21,7 @@ mod print;
 mod quotas;
 mod rate;
 mod raw;
+mod restricted;
 mod shared_memory;
 mod storage;
 mod store;
@@ -433,11 +434,12 @@ impl Config {
         self.shared_memory.enabled.then(|| self.shared_memory.limits.clone())
     }
 
-    /// How it is found out who asks; `None` where nobody is asked who they are.
+    /// What requests have to show, and how it is found out who sends them; `None` where everybody may do everything.
     #[must_use]
     pub fn access(&self) -> Option<crate::Access> {
-        let AuthConfig { enabled, api_keys, options } = self.auth.clone();
-        enabled.then_some(crate::Access { options, api_keys })
+        let AuthConfig { enabled, api_keys, restricted, options } = self.auth.clone();
+        let is_guarded = enabled || !restricted.is_empty();
+        is_guarded.then(|| crate::Access { options: enabled.then_some(options), api_keys, restricted })
     }
 
     /// How much identities may ask for, and what replicas count in together; `None` where nothing is limited.

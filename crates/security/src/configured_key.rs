@@ -7,7 +7,7 @@ use adulis_types::{Identity, Wire};
 use sha2::{Digest, Sha256};
 
 /// What stands before the metadata of a call whose name is that of a key: Triton's restricted protocols have it so.
-const GRPC_PREFIX: &str = "triton-grpc-protocol-";
+pub(crate) const GRPC_PREFIX: &str = "triton-grpc-protocol-";
 
 /// The SHA-256 of a key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -8,7 +8,8 @@
 //!                    └ none of these ──────────────────────────────────────┘
 //! ```
 //!
-//! [`Authenticator`] is the [`AccessControl`](adulis_types::AccessControl) that a server is handed; which operations need which
+//! [`Authenticator`] is the [`AccessControl`](adulis_types::AccessControl) that a server is handed, with [`RestrictedAccess`] around it
+//! or instead where some operations are kept for requests with a header; which operations need which
 //! scope is the one table of `adulis-types`, not decided here. Invariants:
 //!
 //! - A secret is not kept: what a client shows is digested at once, and looked up by its digest. No secret is compared with
@@ -29,6 +30,7 @@ mod error;
 mod identity_cache;
 mod key_source;
 mod metrics;
+mod restricted_api;
 mod token;
 
 pub use audit_file::AuditFile;
@@ -37,4 +39,5 @@ pub use certificate_rule::CertificateRule;
 pub use configured_key::{ConfiguredKey, DigestError, KeyDigest};
 pub use error::{AuthError, AuthSetupError};
 pub use key_source::{KeySource, KeySourceError, SourceKey};
+pub use restricted_api::{ApiGroup, RestrictedAccess, RestrictedApi};
 pub use token::{KeySetPlace, TokenAlgorithm, TokenOptions};

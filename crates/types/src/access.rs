@@ -1,13 +1,23 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{BoxFuture, ClientCertificate, Fault, Identity, Operation};
+use crate::{AccessError, BoxFuture, ClientCertificate, Fault, Identity, Operation};
 
 /// Who may do what. Without one everybody may do everything.
 pub trait AccessControl: Send + Sync + 'static {
     /// Who sends no credentials, and what they may do. Health and metrics that it may ask for are answered to everybody, whatever
     /// credentials they send.
     fn anonymous(&self) -> &Arc<Identity>;
+
+    /// Whether this may be asked for at all with what the request shows, whoever sends it. Asked first, of what is open to
+    /// everybody, too.
+    ///
+    /// # Errors
+    /// [`AccessError::Restricted`] for an operation that is kept for requests with a certain header.
+    fn unlocked(&self, presented: &Presented<'_>, operation: Operation) -> Result<(), AccessError> {
+        let _ = (presented, operation);
+        Ok(())
+    }
 
     /// Who presents these credentials; the anonymous identity for none. The costs of a known identity are those of finding it in
     /// memory.

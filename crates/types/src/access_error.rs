@@ -9,6 +9,12 @@ pub enum AccessError {
     /// Nothing says who asks.
     #[error("who asks is not known: send 'authorization: Bearer KEY' or 'x-api-key: KEY'")]
     NoCredentials,
+    /// The operation is kept for requests with a header of a certain value.
+    #[error("this API is restricted, expecting header '{header}'")]
+    Restricted {
+        /// The header.
+        header: String,
+    },
     /// The identity has ended since it was admitted.
     #[error("the credentials have expired")]
     Expired,
@@ -59,7 +65,9 @@ impl ServiceError for AccessError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NoCredentials | Self::Expired => ErrorKind::Unauthenticated,
-            Self::Scope { .. } | Self::Model { .. } | Self::AllModels { .. } => ErrorKind::PermissionDenied,
+            Self::Restricted { .. } | Self::Scope { .. } | Self::Model { .. } | Self::AllModels { .. } => {
+                ErrorKind::PermissionDenied
+            }
         }
     }
 

@@ -48,9 +48,14 @@ impl Guarded {
         let Some(access) = &self.services.access else {
             return Admission::Decided(Ok(Pass(None)));
         };
+        let anonymous = access.anonymous();
+        if let Err(error) = access.unlocked(presented, asked.operation) {
+            access.denied(anonymous, asked.operation);
+            self.note(None, asked, AuditOutcome::Refused);
+            return Admission::Decided(Err(error.into()));
+        }
         let scope = asked.operation.scope();
         // Probes and scrapers are answered whatever they send, and cost nobody a look-up.
-        let anonymous = access.anonymous();
         if matches!(scope, Scope::Health | Scope::Metrics) && anonymous.scopes.permit(scope) {
             return Admission::Decided(Ok(Pass(Some(Arc::clone(anonymous)))));
         }

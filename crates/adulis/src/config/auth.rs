@@ -5,12 +5,13 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use adulis_security::{AuthOptions, CertificateRule, ConfiguredKey, KeyDigest};
-use adulis_types::{Identity, IdentityKind, ModelPatterns, Scope, Scopes};
+use adulis_security::{AuthOptions, CertificateRule, ConfiguredKey, KeyDigest, RestrictedApi};
+use adulis_types::{Identity, IdentityKind, ModelPatterns, Scope, Scopes, Wire};
 use serde::{Deserialize, Serialize};
 
 use super::check::Check;
 use super::jwt::{self, RawJwt};
+use super::restricted;
 use super::units::format_duration;
 
 /// Longest name of a header.
@@ -24,6 +25,8 @@ const TAKEN_HEADERS: [&str; 6] = [
     "content-type",
     "transfer-encoding",
 ];
+const HTTP_RESTRICTED: &str = "auth.http_restricted_api";
+const GRPC_RESTRICTED: &str = "auth.grpc_restricted_protocol";
 const MAX_IDENTITIES: i64 = 1 << 20;
 const MAX_LOOKUPS: i64 = 1000;
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -35,13 +38,20 @@ pub struct AuthConfig {
     pub enabled: bool,
     /// Whether keys of the store are known.
     pub api_keys: bool,
+    /// What is kept for requests with a header, whether anybody is asked who they are or not.
+    pub restricted: Vec<RestrictedApi>,
     /// The rest.
     pub options: AuthOptions,
 }
 
 impl Default for AuthConfig {
     fn default() -> Self {
-        Self { enabled: false, api_keys: true, options: AuthOptions::default() }
+        Self {
+            enabled: false,
+            api_keys: true,
+            restricted: Vec::new(),
+            options: AuthOptions::default(),
+        }
     }
 }
 
@@ -62,6 +72,8 @@ pub(super) struct RawAuth {
     outage: Option<String>,
     max_identities: Option<i64>,
     max_lookups: Option<i64>,
+    http_restricted_api: Option<Vec<String>>,
+    grpc_restricted_protocol: Option<Vec<String>>,
     keys: BTreeMap<String, RawKey>,
     jwt: RawJwt,
     certificates: BTreeMap<String, RawCertificate>,
@@ -121,9 +133,18 @@ impl Check<'_> {
         let anonymous = raw.anonymous.as_deref().map(|names| self.scopes("auth.anonymous", names));
         let keys: Vec<_> = raw.keys.iter().filter_map(|(name, raw)| self.configured_key(name, raw)).collect();
         self.keys_differ(&keys);
+        let restricted = [
+            (HTTP_RESTRICTED, Wire::Rest, &raw.http_restricted_api),
+            (GRPC_RESTRICTED, Wire::Grpc, &raw.grpc_restricted_protocol),
+        ];
+        let restricted = restricted
+            .into_iter()
+            .flat_map(|(key, wire, told)| self.restricted(key, wire, told.as_deref().unwrap_or_default()))
+            .collect();
         let auth = AuthConfig {
             enabled: raw.enabled.unwrap_or(default.enabled),
             api_keys: raw.api_keys.unwrap_or(default.api_keys),
+            restricted,
             options: AuthOptions {
                 anonymous: anonymous.unwrap_or(options.anonymous),
                 keys,
@@ -249,7 +270,7 @@ impl Check<'_> {
         scopes
     }
 
-    fn header_name(&mut self, key: String, header: &str) -> Option<String> {
+    pub(super) fn header_name(&mut self, key: String, header: &str) -> Option<String> {
         let name = header.to_ascii_lowercase();
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         if name.len() <= MAX_HEADER_BYTES
@@ -290,6 +311,8 @@ impl AuthConfig {
             outage: Some(format_duration(*outage)),
             max_identities: count(capacity),
             max_lookups: count(max_lookups),
+            http_restricted_api: Some(restricted::print(&self.restricted, Wire::Rest)),
+            grpc_restricted_protocol: Some(restricted::print(&self.restricted, Wire::Grpc)),
             keys: keys.iter().map(print_key).collect(),
             jwt: jwt::print(tokens.as_ref()),
             certificates: certificates.iter().map(print_rule).collect(),

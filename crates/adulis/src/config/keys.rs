@@ -84,6 +84,8 @@ pub(super) const KEYS: &[Key] = &[
     key("auth.outage", "ADULIS_AUTH_OUTAGE", Kind::Text),
     key("auth.max_identities", "ADULIS_AUTH_MAX_IDENTITIES", Kind::Number),
     key("auth.max_lookups", "ADULIS_AUTH_MAX_LOOKUPS", Kind::Number),
+    key("auth.http_restricted_api", "ADULIS_AUTH_HTTP_RESTRICTED_API", Kind::List),
+    key("auth.grpc_restricted_protocol", "ADULIS_AUTH_GRPC_RESTRICTED_PROTOCOL", Kind::List),
     key("auth.jwt.issuer", "ADULIS_AUTH_JWT_ISSUER", Kind::Text),
     key("auth.jwt.audience", "ADULIS_AUTH_JWT_AUDIENCE", Kind::List),
     key("auth.jwt.algorithms", "ADULIS_AUTH_JWT_ALGORITHMS", Kind::List),

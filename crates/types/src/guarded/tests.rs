@@ -36,11 +36,20 @@ struct One {
     anonymous: Arc<Identity>,
     identity: Arc<Identity>,
     denied: Mutex<Vec<Operation>>,
+    /// What nobody may ask for.
+    locked: Mutex<Vec<Operation>>,
 }
 
 impl AccessControl for One {
     fn anonymous(&self) -> &Arc<Identity> {
         &self.anonymous
+    }
+
+    fn unlocked(&self, _: &Presented<'_>, operation: Operation) -> Result<(), AccessError> {
+        match self.locked.lock().unwrap().contains(&operation) {
+            true => Err(AccessError::Restricted { header: "admin-key".to_owned() }),
+            false => Ok(()),
+        }
     }
 
     fn identify(&self, presented: &Presented<'_>) -> Identification {
@@ -106,6 +115,7 @@ fn world(anonymous: &[Scope], scopes: &[Scope], models: ModelPatterns) -> World 
         anonymous: Arc::new(anonymous),
         identity: Arc::new(identity),
         denied: Mutex::default(),
+        locked: Mutex::default(),
     });
     let audit = Arc::new(Notes::default());
     let services = Services {
@@ -256,4 +266,20 @@ fn changes_are_noted_with_who_made_them_and_what_became_of_them() {
             "- model_load abc - refused",
         ]
     );
+}
+
+#[test]
+fn what_is_restricted_is_refused_whoever_asks_and_before_they_are_asked_for() {
+    let world = world(&[Scope::Health], &[Scope::Admin], ModelPatterns::ALL);
+    let restricted = [Operation::ServerLive, Operation::ModelLoad];
+    world.access.locked.lock().unwrap().extend(restricted);
+    for operation in restricted {
+        for headers in [&[][..], &[b"x"], &[b"late"], &[b"x", b"y"]] {
+            assert_eq!(world.may(headers, operation, "m"), Err(ErrorKind::PermissionDenied), "{operation:?}");
+        }
+    }
+    assert_eq!(world.may(&[], Operation::ServerReady, ""), Ok(()));
+    assert_eq!(world.may(&[b"x"], Operation::ModelUnload, "m"), Ok(()));
+    assert_eq!(world.access.denied.lock().unwrap().len(), 8);
+    assert_eq!(world.audit.0.lock().unwrap()[0], "- model_load m - refused");
 }
