@@ -7,7 +7,13 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 use clap::Args;
 
+use crate::tools::Tool;
 use crate::{onnxruntime, process, workspace};
+
+const CARGO_AUDITABLE: Tool = Tool { name: "auditable", version: "0.7.7" };
+
+/// What the binary was made from, as it says itself, beside it in the image.
+const DEPENDENCIES: &str = "dependencies.json";
 
 /// Where the `Dockerfile` finds what was built outside; laid out as it will be in the image.
 const STAGE: &str = "deploy/docker/prebuilt";
@@ -32,6 +38,7 @@ pub(crate) fn run(args: &ImageArgs) -> Result<ExitCode> {
     let binary = build(args.debug)?;
     let stage = workspace::root().join(STAGE);
     lay_out(&binary, &library, &stage)?;
+    list_dependencies(&stage)?;
     if !args.stage_only {
         let mut docker = Command::new("docker");
         // BuildKit, because it leaves out the stages that the chosen binary doesn't need.
@@ -42,8 +49,9 @@ pub(crate) fn run(args: &ImageArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// With the list of its dependencies inside, which scanners for known vulnerabilities read out of it.
 fn build(debug: bool) -> Result<PathBuf> {
-    let mut cargo = workspace::cargo();
+    let mut cargo = CARGO_AUDITABLE.command()?;
     cargo.args(["build", "--locked", "--package", "adulis"]);
     if !debug {
         cargo.arg("--release");
@@ -65,6 +73,15 @@ fn lay_out(binary: &Path, library: &Path, stage: &Path) -> Result<()> {
         copy(&installed.join(name), &libraries.join(name))?;
     }
     Ok(())
+}
+
+/// Writes the list that the binary carries beside it.
+fn list_dependencies(stage: &Path) -> Result<()> {
+    let binary = stage.join("adulis");
+    let list = auditable_info::json_from_file(&binary, auditable_info::Limits::default());
+    let list = list.with_context(|| format!("{} does not say what it was made from", binary.display()))?;
+    let path = stage.join(DEPENDENCIES);
+    fs::write(&path, list).with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
@@ -95,6 +112,14 @@ mod tests {
         assert_eq!(fs::read_to_string(stage.join("adulis")).unwrap(), "binary");
         assert!(stage.join("lib/libonnxruntime.so").is_file() && stage.join("lib/LICENSE").is_file());
         assert!(!stage.join("old").exists());
+    }
+
+    #[test]
+    fn a_binary_without_a_list_of_its_dependencies_is_not_taken() {
+        let scratch = tempfile::tempdir().unwrap();
+        copy(&std::env::current_exe().unwrap(), &scratch.path().join("adulis")).unwrap();
+        let error = list_dependencies(scratch.path()).unwrap_err();
+        assert!(error.to_string().contains("what it was made from"), "{error:#}");
     }
 
     #[test]
