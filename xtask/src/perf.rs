@@ -23,6 +23,7 @@ mod overload;
 mod peer;
 mod pools;
 mod probe;
+mod protection;
 mod report;
 mod resnet;
 mod series;

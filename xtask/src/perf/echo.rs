@@ -110,7 +110,8 @@ pub(super) fn throughput(what: &str, pairs: &[Pair]) -> Result<Figure> {
     Ok(Figure::new(what, "×", &ratios)?.remark(remark))
 }
 
-fn cpu_ratio(what: &str, pairs: &[Pair]) -> Result<Figure> {
+/// CPU time per request of the first side's server over that of the second's.
+pub(super) fn cpu_ratio(what: &str, pairs: &[Pair]) -> Result<Figure> {
     let cpu = |window: &Window| window.server_cpu_microseconds_per_request;
     let ratios: Vec<f64> =
         pairs.iter().filter_map(|pair| Some(cpu(&pair.first)? / cpu(&pair.second)?)).collect();

@@ -6,7 +6,8 @@ use clap::ValueEnum;
 use super::series::Measured;
 use super::workbench::{Workbench, build};
 use super::{
-    batching, cache, codec, copies, echo, forms, isolation, memory, overload, peer, pools, resnet, start,
+    batching, cache, codec, copies, echo, forms, isolation, memory, overload, peer, pools, protection,
+    resnet, start,
 };
 use crate::debian;
 use crate::setup::{self, SetupArgs};
@@ -46,6 +47,8 @@ pub(super) enum Measurement {
     Overload,
     /// A model in a worker process, against the server's own.
     Isolation,
+    /// TLS, API keys and quotas against none of them.
+    Protection,
     /// A long run against ONNX Runtime in the process.
     Resnet50,
     /// Decoding of JSON.
@@ -79,7 +82,7 @@ impl Measurement {
         match self {
             Self::CacheMemory => 630,
             Self::CacheOutage | Self::Overload => 300,
-            Self::Batching => 200,
+            Self::Batching | Self::Protection => 200,
             Self::CacheRows => 130,
             Self::PoolRedis | Self::PoolMemcached | Self::PoolSql => 100,
             Self::Resnet50 => 70,
@@ -138,6 +141,7 @@ impl Measurement {
             Self::CacheRows => cache::half_known(bench),
             Self::Overload => overload::run(bench),
             Self::Isolation => isolation::run(bench),
+            Self::Protection => protection::run(bench),
             Self::Resnet50 => resnet::run(bench),
             Self::Json => codec::run(bench),
             Self::Forms => forms::run(bench),

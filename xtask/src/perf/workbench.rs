@@ -75,6 +75,23 @@ impl Workbench {
     /// # Errors
     /// It can't be started or doesn't become ready.
     pub(super) fn serve_with(&self, repository: &Path, flags: &[&str]) -> Result<Adulis> {
+        self.start(repository, flags, |adulis| adulis.http)
+    }
+
+    /// The same where REST can't be asked in plain words: whether it is ready is asked for at the metrics port.
+    ///
+    /// # Errors
+    /// It can't be started or doesn't become ready.
+    pub(super) fn serve_guarded(&self, repository: &Path, flags: &[&str]) -> Result<Adulis> {
+        self.start(repository, flags, |adulis| adulis.metrics)
+    }
+
+    fn start(
+        &self,
+        repository: &Path,
+        flags: &[&str],
+        asked: impl FnOnce(&Adulis) -> SocketAddr,
+    ) -> Result<Adulis> {
         let [http, grpc, metrics] = [free_address()?, free_address()?, free_address()?];
         let mut command = self.program("adulis");
         command.arg("serve").arg(repository).args(["--log-level", "warn"]).args(flags);
@@ -83,9 +100,11 @@ impl Workbench {
         }
         // Settings of the person at this machine are not part of the figure.
         command.current_dir(&self.folder).env_remove("ADULIS_CONFIG");
-        let mut process = Server::start("adulis", &mut command, &self.logs())?;
-        let ready_after = process.wait(http, Ready::Answers("/v2/health/ready"))?;
-        Ok(Adulis { process, http, grpc, metrics, ready_after })
+        let process = Server::start("adulis", &mut command, &self.logs())?;
+        let mut adulis = Adulis { process, http, grpc, metrics, ready_after: Duration::ZERO };
+        let asked = asked(&adulis);
+        adulis.ready_after = adulis.process.wait(asked, Ready::Answers("/v2/health/ready"))?;
+        Ok(adulis)
     }
 
     /// Bare echo servers.
