@@ -274,7 +274,8 @@ fn what_is_restricted_is_refused_whoever_asks_and_before_they_are_asked_for() {
     let restricted = [Operation::ServerLive, Operation::ModelLoad];
     world.access.locked.lock().unwrap().extend(restricted);
     for operation in restricted {
-        for headers in [&[][..], &[b"x"], &[b"late"], &[b"x", b"y"]] {
+        let shown: [&[&[u8]]; 4] = [&[], &[b"x"], &[b"late"], &[b"x", b"y"]];
+        for headers in shown {
             assert_eq!(world.may(headers, operation, "m"), Err(ErrorKind::PermissionDenied), "{operation:?}");
         }
     }
