@@ -63,6 +63,10 @@ pub fn check(
 }
 
 /// Looks through paths, and through what URLs lead to.
+#[cfg_attr(
+    not(feature = "object-storage"),
+    expect(unused_variables, reason = "nothing else has settings here")
+)]
 fn look(paths: &[PathBuf], config: &Config) -> Scan {
     #[cfg(feature = "object-storage")]
     let opener = Opener::new(config.storage.options());
