@@ -118,13 +118,6 @@ def test_what_is_wrong_is_told_as_json(server: Server, route: str):
     assert answer.status_code == 400 and "input 'INPUT0' is given twice" in answer.json()["error"]
 
 
-def test_an_error_of_the_model_is_an_event(server: Server):
-    wrong = {"IN": [1, 2], "DELAY": [0], "WAIT": 0}
-    answer = post(server, "repeat_int32", "generate_stream", wrong)
-    assert answer.status_code == 500
-    assert [list(event) for event in events(answer)] == [["error"]]
-
-
 def test_a_client_that_leaves_cancels_its_request(server: Server):
     outcome = {"model": "repeat_int32", "outcome": "cancelled"}
     before = server.samples("adulis_inference_requests_total", **outcome)

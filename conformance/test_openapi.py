@@ -72,7 +72,7 @@ class Fuzzer:
         command += [f"--include-tag={OWN_PORTS[port]}"] if port in OWN_PORTS else [
             f"--exclude-tag={tag}" for tag in OWN_PORTS.values()
         ]
-        environment = {**os.environ, "ADULIS_FUZZ_URL": server.url, "ADULIS_API_KEY": KEY}
+        environment = {**os.environ, "SCHEMATHESIS_HOOKS": str(HERE / "schemathesis_hooks.py"), "ADULIS_FUZZ_URL": server.url, "ADULIS_API_KEY": KEY}
         done = subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
         )
