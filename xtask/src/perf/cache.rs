@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use super::echo::throughput;
 use super::figure::Figure;
 use super::goal::Goal;
-use super::load::{Contest, Second, grpc, rest};
+use super::load::{Contest, Second, grpc, repeated, rest};
 use super::workbench::{Adulis, BATCHED, Rounds, Workbench};
 
 pub(super) use bound::run as memory;
@@ -52,22 +52,20 @@ fn against(
     url: impl Fn(&Adulis) -> String,
     what: &str,
 ) -> Result<Figure> {
-    let rounds = bench.rounds(ROUNDS);
     let models = models(bench)?;
-    let mut pairs = Vec::new();
-    for _ in 0..rounds.repetitions {
-        let adulis = bench.serve(&models)?;
-        let contest = Contest {
+    let pairs = repeated(
+        bench,
+        ROUNDS,
+        || bench.serve(&models),
+        |adulis| Contest {
             name: "cache",
             model,
-            first: url(&adulis),
+            first: url(adulis),
             second: Second::Model(second),
             load: &["--concurrency", "64"],
             pids: None,
-        };
-        let levels = contest.run(bench, rounds)?;
-        pairs.extend(levels.into_iter().flat_map(|level| level.pairs));
-    }
+        },
+    )?;
     throughput(what, &pairs)
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::figure::{Figure, digits};
 use super::goal::Goal;
-use super::load::{Contest, Pair, Second, Window, grpc, rest};
+use super::load::{Contest, Pair, Second, Window, grpc, repeated, rest};
 use super::spread::Spread;
 use super::workbench::{Adulis, BATCHED, Baseline, Rounds, Workbench};
 
@@ -58,13 +58,8 @@ pub(super) fn added_latency(bench: &Workbench) -> Result<Vec<Figure>> {
         load: &["--concurrency", "1"],
         pids: None,
     })?;
-    let added: Vec<f64> = pairs
-        .iter()
-        .map(|pair| pair.first.p50_microseconds - pair.second.p50_microseconds)
-        .collect();
     let what = "identity, REST binary, one connection: p50 added over the bare handler";
-    let remark = sides(&pairs, |window| window.p50_microseconds, "µs")?;
-    Ok(vec![Figure::new(what, "µs", &added)?.goal(Goal::AtMost(30.0)).remark(remark)])
+    Ok(vec![added_p50(what, &pairs)?.goal(Goal::AtMost(30.0))])
 }
 
 /// CPU time of the MLP per request.
@@ -88,16 +83,9 @@ fn against(
     full: Rounds,
     contest: impl Fn(&Adulis, &Baseline) -> Contest<'static>,
 ) -> Result<Vec<Pair>> {
-    let rounds = bench.rounds(full);
     let models = bench.models()?;
-    let mut pairs = Vec::new();
-    for _ in 0..rounds.repetitions {
-        let adulis = bench.serve(&models)?;
-        let baseline = bench.baseline()?;
-        let levels = contest(&adulis, &baseline).run(bench, rounds)?;
-        pairs.extend(levels.into_iter().flat_map(|level| level.pairs));
-    }
-    Ok(pairs)
+    let start = || Ok((bench.serve(&models)?, bench.baseline()?));
+    repeated(bench, full, start, |(adulis, baseline)| contest(adulis, baseline))
 }
 
 /// Requests per second of the first side over the second.
@@ -117,6 +105,16 @@ pub(super) fn cpu_ratio(what: &str, pairs: &[Pair]) -> Result<Figure> {
         pairs.iter().filter_map(|pair| Some(cpu(&pair.first)? / cpu(&pair.second)?)).collect();
     let remark = sides(pairs, |window| cpu(window).unwrap_or(f64::NAN), "µs")?;
     Ok(Figure::new(what, "×", &ratios)?.remark(remark))
+}
+
+/// Median latency of the first side less that of the second.
+pub(super) fn added_p50(what: &str, pairs: &[Pair]) -> Result<Figure> {
+    let added: Vec<f64> = pairs
+        .iter()
+        .map(|pair| pair.first.p50_microseconds - pair.second.p50_microseconds)
+        .collect();
+    let remark = sides(pairs, |window| window.p50_microseconds, "µs")?;
+    Ok(Figure::new(what, "µs", &added)?.remark(remark))
 }
 
 /// Medians of the two sides.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::cache::copy;
-use super::echo::{sides, throughput};
+use super::echo::{added_p50, throughput};
 use super::figure::Figure;
-use super::load::{Contest, Pair, Second, rest};
+use super::load::{Contest, Pair, Second, repeated, rest};
 use super::workbench::{BATCHED, Rounds, Workbench};
 
 const ROUNDS: Rounds = Rounds { repetitions: 2, windows: 10, interval: Duration::from_millis(500) };
@@ -20,41 +20,34 @@ const PROCESS: &str = "parameters { key: \"isolation\" value: { string_value: \"
 /// What handing batches to a worker costs at one connection, and under load.
 pub(super) fn run(bench: &Workbench) -> Result<Vec<Figure>> {
     let alone = against(bench, "1")?;
-    let added: Vec<f64> = alone
-        .iter()
-        .map(|pair| pair.first.p50_microseconds - pair.second.p50_microseconds)
-        .collect();
-    let remark = sides(&alone, |window| window.p50_microseconds, "µs")?;
     let what =
         "MLP in a worker process, REST binary, one connection: p50 added over the server's own process";
     let under_load = against(bench, "64")?;
     let what_under_load =
         "the same, 64 connections, batching on: requests/s against the server's own process";
     Ok(vec![
-        Figure::new(what, "µs", &added)?.remark(remark),
+        added_p50(what, &alone)?,
         throughput(what_under_load, &under_load)?,
     ])
 }
 
 fn against(bench: &Workbench, concurrency: &str) -> Result<Vec<Pair>> {
-    let rounds = bench.rounds(ROUNDS);
     let models = bench.folder.join("isolated");
     for (name, more) in [(BATCHED, ""), (ISOLATED, PROCESS)] {
         copy(bench, BATCHED, &models.join(name), more)?;
     }
-    let mut pairs = Vec::new();
-    for _ in 0..rounds.repetitions {
-        let adulis = bench.serve(&models)?;
-        let contest = Contest {
+    let load = ["--concurrency", concurrency];
+    repeated(
+        bench,
+        ROUNDS,
+        || bench.serve(&models),
+        |adulis| Contest {
             name: "isolation",
             model: ISOLATED,
             first: rest(adulis.http),
             second: Second::Model(BATCHED),
-            load: &["--concurrency", concurrency],
+            load: &load,
             pids: None,
-        };
-        let levels = contest.run(bench, rounds)?;
-        pairs.extend(levels.into_iter().flat_map(|level| level.pairs));
-    }
-    Ok(pairs)
+        },
+    )
 }

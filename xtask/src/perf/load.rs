@@ -168,6 +168,26 @@ impl Contest<'_> {
     }
 }
 
+/// The pairs of all repetitions, each with servers of its own.
+///
+/// # Errors
+/// The servers can't be started; as [`Contest::run`].
+pub(super) fn repeated<'a, Servers>(
+    bench: &Workbench,
+    full: Rounds,
+    start: impl Fn() -> Result<Servers>,
+    contest: impl Fn(&Servers) -> Contest<'a>,
+) -> Result<Vec<Pair>> {
+    let rounds = bench.rounds(full);
+    let mut pairs = Vec::new();
+    for _ in 0..rounds.repetitions {
+        let servers = start()?;
+        let levels = contest(&servers).run(bench, rounds)?;
+        pairs.extend(levels.into_iter().flat_map(|level| level.pairs));
+    }
+    Ok(pairs)
+}
+
 /// `adulis bench` of one model, JSON to standard output, no request allowed to fail.
 pub(super) fn generator(bench: &Workbench, model: &str, url: &str) -> Command {
     let mut command = lenient(bench, model, url);

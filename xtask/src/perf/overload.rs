@@ -1,7 +1,6 @@
 //! Goodput: answers within their deadline, under as much load as a model can bear and up to ten times more; admitted by
 //! cost, and first come, first served.
 
-use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
@@ -9,7 +8,7 @@ use serde::Deserialize;
 
 use super::figure::{Figure, digits};
 use super::goal::Goal;
-use super::load::rest;
+use super::load::{lenient, rest};
 use super::spread::Spread;
 use super::workbench::Workbench;
 use crate::process;
@@ -110,8 +109,8 @@ fn offer(bench: &Workbench, url: &str, capacity: f64) -> Result<Vec<f64>> {
 }
 
 fn bench_run(bench: &Workbench, url: &str, load: &[&str]) -> Result<Told> {
-    let mut command = bench.program("adulis");
-    command.args(["bench", "--model", MODEL, "--url", url, "--json", "-"]).args(load);
+    let mut command = lenient(bench, MODEL, url);
+    command.args(load);
     let windows = bench.count(5, 2).to_string();
     command.args(["--warmup", "2s", "--measurement-interval", "1s"]);
     command.args(["--windows", &windows, "--max-windows", &windows]);
@@ -121,9 +120,7 @@ fn bench_run(bench: &Workbench, url: &str, load: &[&str]) -> Result<Told> {
 
 fn models(bench: &Workbench) -> Result<PathBuf> {
     let repository = bench.folder.join("overloaded");
-    let folder = repository.join(MODEL);
-    fs::create_dir_all(folder.join("1")).with_context(|| format!("cannot make {}", folder.display()))?;
-    fs::write(folder.join("config.pbtxt"), CONFIG)?;
+    super::cache::write(&repository.join(MODEL), CONFIG)?;
     Ok(repository)
 }
 

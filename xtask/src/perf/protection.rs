@@ -2,14 +2,14 @@
 //! server that does none of it, in one run.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::echo::{cpu_ratio, throughput};
 use super::figure::Figure;
-use super::load::{Contest, Pair, Second, grpc, rest};
+use super::load::{Contest, Second, grpc, repeated, rest};
 use super::workbench::{Adulis, Rounds, Workbench};
 use crate::process;
 
@@ -31,11 +31,14 @@ struct Protection {
 
 const NOTHING: Protection = Protection { name: "nothing", tls: false, key: false, quota: false };
 
+const ALL: Protection =
+    Protection { name: "TLS 1.3, an API key and a quota", tls: true, key: true, quota: true };
+
 const PROTECTIONS: [Protection; 4] = [
     Protection { name: "TLS 1.3", tls: true, ..NOTHING },
     Protection { name: "an API key of the store", key: true, ..NOTHING },
     Protection { name: "a quota", quota: true, ..NOTHING },
-    Protection { name: "TLS 1.3, an API key and a quota", tls: true, key: true, quota: true },
+    ALL,
 ];
 
 /// Requests per second and CPU time with each protection against none.
@@ -50,10 +53,9 @@ pub(super) fn run(bench: &Workbench) -> Result<Vec<Figure>> {
             |adulis, tls| if tls { format!("https://{}", adulis.http) } else { rest(adulis.http) },
         )?);
     }
-    let [.., all] = PROTECTIONS;
     figures.extend(place.compare(
-        all,
-        &format!("the same over gRPC, 8 connections × 8 streams, {}", all.name),
+        ALL,
+        &format!("the same over gRPC, 8 connections × 8 streams, {}", ALL.name),
         |adulis, tls| if tls { format!("grpcs://{}", adulis.grpc) } else { grpc(adulis.grpc) },
     )?);
     Ok(figures)
@@ -73,7 +75,7 @@ impl<'a> Place<'a> {
         let mut certificates = bench.program("adulis");
         process::capture(certificates.args(["cert", "dev", "--out"]).arg(folder.path()))?;
         let mut place = Self { bench, folder, key: String::new() };
-        let config = place.configure(PROTECTIONS[3])?;
+        let config = place.configure(ALL)?;
         let mut keys = bench.program("adulis");
         keys.args([
             "keys", "create", "perf", "--scope", "infer", "--scope", "metadata", "--config",
@@ -83,12 +85,12 @@ impl<'a> Place<'a> {
         Ok(place)
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// The configuration's file.
-    fn configure(&self, protection: Protection) -> Result<std::path::PathBuf> {
+    fn configure(&self, protection: Protection) -> Result<PathBuf> {
         let text = configuration(self.folder.path(), protection);
         let path = self.path("adulis.toml");
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
@@ -107,28 +109,21 @@ impl<'a> Place<'a> {
         what: &str,
         url: impl Fn(&Adulis, bool) -> String,
     ) -> Result<[Figure; 2]> {
-        let rounds = self.bench.rounds(ROUNDS);
         let authority = self.path(AUTHORITY);
         let authority = authority.to_str().context("the folder's name is no UTF-8")?;
         let mut load = vec!["--concurrency", "64", "--api-key", &self.key];
         if protection.tls {
             load.extend(["--ca", authority]);
         }
-        let mut pairs: Vec<Pair> = Vec::new();
-        for _ in 0..rounds.repetitions {
-            let guarded = self.serve(protection)?;
-            let open = self.serve(NOTHING)?;
-            let contest = Contest {
-                name: "protection",
-                model: MODEL,
-                first: url(&guarded, protection.tls),
-                second: Second::Server(url(&open, false)),
-                load: &load,
-                pids: Some([guarded.process.pid(), open.process.pid()]),
-            };
-            let levels = contest.run(self.bench, rounds)?;
-            pairs.extend(levels.into_iter().flat_map(|level| level.pairs));
-        }
+        let start = || Ok((self.serve(protection)?, self.serve(NOTHING)?));
+        let pairs = repeated(self.bench, ROUNDS, start, |(guarded, open)| Contest {
+            name: "protection",
+            model: MODEL,
+            first: url(guarded, protection.tls),
+            second: Second::Server(url(open, false)),
+            load: &load,
+            pids: Some([guarded.process.pid(), open.process.pid()]),
+        })?;
         Ok([
             throughput(&format!("{what}: requests/s against a server that asks for nothing"), &pairs)?,
             cpu_ratio(&format!("{what}: server CPU per request against that server's"), &pairs)?,
@@ -169,6 +164,6 @@ mod tests {
         assert_eq!(tables(of(PROTECTIONS[0])), ["store", "tls"]);
         assert_eq!(tables(of(PROTECTIONS[1])), ["auth", "store"]);
         assert_eq!(tables(of(PROTECTIONS[2])), ["quotas", "store"]);
-        assert_eq!(tables(of(PROTECTIONS[3])), ["auth", "quotas", "store", "tls"]);
+        assert_eq!(tables(of(ALL)), ["auth", "quotas", "store", "tls"]);
     }
 }
