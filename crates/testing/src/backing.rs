@@ -251,9 +251,15 @@ impl RedisCluster {
     /// After half a minute.
     pub fn wait(&self) {
         let begun = Instant::now();
+        // A server that has not been told yet whose the other slots are says that all is well, too.
+        let signs = [
+            "cluster_state:ok",
+            "cluster_known_nodes:3",
+            "cluster_slots_ok:16384",
+        ];
         let is_well = |node: &BackingServer| {
             let told = node.redis_cli(&["CLUSTER", "INFO"]);
-            told.contains("cluster_state:ok") && told.contains("cluster_known_nodes:3")
+            signs.iter().all(|sign| told.contains(sign))
         };
         while !self.nodes.iter().all(is_well) {
             assert!(begun.elapsed() < PATIENCE, "the cluster does not come together");

@@ -1,18 +1,24 @@
 use std::time::Duration;
 
-use adulis_pool::{Health, KeyValuePool, PoolError, PoolOptions};
+use adulis_pool::{Health, KeyValuePool, PoolError, PoolOptions, RedisPool};
 use adulis_telemetry::MetricRegistry;
 use adulis_testing::{RedisCluster, RedisSentinel};
 use bytes::Bytes;
 
 use crate::operations::{entries, every_operation_works};
-use crate::redis::{open, open_with};
+use crate::redis::open_with;
 use crate::{becomes, options, until};
+
+/// A pool with time for every part: what is late would count as missing, and these tests ask whether it is there.
+fn open(cluster: &RedisCluster) -> RedisPool {
+    let options = PoolOptions { timeout: Duration::from_secs(3), ..options() };
+    open_with(&format!("redis+cluster://{}", cluster.addresses()), &options, &MetricRegistry::default())
+}
 
 #[tokio::test]
 async fn a_cluster() {
     let cluster = RedisCluster::start();
-    let pool = open(&format!("redis+cluster://{}", cluster.addresses()));
+    let pool = open(&cluster);
     every_operation_works(&pool).await;
     for node in &cluster.nodes {
         let keys: u64 = node.redis_cli(&["DBSIZE"]).trim().parse().unwrap();
@@ -35,7 +41,7 @@ async fn a_cluster() {
 #[tokio::test]
 async fn a_cluster_that_lost_a_server_gives_what_the_others_have() {
     let mut cluster = RedisCluster::start();
-    let pool = open(&format!("redis+cluster://{}", cluster.addresses()));
+    let pool = open(&cluster);
     becomes(Health::Up, || pool.status()).await;
     let entries = entries(300);
     pool.set_many(&entries).await.unwrap();
