@@ -31,7 +31,7 @@ impl Beside {
 /// How the limits of whoever asked stand.
 pub(crate) fn write_quota(report: &QuotaReport, headers: &mut HeaderMap) {
     for (name, value) in report.fields() {
-        if let Ok(value) = HeaderValue::try_from(value) {
+        if let Ok(value) = HeaderValue::from_maybe_shared(value) {
             headers.insert(HeaderName::from_static(name), value);
         }
     }

@@ -1,10 +1,10 @@
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::Duration;
 
 use adulis_types::{ErrorKind, Name, QuotaReport, Retry, ServiceError};
 
 use crate::limits::Applied;
+use crate::report::Standings;
 use crate::{Limit, Limits, Refusal};
 
 /// A request over a limit of whoever asks.
@@ -20,8 +20,8 @@ struct Told {
 }
 
 impl QuotaError {
-    pub(crate) fn new(refusal: Refusal, applied: &Applied, model: &Name, state: String) -> Self {
-        let report = QuotaReport { policy: Arc::clone(&applied.policy), state: state.into() };
+    pub(crate) fn new(refusal: Refusal, applied: &Applied, model: &Name, standings: Standings) -> Self {
+        let report = QuotaReport { policy: applied.policy.clone(), standings };
         Self(Box::new(Told { message: message(refusal, applied, model), refusal, report }))
     }
 

@@ -4,7 +4,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 use adulis_telemetry::QuotaMetrics;
-use adulis_types::{ModelPatterns, Name};
+use adulis_types::{ModelPatterns, Name, QuotaPolicy};
 use prometheus_client::metrics::counter::Counter;
 
 use crate::{Rate, report};
@@ -110,7 +110,7 @@ pub(crate) struct Applied {
     /// Whether they are counted for each model by itself.
     pub(crate) by_model: bool,
     /// What clients are told of them.
-    pub(crate) policy: Arc<str>,
+    pub(crate) policy: QuotaPolicy,
     pub(crate) allowed: Counter,
     refused: [Counter; Limit::ALL.len()],
 }
@@ -118,7 +118,7 @@ pub(crate) struct Applied {
 impl Applied {
     fn new(class: &Name, limits: &Limits, by_model: bool, metrics: &QuotaMetrics) -> Arc<Self> {
         Arc::new(Self {
-            policy: report::policy(limits).into(),
+            policy: report::policy(limits),
             allowed: metrics.requests(class, "allowed"),
             refused: Limit::ALL.map(|limit| metrics.requests(class, limit.as_str())),
             class: class.clone(),

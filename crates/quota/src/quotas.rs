@@ -116,8 +116,8 @@ impl Quotas {
             return Err(refused(applied, model, (&judgement, free.map(|free| free + 1))));
         }
         applied.allowed.inc();
-        let state = report::state(&judgement, &applied.limits, free).into();
-        Ok(Admitted { report: QuotaReport { policy: Arc::clone(&applied.policy), state }, place })
+        let standings = report::standings(&judgement, &applied.limits, free);
+        Ok(Admitted { report: QuotaReport { policy: applied.policy.clone(), standings }, place })
     }
 
     async fn judge(
@@ -157,5 +157,5 @@ impl Quotas {
 fn refused(applied: &Applied, model: &Name, (judgement, free): (&Judgement, Option<u32>)) -> QuotaError {
     let refusal = judgement.refusal.unwrap_or(Refusal { limit: Limit::Requests, retry: None });
     applied.refused(refusal.limit).inc();
-    QuotaError::new(refusal, applied, model, report::state(judgement, &applied.limits, free))
+    QuotaError::new(refusal, applied, model, report::standings(judgement, &applied.limits, free))
 }

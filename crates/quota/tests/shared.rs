@@ -93,10 +93,12 @@ fn limits() -> Limits {
 }
 
 fn state(answer: &Result<InferResponse, Fault>) -> String {
-    match answer {
-        Ok(response) => response.quota.as_ref().unwrap().state.to_string(),
-        Err(fault) => fault.quota().unwrap().state.to_string(),
-    }
+    let report = match answer {
+        Ok(response) => response.quota.as_deref(),
+        Err(fault) => fault.quota(),
+    };
+    let [_, (_, state)] = report.unwrap().fields();
+    String::from_utf8(state.into()).unwrap()
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ pub use metadata::{ModelMetadata, ServerMetadata, TensorMetadata};
 pub use model_patterns::ModelPatterns;
 pub use operation::Operation;
 pub use parameters::{ParameterValue, Parameters};
-pub use quota::QuotaReport;
+pub use quota::{QuotaPolicy, QuotaReport, QuotaStanding, QuotaTerm};
 pub use request::{InferRequest, InputTensor, ModelRef, RequestedOutput};
 pub use request_id::RequestId;
 pub use response::{InferResponse, OutputTensor, StageTimings};
