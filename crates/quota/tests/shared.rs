@@ -11,16 +11,14 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use adulis_pool::{BreakerOptions, Health, PoolOptions, RedisPool, RedisTls, RedisUrl};
+use adulis_pool::Health;
 use adulis_quota::{Class, Cost, Counts, Limits, Moment, QuotaOptions, Quotas, Rate, SharedCounts};
-use adulis_telemetry::{MetricRegistry, MetricsFormat, PoolMetrics};
+use adulis_telemetry::MetricRegistry;
 use adulis_tensor::{DataType, Shape, Tensor};
-use adulis_testing::{BackingServer, ScriptedService};
+use adulis_testing::{
+    BackingServer, POOL_TIMEOUT, ScriptedService, becomes, metric, pool_options, redis_pool,
+};
 use adulis_types::{Fault, InferRequest, InferResponse, InferenceService, InputTensor, ModelRef, Name};
-
-/// Long, since many tests share few cores: a server must not look slow because we are.
-const TIMEOUT: Duration = Duration::from_millis(400);
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One of several servers that share a Redis.
 struct Replica {
@@ -32,20 +30,8 @@ struct Replica {
 impl Replica {
     fn start(redis: &BackingServer, limits: Limits) -> Self {
         let registry = MetricRegistry::default();
-        let options = PoolOptions {
-            timeout: TIMEOUT,
-            acquire_timeout: TIMEOUT / 2,
-            check_interval: Duration::from_millis(500),
-            breaker: BreakerOptions {
-                min_delay: Duration::from_millis(100),
-                max_delay: Duration::from_millis(500),
-                ..BreakerOptions::default()
-            },
-            ..PoolOptions::default()
-        };
-        let url: RedisUrl = format!("redis://{}", redis.address()).parse().unwrap();
-        let metrics = PoolMetrics::register(&registry);
-        let pool = RedisPool::open("quotas", (url, RedisTls::default()), &options, &metrics).unwrap();
+        let url = format!("redis://{}", redis.address());
+        let pool = redis_pool("quotas", &url, &pool_options(), &registry);
         let counts = SharedCounts::new(pool, "test:");
         let class = Class { limits, ..Class::default() };
         let classes = BTreeMap::from([(Name::from("default"), class)]);
@@ -55,11 +41,7 @@ impl Replica {
     }
 
     async fn becomes(&self, health: Health) {
-        let begun = Instant::now();
-        while self.counts.status().health != health {
-            assert!(begun.elapsed() < PATIENCE, "waited in vain: {:?}", self.counts.status());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        becomes(health, || self.counts.status()).await;
     }
 
     async fn ask(&self, rows: usize) -> Result<InferResponse, Fault> {
@@ -69,12 +51,8 @@ impl Replica {
         self.service.infer(request).await
     }
 
-    fn unshared(&self) -> u64 {
-        let text = self.registry.render(MetricsFormat::Text);
-        let value = text
-            .lines()
-            .find_map(|line| line.strip_prefix("adulis_quota_unshared_total")?.trim().parse().ok());
-        value.unwrap_or_else(|| panic!("{text}"))
+    fn unshared(&self) -> f64 {
+        metric(&self.registry, "adulis_quota_unshared_total")
     }
 }
 
@@ -121,7 +99,7 @@ async fn replicas_share_what_is_counted() {
         retry > Duration::from_secs(999_900) && retry <= Duration::from_secs(1_000_000),
         "{retry:?}"
     );
-    assert_eq!(replicas.iter().map(Replica::unshared).sum::<u64>(), 0);
+    assert_eq!(replicas.iter().map(Replica::unshared).sum::<f64>(), 0.0);
     let keys = redis.redis_cli(&["KEYS", "*"]);
     assert!(keys.trim().starts_with("test:quota:") && keys.lines().count() == 1, "{keys}");
     let lives: u64 = redis.redis_cli(&["PTTL", keys.trim()]).trim().parse().unwrap();
@@ -188,7 +166,7 @@ async fn a_redis_that_forgets_its_scripts_is_told_them_again() {
     redis.redis_cli(&["SCRIPT", "FLUSH"]);
     let answer = replica.ask(1).await;
     assert!(state(&answer).starts_with(r#""requests";r=28;"#), "{}", state(&answer));
-    assert_eq!(replica.unshared(), 0);
+    assert_eq!(replica.unshared(), 0.0);
 }
 
 #[tokio::test]
@@ -207,12 +185,12 @@ async fn without_redis_each_replica_counts_by_itself_and_fails_nobody() {
         assert!(answer.is_ok());
     }
     assert!(replica.ask(1).await.is_err(), "limits hold still");
-    assert_eq!(replica.unshared(), 21);
+    assert_eq!(replica.unshared(), 21.0);
     redis.restart();
     replica.becomes(Health::Up).await;
     let answer = replica.ask(1).await;
     assert!(answer.is_ok(), "a Redis that has lost its data has no counts: {}", state(&answer));
-    assert_eq!(replica.unshared(), 21);
+    assert_eq!(replica.unshared(), 21.0);
 }
 
 #[tokio::test]
@@ -223,16 +201,16 @@ async fn a_redis_that_hangs_costs_no_more_than_its_deadline() {
     redis.freeze();
     let begun = Instant::now();
     assert!(replica.ask(1).await.is_ok());
-    assert!(begun.elapsed() < 4 * TIMEOUT, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < 4 * POOL_TIMEOUT, "{:?}", begun.elapsed());
     replica.becomes(Health::Down).await;
     let begun = Instant::now();
     for _ in 0..10 {
         assert!(replica.ask(1).await.is_ok());
     }
-    assert!(begun.elapsed() < TIMEOUT, "nobody asks while it is down: {:?}", begun.elapsed());
-    assert_eq!(replica.unshared(), 11);
+    assert!(begun.elapsed() < POOL_TIMEOUT, "nobody asks while it is down: {:?}", begun.elapsed());
+    assert_eq!(replica.unshared(), 11.0);
     redis.thaw();
     replica.becomes(Health::Up).await;
     assert!(replica.ask(1).await.is_ok());
-    assert_eq!(replica.unshared(), 11);
+    assert_eq!(replica.unshared(), 11.0);
 }

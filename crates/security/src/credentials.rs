@@ -71,19 +71,12 @@ fn malformed(header: &str) -> AuthError {
 
 #[cfg(test)]
 mod tests {
+    use adulis_testing::TestHeaders;
     use adulis_types::{Identity, IdentityKind, Scopes, Wire};
 
     use super::*;
     use crate::configured_key::ConfiguredKeys;
     use crate::{ConfiguredKey, KeyDigest};
-
-    struct Headers<'a>(&'a [(&'a str, &'a str)]);
-
-    impl RequestHeaders for Headers<'_> {
-        fn header(&self, name: &str) -> Header<'_> {
-            Header::of(self.0.iter().filter(|(known, _)| *known == name).map(|(_, value)| value.as_bytes()))
-        }
-    }
 
     fn told(wire: Wire, headers: &[(&str, &str)]) -> String {
         let key = ConfiguredKey {
@@ -92,7 +85,7 @@ mod tests {
             identity: Identity::new("ops", IdentityKind::ConfiguredKey, Scopes::NONE),
         };
         let keys = ConfiguredKeys::new(vec![key]);
-        let headers = Headers(headers);
+        let headers = TestHeaders(headers);
         let presented = Presented { wire, headers: &headers, certificate: None };
         match Credentials::of(&presented, keys.headers()) {
             Ok(Credentials::Bearer(token)) => format!("bearer {token}"),

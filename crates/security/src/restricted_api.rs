@@ -175,17 +175,9 @@ impl AccessControl for Everybody {
 
 #[cfg(test)]
 mod tests {
-    use adulis_types::RequestHeaders;
+    use adulis_testing::TestHeaders;
 
     use super::*;
-
-    struct Headers<'a>(&'a [(&'a str, &'a str)]);
-
-    impl RequestHeaders for Headers<'_> {
-        fn header(&self, name: &str) -> Header<'_> {
-            Header::of(self.0.iter().filter(|(known, _)| *known == name).map(|(_, value)| value.as_bytes()))
-        }
-    }
 
     fn api(wire: Wire, group: ApiGroup, key: &str) -> RestrictedApi {
         RestrictedApi {
@@ -201,7 +193,7 @@ mod tests {
         (wire, operation): (Wire, Operation),
         headers: &[(&str, &str)],
     ) -> bool {
-        let presented = Presented { wire, headers: &Headers(headers), certificate: None };
+        let presented = Presented { wire, headers: &TestHeaders(headers), certificate: None };
         access.unlocked(&presented, operation).is_ok()
     }
 

@@ -3,11 +3,15 @@
 //! [`ScriptedService`] stands in for the engine where a frontend is tested by itself, [`ScriptedLog`] for the log, [`ScriptedAccess`] for who may do what, [`GuardedServices`] for all of these together; [`TestServer`] is the real binary in a
 //! process of its own, over the models of a [`TestRepository`]; [`RawConnection`] says to a server exactly the bytes that a
 //! test wants said, slowly or cut short, as no well-behaved client would; [`SharedObject`] is shared memory of a client on the
-//! same machine; [`TestAuthority`] signs certificates; [`BackingServer`] is a real Redis or Memcached, to be frozen and killed, and [`PostgresServer`] a database.
+//! same machine; [`TestAuthority`] signs certificates; [`BackingServer`] is a real Redis or Memcached, to be frozen and killed, with
+//! [`pool_options`] for pools over it, and [`PostgresServer`] a database; [`TestHeaders`] are the headers of a request that nobody sent.
 
 mod authority;
 mod backing;
+mod headers;
+mod metric;
 mod open_files;
+mod pools;
 mod postgres;
 mod process;
 mod raw;
@@ -20,8 +24,11 @@ mod shared_object;
 
 pub use authority::{TestAuthority, TestCertificate, TestTlsClient, tls_connect};
 pub use backing::{BackingServer, RedisCluster, RedisSentinel};
+pub use headers::TestHeaders;
+pub use metric::metric;
 #[cfg(target_os = "linux")]
 pub use open_files::allow_open_files;
+pub use pools::{POOL_TIMEOUT, becomes, pool_options, redis_pool, until};
 pub use postgres::{PostgresServer, PostgresTls};
 pub use process::{ProcessSignal, children, is_alive, send_signal};
 pub use raw::{RawConnection, RawResponse, RawStream};

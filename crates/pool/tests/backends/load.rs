@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use adulis_pool::PoolError;
+use adulis_testing::until;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
@@ -67,14 +68,14 @@ impl Load {
     pub(crate) async fn hits(&self, more: u64) {
         let before = self.tally.hits.load(Ordering::Relaxed);
         let enough = async || self.tally.hits.load(Ordering::Relaxed) >= before + more;
-        crate::until("requests hit", enough).await;
+        until("requests hit", enough).await;
     }
 
     /// Waits until so many more were refused.
     pub(crate) async fn refused(&self, more: u64) {
         let before = self.tally.refused.load(Ordering::Relaxed);
         let enough = async || self.tally.refused.load(Ordering::Relaxed) >= before + more;
-        crate::until("requests are refused", enough).await;
+        until("requests are refused", enough).await;
     }
 
     /// The longest that any took so far, all callers' requests ended.

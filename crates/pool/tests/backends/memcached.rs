@@ -5,12 +5,11 @@ use adulis_pool::{
     PoolOptions,
 };
 use adulis_telemetry::{MetricRegistry, PoolMetrics};
-use adulis_testing::BackingServer;
+use adulis_testing::{BackingServer, POOL_TIMEOUT, becomes, metric, pool_options, until};
 use bytes::Bytes;
 
 use crate::load::Load;
 use crate::operations::{all_become, entries, every_operation_works};
-use crate::{TIMEOUT, becomes, metric, options, until};
 
 fn servers(count: usize) -> Vec<BackingServer> {
     (0..count).map(|_| BackingServer::memcached(&[])).collect()
@@ -19,7 +18,7 @@ fn servers(count: usize) -> Vec<BackingServer> {
 fn open(servers: &[BackingServer], registry: &MetricRegistry) -> MemcachedPool {
     let addresses: Vec<String> = servers.iter().map(|server| server.address().to_string()).collect();
     let servers: MemcachedServers = format!("memcached://{}", addresses.join(",")).parse().unwrap();
-    let options = PoolOptions { max_connections: 8, ..options() };
+    let options = PoolOptions { max_connections: 8, ..pool_options() };
     MemcachedPool::open("memcached", &servers, &options, &PoolMetrics::register(registry)).unwrap()
 }
 
@@ -114,7 +113,7 @@ async fn rides_out(stop: impl FnOnce(&mut BackingServer), go_on: impl FnOnce(&mu
     let begun = Instant::now();
     let left = found().await;
     assert!(
-        begun.elapsed() < TIMEOUT && (1..60).contains(&left),
+        begun.elapsed() < POOL_TIMEOUT && (1..60).contains(&left),
         "{left} of 60, {:?}",
         begun.elapsed()
     );
@@ -129,7 +128,7 @@ async fn rides_out(stop: impl FnOnce(&mut BackingServer), go_on: impl FnOnce(&mu
     assert!(metric(&registry, &sample) >= 1.0);
     let tally = std::sync::Arc::clone(&load.tally);
     let slowest = load.end().await;
-    assert!(slowest < TIMEOUT * 3, "one request took {slowest:?}");
+    assert!(slowest < POOL_TIMEOUT * 3, "one request took {slowest:?}");
     assert_eq!(tally.failed.load(std::sync::atomic::Ordering::Relaxed), 0, "two others always answer");
 }
 

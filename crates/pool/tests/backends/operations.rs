@@ -1,9 +1,8 @@
 use std::time::Duration;
 
 use adulis_pool::{Entry, Health, KeyValuePool};
+use adulis_testing::{becomes, until};
 use bytes::Bytes;
-
-use crate::{becomes, until};
 
 pub(crate) fn entries(count: usize) -> Vec<Entry<Bytes>> {
     let entry = |index: usize| Entry {

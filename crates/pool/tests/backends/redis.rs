@@ -1,28 +1,26 @@
 use std::time::{Duration, Instant};
 
-use adulis_pool::{Health, KeyValuePool, PoolError, PoolOptions, RedisPool, RedisTls, RedisUrl};
-use adulis_telemetry::{MetricRegistry, PoolMetrics};
-use adulis_testing::BackingServer;
+use adulis_pool::{Health, KeyValuePool, PoolError, PoolOptions, RedisPool};
+use adulis_telemetry::MetricRegistry;
+use adulis_testing::{BackingServer, POOL_TIMEOUT, becomes, metric, pool_options, redis_pool, until};
 use bytes::Bytes;
 
 use crate::load::Load;
 use crate::operations::{entries, every_operation_works};
-use crate::{TIMEOUT, becomes, metric, options, until};
 
 pub(crate) fn open_with(url: &str, options: &PoolOptions, registry: &MetricRegistry) -> RedisPool {
-    let url: RedisUrl = url.parse().unwrap();
-    RedisPool::open("redis", (url, RedisTls::default()), options, &PoolMetrics::register(registry)).unwrap()
+    redis_pool("redis", url, options, registry)
 }
 
 pub(crate) fn open(url: &str) -> RedisPool {
-    open_with(url, &options(), &MetricRegistry::default())
+    open_with(url, &pool_options(), &MetricRegistry::default())
 }
 
 #[tokio::test]
 async fn a_single_server() {
     let server = BackingServer::redis(&[]);
     let registry = MetricRegistry::default();
-    let pool = open_with(&format!("redis://{}", server.address()), &options(), &registry);
+    let pool = open_with(&format!("redis://{}", server.address()), &pool_options(), &registry);
     every_operation_works(&pool).await;
     server.redis_cli(&["HSET", "customer:7", "age", "41", "city", "Axum"]);
     let hashes = pool.hash_get_many(&["customer:7", "customer:8"], &["city", "age", "name"]).await.unwrap();
@@ -59,7 +57,7 @@ async fn a_server_that_is_not_there_yet_delays_nobody() {
     server.kill();
     let begun = Instant::now();
     let pool = open(&format!("redis://{at}"));
-    assert!(begun.elapsed() < TIMEOUT);
+    assert!(begun.elapsed() < POOL_TIMEOUT);
     becomes(Health::Down, || pool.status()).await;
     let refused = pool.get_many(&["x"]).await.unwrap_err();
     assert!(matches!(refused, PoolError::Open { .. } | PoolError::Connect { .. }), "{refused}");
@@ -73,7 +71,7 @@ async fn a_server_that_is_not_there_yet_delays_nobody() {
 async fn rides_out(stop: impl FnOnce(&mut BackingServer), go_on: impl FnOnce(&mut BackingServer)) {
     let mut server = BackingServer::redis(&[]);
     let registry = MetricRegistry::default();
-    let pool = open_with(&format!("redis://{}", server.address()), &options(), &registry);
+    let pool = open_with(&format!("redis://{}", server.address()), &pool_options(), &registry);
     becomes(Health::Up, || pool.status()).await;
     pool.set_many(&entries(10)).await.unwrap();
     let asking = pool.clone();
@@ -87,7 +85,7 @@ async fn rides_out(stop: impl FnOnce(&mut BackingServer), go_on: impl FnOnce(&mu
     becomes(Health::Down, || pool.status()).await;
     let begun = Instant::now();
     assert!(matches!(pool.get_many(&["key-3"]).await, Err(PoolError::Open { .. })));
-    assert!(begun.elapsed() < TIMEOUT, "it costs nothing while it is down");
+    assert!(begun.elapsed() < POOL_TIMEOUT, "it costs nothing while it is down");
     assert!(metric(&registry, "adulis_pool_breaker_state{pool=\"redis\"}") > 0.0);
     go_on(&mut server);
     becomes(Health::Up, || pool.status()).await;
@@ -96,7 +94,7 @@ async fn rides_out(stop: impl FnOnce(&mut BackingServer), go_on: impl FnOnce(&mu
     assert!(metric(&registry, "adulis_pool_breaker_openings_total{pool=\"redis\"}") >= 1.0);
     let slowest = load.end().await;
     // The machine may be slower than the timer, but not by much.
-    assert!(slowest < TIMEOUT * 3, "one request took {slowest:?}");
+    assert!(slowest < POOL_TIMEOUT * 3, "one request took {slowest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -113,7 +111,7 @@ async fn a_killed_server_under_load() {
 async fn a_restart_between_two_requests_is_not_seen() {
     let mut server = BackingServer::redis(&[]);
     // Nobody but the requests looks.
-    let options = PoolOptions { check_interval: Duration::from_secs(600), ..options() };
+    let options = PoolOptions { check_interval: Duration::from_secs(600), ..pool_options() };
     let pool = open_with(&format!("redis://{}", server.address()), &options, &MetricRegistry::default());
     becomes(Health::Up, || pool.status()).await;
     pool.set_many(&entries(3)).await.unwrap();

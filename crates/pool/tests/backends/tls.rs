@@ -1,10 +1,9 @@
 use adulis_pool::{Health, PoolOptions, RedisPool, RedisTls};
 use adulis_telemetry::{MetricRegistry, PoolMetrics};
-use adulis_testing::{BackingServer, TestAuthority, TestCertificate};
+use adulis_testing::{BackingServer, TestAuthority, TestCertificate, becomes, pool_options};
 use tempfile::TempDir;
 
 use crate::operations::every_operation_works;
-use crate::{becomes, options};
 
 /// A Redis that speaks TLS and nothing else.
 struct Secured {
@@ -51,7 +50,7 @@ fn trusting(authority: &TestAuthority, client: Option<&TestCertificate>) -> Redi
 }
 
 fn open(url: &str, tls: RedisTls) -> RedisPool {
-    let options: PoolOptions = options();
+    let options: PoolOptions = pool_options();
     let metrics = PoolMetrics::register(&MetricRegistry::default());
     RedisPool::open("redis", (url.parse().unwrap(), tls), &options, &metrics).unwrap()
 }

@@ -2,16 +2,15 @@ use std::time::Duration;
 
 use adulis_pool::{Health, KeyValuePool, PoolError, PoolOptions, RedisPool};
 use adulis_telemetry::MetricRegistry;
-use adulis_testing::{RedisCluster, RedisSentinel};
+use adulis_testing::{RedisCluster, RedisSentinel, becomes, pool_options, until};
 use bytes::Bytes;
 
 use crate::operations::{entries, every_operation_works};
 use crate::redis::open_with;
-use crate::{becomes, options, until};
 
 /// A pool with time for every part: what is late would count as missing, and these tests ask whether it is there.
 fn open(cluster: &RedisCluster) -> RedisPool {
-    let options = PoolOptions { timeout: Duration::from_secs(3), ..options() };
+    let options = PoolOptions { timeout: Duration::from_secs(3), ..pool_options() };
     open_with(&format!("redis+cluster://{}", cluster.addresses()), &options, &MetricRegistry::default())
 }
 
@@ -66,7 +65,7 @@ async fn a_sentinel_s_master_and_its_successor() {
     let mut redis = RedisSentinel::start();
     let at = redis.sentinel.address();
     // Of a master that has no replica any more, half would be lost: not here.
-    let options = PoolOptions { connect_timeout: Duration::from_secs(3), ..options() };
+    let options = PoolOptions { connect_timeout: Duration::from_secs(3), ..pool_options() };
     let pool = open_with(&format!("redis+sentinel://{at}/mymaster"), &options, &MetricRegistry::default());
     every_operation_works(&pool).await;
     redis.master.kill();
