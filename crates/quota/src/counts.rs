@@ -83,7 +83,9 @@ pub struct Counts {
 impl Counts {
     /// Decides of a request, and counts it if it is let through: against all limits, or against none.
     pub fn judge(&mut self, limits: &Limits, cost: Cost, now: Moment) -> Judgement {
-        let mut next = Self { day: now.day(), rows_of_day: self.rows_of(now), ..*self };
+        // Also where nothing is taken: a day that a clock ran ahead to must not last until it comes.
+        (self.rows_of_day, self.day) = (self.rows_of(now), now.day());
+        let mut next = *self;
         let mut refusal = None;
         if let Some(rate) = &limits.requests {
             let verdict = self.requests.judge(rate, 1, now.steady);
@@ -239,6 +241,18 @@ mod tests {
     }
 
     #[test]
+    fn a_day_that_a_clock_ran_ahead_to_ends_with_the_day_that_it_is() {
+        let mut counts = Counts::default();
+        let ahead = |seconds| Moment { utc_seconds: NOON + 5 * 365 * DAY_SECONDS, ..at(seconds) };
+        for minute in 0..5 {
+            assert_eq!(ask(&mut counts, 10, ahead(60 * minute)), None);
+        }
+        let left = u128::from(DAY_SECONDS / 2 - 600) * 1000;
+        assert_eq!(ask(&mut counts, 1, at(600)), Some((Limit::RowsPerDay, Some(left))));
+        assert_eq!(ask(&mut counts, 1, at(DAY_SECONDS / 2)), None);
+    }
+
+    #[test]
     fn what_others_have_counted_is_known_here() {
         let (mut theirs, mut ours) = (Counts::default(), Counts::default());
         let judged = theirs.judge(&limits(), Cost { rows: 12 }, at(0));
@@ -248,6 +262,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn jumps_of_the_wall_clock_give_and_take_no_tokens(
+            asked in prop::collection::vec((1_u64..30, 0_u64..4, -10_i64..10), 1..60),
+        ) {
+            let limits = Limits { rows_per_day: None, ..limits() };
+            let (mut counts, mut jumped) = (Counts::default(), Counts::default());
+            let (mut seconds, mut off) = (0, 0);
+            for (rows, gap, days) in asked {
+                seconds += gap;
+                off += days * 86_400;
+                let then = Moment { utc_seconds: at(seconds).utc_seconds.saturating_add_signed(off), ..at(seconds) };
+                let judged = counts.judge(&limits, Cost { rows }, at(seconds));
+                prop_assert_eq!(jumped.judge(&limits, Cost { rows }, then), judged);
+            }
+        }
+
         #[test]
         fn who_comes_back_when_told_is_let_through(asked in prop::collection::vec((1_u64..30, 0_u64..4), 1..60)) {
             let mut counts = Counts::default();

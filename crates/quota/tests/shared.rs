@@ -16,9 +16,11 @@ use adulis_quota::{Class, Cost, Counts, Limits, Moment, QuotaOptions, Quotas, Ra
 use adulis_telemetry::MetricRegistry;
 use adulis_tensor::{DataType, Shape, Tensor};
 use adulis_testing::{
-    BackingServer, POOL_TIMEOUT, ScriptedService, becomes, metric, pool_options, redis_pool,
+    BackingServer, POOL_TIMEOUT, ScriptedService, TestClock, becomes, metric, pool_options, redis_pool,
 };
-use adulis_types::{Fault, InferRequest, InferResponse, InferenceService, InputTensor, ModelRef, Name};
+use adulis_types::{
+    Fault, InferRequest, InferResponse, InferenceService, InputTensor, ModelRef, Name, Retry,
+};
 
 /// One of several servers that share a Redis.
 struct Replica {
@@ -49,6 +51,18 @@ impl Replica {
         let mut request = InferRequest::new(ModelRef::latest("echo"));
         request.inputs.push(InputTensor { name: "x".into(), tensor });
         self.service.infer(request).await
+    }
+
+    /// Asks until it is refused: how many passed, and what is told then.
+    async fn ask_all(&self) -> (u32, Retry, String) {
+        let mut passed = 0;
+        loop {
+            let answer = self.ask(1).await;
+            match &answer {
+                Ok(_) => passed += 1,
+                Err(fault) => return (passed, fault.retry(), state(&answer)),
+            }
+        }
     }
 
     fn unshared(&self) -> f64 {
@@ -92,7 +106,7 @@ async fn replicas_share_what_is_counted() {
     let refused = replicas[1].ask(1).await;
     assert!(state(&refused).starts_with(r#""requests";r=0;"#), "{}", state(&refused));
     let retry = refused.unwrap_err().retry();
-    let adulis_types::Retry::After(retry) = retry else {
+    let Retry::After(retry) = retry else {
         panic!("{retry:?}")
     };
     assert!(
@@ -213,4 +227,39 @@ async fn a_redis_that_hangs_costs_no_more_than_its_deadline() {
     replica.becomes(Health::Up).await;
     assert!(replica.ask(1).await.is_ok());
     assert_eq!(replica.unshared(), 11.0);
+}
+
+#[tokio::test]
+async fn a_clock_of_redis_that_jumps_gives_and_takes_no_more_than_a_burst() {
+    let clock = TestClock::new();
+    clock.set("@2030-06-15 12:00:00");
+    let redis = BackingServer::redis_by(&clock);
+    let rate = Rate { per_second: 2.0, burst: 4 };
+    let day = NonZeroU64::new(100);
+    let limits = Limits { requests: Some(rate), rows_per_day: day, ..Limits::default() };
+    let replica = Replica::start(&redis, limits);
+    replica.becomes(Health::Up).await;
+    let (mut passed, retry, told) = replica.ask_all().await;
+    assert!(passed >= 4 && is_soon(retry), "{passed}, {retry:?}");
+    assert!(told.contains(&format!("\"rows-per-day\";r={};", 100 - passed)), "{told}");
+    for back in ["@2030-06-14 12:00:00", "@2028-01-01 12:00:00"] {
+        clock.set(back);
+        let begun = Instant::now();
+        let (more, retry, told) = replica.ask_all().await;
+        let most = 1.0 + rate.per_second * begun.elapsed().as_secs_f64();
+        assert!(f64::from(more) <= most && is_soon(retry), "{back}: {more} of {most}, {retry:?}");
+        passed += more;
+        assert!(
+            told.contains(&format!("\"rows-per-day\";r={};", 100 - passed)),
+            "{back}: the day goes on: {told}"
+        );
+    }
+    clock.set("@2028-01-02 12:00:00");
+    let (more, retry, told) = replica.ask_all().await;
+    assert!(more >= 4 && is_soon(retry), "{more}, {retry:?}");
+    assert!(told.contains(&format!("\"rows-per-day\";r={};", 100 - more)), "another day: {told}");
+}
+
+fn is_soon(retry: Retry) -> bool {
+    matches!(retry, Retry::After(retry) if retry <= Duration::from_millis(500))
 }

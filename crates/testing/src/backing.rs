@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -8,9 +9,13 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::TestClock;
+
 /// How long a server may take to start. Long, since many tests share few cores.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(5);
+
+const REDIS: &str = "redis-server";
 
 /// Ports that are tried.
 const TRIES: usize = 20;
@@ -22,11 +27,45 @@ const BUS: u16 = 10_000;
 /// frozen, killed and started again on the same port.
 #[derive(Debug)]
 pub struct BackingServer {
-    program: &'static str,
-    arguments: Vec<String>,
+    launch: Launch,
     child: Child,
     port: u16,
     folder: TempDir,
+}
+
+/// How a server is started.
+#[derive(Debug, Clone)]
+struct Launch {
+    program: &'static str,
+    /// `{port}` and `{folder}` stand for its own.
+    arguments: Vec<String>,
+    environment: Vec<(&'static str, OsString)>,
+}
+
+impl Launch {
+    fn new<'a>(program: &'static str, arguments: impl IntoIterator<Item = &'a str>) -> Self {
+        let arguments = arguments.into_iter().map(str::to_owned).collect();
+        Self { program, arguments, environment: Vec::new() }
+    }
+
+    fn redis(arguments: &[&str]) -> Self {
+        let own = ["--port", "{port}", "--bind", "127.0.0.1", "--save", ""];
+        let own = own.into_iter().chain(["--appendonly", "no", "--dir", "{folder}"]);
+        Self::new(REDIS, own.chain(arguments.iter().copied()))
+    }
+
+    fn spawn(&self, port: u16, folder: &Path) -> io::Result<Child> {
+        let (port, place) = (port.to_string(), folder.display().to_string());
+        let filled = |argument: &String| argument.replace("{port}", &port).replace("{folder}", &place);
+        Command::new(self.program)
+            .args(self.arguments.iter().map(filled))
+            .envs(self.environment.iter().cloned())
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+    }
 }
 
 impl BackingServer {
@@ -36,18 +75,16 @@ impl BackingServer {
     /// If Redis is not installed, or does not start: a test that needs it has not run then, and must not look as if it had.
     #[must_use]
     pub fn redis(arguments: &[&str]) -> Self {
-        let own = [
-            "--port",
-            "{port}",
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-        ];
-        let own = own.into_iter().chain(["--dir", "{folder}"]).chain(arguments.iter().copied());
-        Self::start("redis-server", "redis-server", &own.collect::<Vec<_>>())
+        Self::start(&Launch::redis(arguments))
+    }
+
+    /// A Redis server that tells the time by this clock.
+    ///
+    /// # Panics
+    /// As [`BackingServer::redis`].
+    #[must_use]
+    pub fn redis_by(clock: &TestClock) -> Self {
+        Self::start(&Launch { environment: clock.environment_of_redis(), ..Launch::redis(&[]) })
     }
 
     /// A Redis Sentinel with this configuration beside its port.
@@ -68,7 +105,7 @@ impl BackingServer {
             "--bind",
             "127.0.0.1",
         ];
-        Self::start_in(folder, "redis-server", "redis-server", &own)
+        Self::start_in(folder, &Launch::new(REDIS, own))
     }
 
     /// A Memcached server, with these arguments beside.
@@ -80,29 +117,27 @@ impl BackingServer {
         let is_root = rustix::process::getuid().is_root();
         let own = ["-l", "127.0.0.1", "-p", "{port}", "-U", "0"].into_iter();
         let own = own.chain(is_root.then_some(["-u", "root"]).into_iter().flatten());
-        Self::start("memcached", "memcached", &own.chain(arguments.iter().copied()).collect::<Vec<_>>())
+        Self::start(&Launch::new("memcached", own.chain(arguments.iter().copied())))
     }
 
-    fn start(program: &'static str, package: &str, arguments: &[&str]) -> Self {
-        Self::start_in(tempfile::tempdir().expect("a folder"), program, package, arguments)
+    fn start(launch: &Launch) -> Self {
+        Self::start_in(tempfile::tempdir().expect("a folder"), launch)
     }
 
     /// Somebody else may take the port that was found free; then another one is tried.
-    fn start_in(mut folder: TempDir, program: &'static str, package: &str, arguments: &[&str]) -> Self {
+    fn start_in(mut folder: TempDir, launch: &Launch) -> Self {
+        let program = launch.program;
         for _ in 0..TRIES {
             let port = free_port();
-            let place = folder.path().display().to_string();
-            let filled =
-                |argument: &&str| argument.replace("{port}", &port.to_string()).replace("{folder}", &place);
-            let arguments: Vec<String> = arguments.iter().map(filled).collect();
-            let child = spawn(program, &arguments, folder.path());
+            let child = launch.spawn(port, folder.path());
+            // Debian's packages are called as the programs are.
             assert!(
                 child.is_ok(),
-                "{program} cannot be started, and this test needs it: `apt-get install {package}`, or \
+                "{program} cannot be started, and this test needs it: `apt-get install {program}`, or \
                  `cargo xtask test`, which installs it ({child:?})"
             );
             let child = child.expect("invariant: it was looked at just now");
-            let mut server = Self { program, arguments, child, port, folder };
+            let mut server = Self { launch: launch.clone(), child, port, folder };
             if server.wait() {
                 return server;
             }
@@ -118,7 +153,7 @@ impl BackingServer {
             if self.child.try_wait().is_ok_and(|status| status.is_some()) {
                 return false;
             }
-            assert!(begun.elapsed() < PATIENCE, "{} does not listen", self.program);
+            assert!(begun.elapsed() < PATIENCE, "{} does not listen", self.launch.program);
             thread::sleep(PAUSE);
         }
         true
@@ -160,9 +195,8 @@ impl BackingServer {
     /// # Panics
     /// If it does not start.
     pub fn restart(&mut self) {
-        self.child =
-            spawn(self.program, &self.arguments, self.folder.path()).expect("a program that is there");
-        assert!(self.wait(), "{} does not start again on port {}", self.program, self.port);
+        self.child = self.launch.spawn(self.port, self.folder.path()).expect("a program that is there");
+        assert!(self.wait(), "{} does not start again on port {}", self.launch.program, self.port);
     }
 
     /// What `redis-cli` says to these arguments.
@@ -187,16 +221,6 @@ impl Drop for BackingServer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn spawn(program: &str, arguments: &[String], folder: &Path) -> io::Result<Child> {
-    Command::new(program)
-        .args(arguments)
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
 }
 
 /// A port that nobody has, whose bus port nobody has either.

@@ -4,10 +4,12 @@
 //! process of its own, over the models of a [`TestRepository`]; [`RawConnection`] says to a server exactly the bytes that a
 //! test wants said, slowly or cut short, as no well-behaved client would; [`SharedObject`] is shared memory of a client on the
 //! same machine; [`TestAuthority`] signs certificates; [`BackingServer`] is a real Redis or Memcached, to be frozen and killed, with
-//! [`pool_options`] for pools over it, and [`PostgresServer`] a database; [`TestHeaders`] are the headers of a request that nobody sent.
+//! [`pool_options`] for pools over it, and [`PostgresServer`] a database; [`TestHeaders`] are the headers of a request that
+//! nobody sent; [`TestClock`] is a wall clock that jumps.
 
 mod authority;
 mod backing;
+mod clock;
 mod headers;
 mod metric;
 mod open_files;
@@ -24,6 +26,7 @@ mod shared_object;
 
 pub use authority::{TestAuthority, TestCertificate, TestTlsClient, tls_connect};
 pub use backing::{BackingServer, RedisCluster, RedisSentinel};
+pub use clock::TestClock;
 pub use headers::TestHeaders;
 pub use metric::metric;
 #[cfg(target_os = "linux")]

@@ -1,10 +1,11 @@
 //! A wall clock that jumps, as libfaketime has it: what counts by it does, and nothing else notices.
 
+use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use adulis_testing::{IdentityModel, RawConnection, TestRepository, TestServer};
+use adulis_testing::{IdentityModel, RawConnection, RawResponse, TestClock, TestRepository, TestServer};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::{Ed25519KeyPair, KeyPair};
@@ -13,23 +14,14 @@ use serde_json::json;
 use crate::support::byte_model;
 use crate::{after, ask};
 
-/// The library that stands between a process and the time.
-fn library() -> PathBuf {
-    let installed = fs::read_dir("/usr/lib").unwrap().flatten();
-    let candidates = installed.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"));
-    candidates.into_iter().find(|path| path.exists()).unwrap_or_else(|| {
-        panic!("libfaketime is missing, and this test needs it: `apt-get install libfaketime`, or run `cargo xtask test`")
-    })
-}
-
-/// A server whose wall clock is as far off as `file` says.
-fn serve(repository: &TestRepository, folder: &Path, configuration: &str) -> TestServer {
-    set(folder, "+0");
-    let words = format!(
-        "export LD_PRELOAD={} FAKETIME_TIMESTAMP_FILE={} FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1",
-        library().display(),
-        folder.join("time").display()
-    );
+/// A server whose wall clock this is.
+fn serve(
+    clock: &TestClock,
+    (repository, folder): (&TestRepository, &Path),
+    configuration: &str,
+) -> TestServer {
+    let exported = |(name, value): (&str, OsString)| format!("export {name}={}\n", value.display());
+    let words: String = clock.environment().into_iter().map(exported).collect();
     let file = folder.join("adulis.toml");
     fs::write(&file, configuration).unwrap();
     let arguments = [
@@ -38,12 +30,6 @@ fn serve(repository: &TestRepository, folder: &Path, configuration: &str) -> Tes
         file.to_str().unwrap(),
     ];
     TestServer::start(&after(folder, &words), &arguments).unwrap()
-}
-
-/// Lets the clock jump. The file appears as a whole.
-fn set(folder: &Path, offset: &str) {
-    fs::write(folder.join("time.new"), offset).unwrap();
-    fs::rename(folder.join("time.new"), folder.join("time")).unwrap();
 }
 
 fn b64(bytes: impl AsRef<[u8]>) -> String {
@@ -93,7 +79,8 @@ async fn jumps_of_the_clock_end_nothing_but_what_has_an_end_by_it() {
          [cache]\nttl = '1h'\n",
         file.display()
     );
-    let server = serve(&repository, folder.path(), &configuration);
+    let clock = TestClock::new();
+    let server = serve(&clock, (&repository, folder.path()), &configuration);
     server.ready().await;
     let token = format!("authorization: Bearer {token}");
     let mut connection = server.connect().await.unwrap();
@@ -111,7 +98,7 @@ async fn jumps_of_the_clock_end_nothing_but_what_has_an_end_by_it() {
             ask(&mut other, "slow", &[SECRET, "x-request-timeout-ms: 10000"], 7).await.status
         });
         server.metric_reaches("adulis_executing_batches", &["model=\"slow\""], 1.0).await;
-        set(folder.path(), offset);
+        clock.set(offset);
         // What was verified is known for a moment.
         tokio::time::sleep(Duration::from_millis(150)).await;
         assert_eq!(status(&mut connection, SECRET).await, 200, "{offset}");
@@ -122,9 +109,60 @@ async fn jumps_of_the_clock_end_nothing_but_what_has_an_end_by_it() {
         assert_eq!(under_way.await.unwrap(), 200, "{offset}");
     }
     // The jumps were there: the log has them.
-    set(folder.path(), "+400d");
+    clock.set("+400d");
     assert_eq!(ask(&mut connection, "digits", &[SECRET], 99).await.status, 500);
     let then = humantime::format_rfc3339_seconds(SystemTime::now() + Duration::from_secs(400 * 86_400));
     let month = then.to_string()[..7].to_owned();
     server.logged(&["request failed", &format!("\"timestamp\":\"{month}-")]).await;
+}
+
+/// What is left: of requests, of those at a time, of rows of the day.
+fn left(answer: &RawResponse) -> [u64; 3] {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let told = answer.header("ratelimit").unwrap();
+    ["requests", "concurrent-requests", "rows-per-day"].map(|limit| {
+        let (_, rest) = told.split_once(&format!("\"{limit}\";r=")).unwrap();
+        rest.split([';', ',']).next().unwrap().parse().unwrap()
+    })
+}
+
+/// The days are those of noon, whatever time it is: none of them ends by itself.
+#[tokio::test]
+async fn jumps_of_the_clock_give_and_take_nothing_but_days() {
+    const REQUESTS: u64 = 1000;
+    const ROWS: u64 = 500;
+    let (repository, folder) = (TestRepository::new().unwrap(), tempfile::tempdir().unwrap());
+    repository.identity("digits", &byte_model(&[])).unwrap();
+    repository.identity("slow", &byte_model(&[("execute_delay_ms", "1000")])).unwrap();
+    let configuration = format!(
+        "[quotas.default]\nrequests_per_second = 0.001\nrequests_burst = {REQUESTS}\nconcurrent_requests = 2\nrows_per_day = {ROWS}\n"
+    );
+    let clock = TestClock::new();
+    let server = serve(&clock, (&repository, folder.path()), &configuration);
+    server.ready().await;
+    let mut connection = server.connect().await.unwrap();
+    let (mut asked, mut of_day) = (0, 0);
+    for (date, is_another_day) in [
+        ("2030-06-15", true),
+        ("2030-06-16", true),
+        // One that was had already, and all before it.
+        ("2030-06-15", false),
+        ("2028-01-01", false),
+        // And so the clock was wrong: it is set right.
+        ("2028-01-02", true),
+        ("2035-01-01", true),
+    ] {
+        let mut other = server.connect().await.unwrap();
+        let under_way = tokio::spawn(async move { ask(&mut other, "slow", &[], 7).await.status });
+        server.metric_reaches("adulis_executing_batches", &["model=\"slow\""], 1.0).await;
+        clock.set(&format!("@{date} 12:00:00"));
+        asked += 2;
+        of_day = if is_another_day { 1 } else { of_day + 2 };
+        let answer = ask(&mut connection, "digits", &[], 7).await;
+        assert_eq!(left(&answer), [REQUESTS - asked, 0, ROWS - of_day], "{date}, with another under way");
+        assert_eq!(under_way.await.unwrap(), 200, "{date}");
+        (asked, of_day) = (asked + 1, of_day + 1);
+        let answer = ask(&mut connection, "digits", &[], 7).await;
+        assert_eq!(left(&answer), [REQUESTS - asked, 1, ROWS - of_day], "{date}");
+    }
 }

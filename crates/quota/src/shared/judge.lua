@@ -20,8 +20,12 @@ local ERROR = 0.5
 -- Ten years, in milliseconds: how long a count is kept that lasts so long.
 local LONGEST = 315360000000
 
+-- When all of it is there again. More than all of it is never missing, so that a clock which was set back takes no more than that.
+local function known_whole(text, interval, burst)
+  return math.min(tonumber(text) or 0, now + burst * interval)
+end
+
 local function judge(whole, interval, burst, units)
-  whole = tonumber(whole) or 0
   if interval == 0 then return 0, whole end
   if units > burst then return -2, whole end
   local after = math.max(whole, now) + units * interval
@@ -39,10 +43,13 @@ end
 
 local q_interval, q_burst = tonumber(ARGV[1]), tonumber(ARGV[2])
 local r_interval, r_burst = tonumber(ARGV[3]), tonumber(ARGV[4])
-local q_wait, q = judge(known[1], q_interval, q_burst, 1)
-local r_wait, r = judge(known[2], r_interval, r_burst, rows)
+local known_q = known_whole(known[1], q_interval, q_burst)
+local known_r = known_whole(known[2], r_interval, r_burst)
+local q_wait, q = judge(known_q, q_interval, q_burst, 1)
+local r_wait, r = judge(known_r, r_interval, r_burst, rows)
+local known_day = tonumber(known[3]) or -1
 -- A clock that was set back gives nobody a second day.
-local of_day = (tonumber(known[3]) or -1) >= day and tonumber(known[4]) or 0
+local of_day = known_day >= day and tonumber(known[4]) or 0
 local d_wait = 0
 if per_day > 0 and rows > per_day then
   d_wait = -2
@@ -50,15 +57,19 @@ elseif per_day > 0 and of_day + rows > per_day then
   d_wait = day_ends
 end
 
-if q_wait == 0 and r_wait == 0 and d_wait == 0 then
+local passes = q_wait == 0 and r_wait == 0 and d_wait == 0
+if passes then
   of_day = of_day + rows
+else
+  -- Nothing is taken.
+  q, r = known_q, known_r
+end
+-- A day that a clock ran ahead to must not last until it comes.
+if passes or known_day > day then
   redis.call('HSET', KEYS[1], 'q', string.format('%.3f', q), 'r', string.format('%.3f', r),
     'd', string.format('%d', day), 'n', string.format('%d', of_day))
   local lasts = math.max(q - now, r - now, per_day > 0 and day_ends or 0)
   redis.call('PEXPIRE', KEYS[1], string.format('%d', math.min(math.ceil(lasts / 1000) + 1000, LONGEST)))
-else
-  -- Nothing was taken.
-  q, r = tonumber(known[1]) or 0, tonumber(known[2]) or 0
 end
 
 local q_left, q_reset = left(q, q_interval, q_burst)
