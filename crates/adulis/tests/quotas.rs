@@ -246,13 +246,42 @@ async fn a_client_that_goes_away_gives_its_place_back() {
     }
 }
 
+fn sharing(redis: &BackingServer) -> String {
+    format!(
+        "[quota_state]\nlease = '2s'\n[quota_state.redis]\nurl = 'redis://{}'\n\
+         [quota_state.redis.pool]\ntimeout = '300ms'\nacquire_timeout = '300ms'\n",
+        redis.address()
+    )
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_gives_its_places_back_when_their_leases_end() {
+    let redis = BackingServer::redis(&[]);
+    let (one, other) = (Bench::start(&sharing(&redis)), Bench::start(&sharing(&redis)));
+    for bench in [&one, &other] {
+        bench.server.ready().await;
+    }
+    let mut connection = one.server.connect().await.unwrap();
+    let held = tokio::spawn(async move {
+        let header = "authorization: Bearer many-key";
+        connection.request("POST /v2/models/slow/infer", &[header], byte_json(7).as_bytes()).await
+    });
+    one.server.metric_reaches("adulis_executing_batches", &["model=\"slow\""], 1.0).await;
+    assert_eq!(other.rest("many", "slow").await.status, 429, "the place is taken");
+    drop(one);
+    assert!(held.await.unwrap().is_err(), "it was killed before its answer");
+    let killed = Instant::now();
+    assert_eq!(other.rest("many", "slow").await.status, 429, "nobody has given it back");
+    while other.rest("many", "slow").await.status != 200 {
+        assert!(killed.elapsed() < PATIENCE, "the place is lost");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test]
 async fn servers_that_share_a_redis_count_together_and_go_on_without_it() {
     let mut redis = BackingServer::redis(&[]);
-    let shared = format!(
-        "[quota_state.redis]\nurl = 'redis://{}'\n[quota_state.redis.pool]\ntimeout = '300ms'\nacquire_timeout = '300ms'\n",
-        redis.address()
-    );
+    let shared = sharing(&redis);
     let (one, other) = (Bench::start(&shared), Bench::start(&shared));
     for bench in [&one, &other] {
         bench.server.ready().await;

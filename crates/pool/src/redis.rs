@@ -118,21 +118,22 @@ impl RedisPool {
         Ok(Self(Arc::new(Keeper::new(inner))))
     }
 
-    /// Runs a script on a key, in one step of the server. Returns the numbers that it answers.
+    /// Runs a script on keys, in one step of the server. Returns the numbers that it answers. For a cluster, the keys have the same hash tag:
+    /// what is in braces.
     ///
     /// # Errors
     /// As [`PoolError`] says; it may have been run then.
     pub async fn run_script(
         &self,
         script: &RedisScript,
-        key: &str,
+        keys: &[&str],
         arguments: &[&[u8]],
     ) -> Result<Vec<i64>, PoolError> {
         let kept = self.0.kept();
-        match kept.one(Operation::Script, script.named(key.as_bytes(), arguments)).await {
+        match kept.one(Operation::Script, script.named(keys, arguments)).await {
             // The server was restarted, or is another one now.
             Err(PoolError::NoScript { .. }) => {
-                kept.one(Operation::Script, script.whole(key.as_bytes(), arguments)).await
+                kept.one(Operation::Script, script.whole(keys, arguments)).await
             }
             answer => answer,
         }

@@ -39,7 +39,8 @@ impl<'a> KeyRef<'a> {
         Key { kind, identity: identity.into(), model: model.map(Name::from) }
     }
 
-    /// What it is called where replicas share counts. Names are as long as whoever gave them liked, and may hold anything.
+    /// What it is called where replicas share counts. Names are as long as whoever gave them liked, and may hold anything. In braces is what
+    /// has all that is kept of it lie together in a cluster.
     pub(crate) fn shared(self, prefix: &str) -> String {
         let mut digest = Sha256::new();
         for part in [self.kind.as_str(), self.identity, self.model.unwrap_or_default()] {
@@ -47,11 +48,12 @@ impl<'a> KeyRef<'a> {
             digest.update(part.as_bytes());
         }
         digest.update([u8::from(self.model.is_some())]);
-        let mut key = format!("{prefix}quota:");
+        let mut key = format!("{prefix}quota:{{");
         for byte in &digest.finalize()[..DIGEST_BYTES] {
             key.push(char::from(b"0123456789abcdef"[usize::from(byte >> 4)]));
             key.push(char::from(b"0123456789abcdef"[usize::from(byte & 15)]));
         }
+        key.push('}');
         key
     }
 }
@@ -109,6 +111,9 @@ mod tests {
             }
         }
         let shared = keys[0].shared("p:");
-        assert!(shared.starts_with("p:quota:") && shared.len() == 8 + 32 && shared.is_ascii(), "{shared}");
+        assert!(
+            shared.starts_with("p:quota:{") && shared.len() == 8 + 2 + 32 && shared.is_ascii(),
+            "{shared}"
+        );
     }
 }

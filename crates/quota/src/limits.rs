@@ -19,7 +19,7 @@ pub struct Limits {
     pub requests: Option<Rate>,
     /// Rows of all requests together; a request has one at least.
     pub rows: Option<Rate>,
-    /// Requests at a time, on this replica.
+    /// Requests at a time.
     pub concurrent_requests: Option<NonZeroU32>,
     /// Rows in a day, which begins at midnight UTC.
     pub rows_per_day: Option<NonZeroU64>,
@@ -30,11 +30,6 @@ impl Limits {
     #[must_use]
     pub fn is_none(&self) -> bool {
         *self == Self::default()
-    }
-
-    /// Whether there is something that replicas count together.
-    pub(crate) fn are_shared(&self) -> bool {
-        self.requests.is_some() || self.rows.is_some() || self.rows_per_day.is_some()
     }
 }
 

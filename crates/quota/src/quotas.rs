@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use adulis_telemetry::{MetricRegistry, QuotaMetrics, causes};
 use adulis_types::{InferRequest, InferenceService, Name, QuotaReport};
@@ -12,6 +12,7 @@ use crate::key::KeyRef;
 use crate::ledger::{Account, Ledger, Place};
 use crate::limits::{Applied, Classes};
 use crate::service::Limited;
+use crate::shared::{Lease, SharedJudgement, SharedPlaces};
 use crate::{Class, Cost, Judgement, Limit, Moment, QuotaError, Refusal, SharedCounts, report};
 
 /// How quotas are kept.
@@ -21,11 +22,17 @@ pub struct QuotaOptions {
     pub classes: BTreeMap<Name, Class>,
     /// Identities (and of limits of models: identities and models) that are told apart at a time.
     pub max_identities: usize,
+    /// How long a place among requests at a time is kept in Redis for a replica that does not renew it. The same for all replicas.
+    pub lease: Duration,
 }
 
 impl Default for QuotaOptions {
     fn default() -> Self {
-        Self { classes: BTreeMap::new(), max_identities: 100_000 }
+        Self {
+            classes: BTreeMap::new(),
+            max_identities: 100_000,
+            lease: Duration::from_secs(15),
+        }
     }
 }
 
@@ -36,10 +43,16 @@ pub struct Quotas(Arc<Inner>);
 struct Inner {
     classes: Classes,
     ledger: Ledger,
-    shared: Option<SharedCounts>,
+    shared: Option<Shared>,
     unshared: Counter,
     /// What times are counted from.
     begun: Instant,
+}
+
+/// What replicas share in Redis.
+struct Shared {
+    counts: SharedCounts,
+    places: SharedPlaces,
 }
 
 impl fmt::Debug for Quotas {
@@ -52,7 +65,22 @@ impl fmt::Debug for Quotas {
 pub(crate) struct Admitted {
     pub(crate) report: QuotaReport,
     /// Held only to be dropped.
-    pub(crate) place: Option<Place>,
+    pub(crate) place: AdmittedPlace,
+}
+
+/// The place of a request, where its number is limited.
+pub(crate) struct AdmittedPlace {
+    /// Goes first: whoever takes the place here finds the other one given back.
+    _shared: Option<Lease>,
+    _own: Option<Place>,
+}
+
+/// What was decided of a request.
+struct Judged {
+    judgement: Judgement,
+    /// Of the requests at a time, those that are left, where there is such a limit.
+    free: Option<u32>,
+    lease: Option<Lease>,
 }
 
 impl Quotas {
@@ -60,6 +88,10 @@ impl Quotas {
     #[must_use]
     pub fn new(options: &QuotaOptions, shared: Option<SharedCounts>, registry: &MetricRegistry) -> Self {
         let metrics = QuotaMetrics::register(registry);
+        let shared = shared.map(|counts| Shared {
+            places: SharedPlaces::new(counts.pool.clone(), options.lease, metrics.lease_errors.clone()),
+            counts,
+        });
         let inner = Arc::new(Inner {
             classes: Classes::new(&options.classes, &metrics),
             ledger: Ledger::new(options.max_identities, metrics.forgotten.clone()),
@@ -72,6 +104,16 @@ impl Quotas {
             "adulis_quota_identities",
             "Identities whose counts are kept, by model where a class has limits of models",
             move || observed.upgrade().map_or(0, |inner| inner.ledger.len() as u64),
+        );
+        let observed = Arc::downgrade(&inner);
+        registry.register_observed(
+            "adulis_quota_leases",
+            "Requests under way whose places this replica holds among those that replicas share",
+            move || {
+                let inner = observed.upgrade();
+                let held = inner.and_then(|inner| Some(inner.shared.as_ref()?.places.len()));
+                held.map_or(0, |held| held as u64)
+            },
         );
         Self(inner)
     }
@@ -100,8 +142,8 @@ impl Quotas {
         let model = &request.model.name;
         let key = KeyRef::new(request.identity.as_deref(), applied.by_model.then_some(model.as_str()));
         let account = self.0.ledger.account(key);
-        // First a place: what is refused for want of one is counted nowhere.
-        let (place, free) = match applied.limits.concurrent_requests {
+        // First a place: what is refused for want of one is counted nowhere, and not asked elsewhere.
+        let (own, free) = match applied.limits.concurrent_requests {
             None => (None, None),
             Some(most) => match account.enter(most.get()) {
                 Some((place, free)) => (Some(place), Some(free)),
@@ -111,34 +153,45 @@ impl Quotas {
                 }
             },
         };
-        let judgement = self.judge((key, &*account), applied, cost).await;
+        let Judged { judgement, free, lease } = self.judge((key, &*account), applied, (cost, free)).await;
         if judgement.refusal.is_some() {
-            return Err(refused(applied, model, (&judgement, free.map(|free| free + 1))));
+            return Err(refused(applied, model, (&judgement, free)));
         }
         applied.allowed.inc();
         let standings = report::standings(&judgement, &applied.limits, free);
-        Ok(Admitted { report: QuotaReport { policy: applied.policy.clone(), standings }, place })
+        let report = QuotaReport { policy: applied.policy.clone(), standings };
+        Ok(Admitted { report, place: AdmittedPlace { _shared: lease, _own: own } })
     }
 
+    /// `free` is what is left here of the requests at a time.
     async fn judge(
         &self,
         (key, account): (KeyRef<'_>, &Account),
         applied: &Applied,
-        cost: Cost,
-    ) -> Judgement {
+        (cost, free): (Cost, Option<u32>),
+    ) -> Judged {
         let limits = &applied.limits;
-        let Some(shared) = self.0.shared.as_ref().filter(|_| limits.are_shared()) else {
-            return account.counts.lock().judge(limits, cost, self.now());
+        let alone = |lease| {
+            let judgement = account.counts.lock().judge(limits, cost, self.now());
+            // It was let in, and goes if it is refused.
+            let free = free.map(|free| free + u32::from(judgement.refusal.is_some()));
+            Judged { judgement, free, lease }
         };
-        match shared.judge(key, limits, cost).await {
-            Ok(judgement) => {
+        let Some(shared) = &self.0.shared else {
+            return alone(None);
+        };
+        let keys = shared.counts.keys(key);
+        let lease = limits.concurrent_requests.map(|_| shared.places.take(keys.places()));
+        match shared.counts.judge(&keys, (limits, cost), lease.as_ref()).await {
+            Ok(SharedJudgement { judgement, free }) => {
                 account.counts.lock().learn(&judgement, limits, self.now());
-                judgement
+                let passed = judgement.refusal.is_none();
+                Judged { judgement, free, lease: lease.and_then(|lease| lease.settle(passed)) }
             }
             Err(error) => {
                 tracing::debug!(error = causes(&error), "a request is counted by this replica alone");
                 self.0.unshared.inc();
-                account.counts.lock().judge(limits, cost, self.now())
+                alone(lease.map(|lease| lease.unanswered(&error)))
             }
         }
     }

@@ -8,9 +8,8 @@ use adulis_types::{
 };
 use futures_core::Stream;
 
-use crate::ledger::Place;
 use crate::limits::Applied;
-use crate::quotas::Admitted;
+use crate::quotas::{Admitted, AdmittedPlace};
 use crate::{Cost, Quotas};
 
 /// A service around another one, which answers what is within the limits of whoever asks.
@@ -93,7 +92,7 @@ struct Admission<'a> {
     answers: ResponseStream<'a>,
     /// For the first answer.
     report: Option<Box<QuotaReport>>,
-    _place: Option<Place>,
+    _place: AdmittedPlace,
 }
 
 impl Stream for Answers<'_> {

@@ -22,6 +22,8 @@ pub struct QuotaMetrics {
     pub unshared: Counter,
     /// Identities that were forgotten, since there were too many.
     pub forgotten: Counter,
+    /// Calls by which places that replicas share are renewed or given back, and which failed.
+    pub lease_errors: Counter,
 }
 
 impl QuotaMetrics {
@@ -29,7 +31,7 @@ impl QuotaMetrics {
     #[must_use]
     pub fn register(registry: &MetricRegistry) -> Self {
         let metrics = Self::default();
-        let Self { requests, unshared, forgotten } = metrics.clone();
+        let Self { requests, unshared, forgotten, lease_errors } = metrics.clone();
         let help = "Requests of identities that have limits, by whether they were let through or which limit they met";
         registry.register("adulis_quota_requests", help, requests);
         let help =
@@ -37,6 +39,8 @@ impl QuotaMetrics {
         registry.register("adulis_quota_unshared", help, unshared);
         let help = "Identities whose counts were forgotten, since there were too many";
         registry.register("adulis_quota_forgotten", help, forgotten);
+        let help = "Calls that failed by which places that replicas share are renewed or given back";
+        registry.register("adulis_quota_lease_errors", help, lease_errors);
         metrics
     }
 

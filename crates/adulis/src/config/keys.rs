@@ -116,6 +116,7 @@ pub(super) const KEYS: &[Key] = &[
     key("tls.metrics.enabled", "ADULIS_TLS_METRICS_ENABLED", Kind::Flag),
     key("tls.metrics.client_auth", "ADULIS_TLS_METRICS_CLIENT_AUTH", Kind::Text),
     key("quota_state.max_identities", "ADULIS_QUOTA_STATE_MAX_IDENTITIES", Kind::Number),
+    key("quota_state.lease", "ADULIS_QUOTA_STATE_LEASE", Kind::Text),
     key("quota_state.redis.url", "ADULIS_QUOTA_STATE_REDIS_URL", Kind::Text),
     key("quota_state.redis.password", "ADULIS_QUOTA_STATE_REDIS_PASSWORD", Kind::Text),
     key("quota_state.redis.ca_file", "ADULIS_QUOTA_STATE_REDIS_CA_FILE", Kind::Text),

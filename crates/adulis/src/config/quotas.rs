@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroU64};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use adulis_pool::PoolOptions;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::AuthConfig;
 use super::check::Check;
 use super::pools::{RawRedis, RedisConfig};
+use super::units::format_duration;
 
 const MAX_PER_SECOND: f64 = 1e9;
 const MIN_PER_SECOND: f64 = 1e-6;
@@ -19,6 +21,7 @@ const MAX_BURST: i64 = 1 << 40;
 const MAX_CONCURRENT: i64 = 1 << 20;
 const MAX_PER_DAY: i64 = 1 << 50;
 const MAX_IDENTITIES: i64 = 1 << 24;
+const LEASES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60 * 60);
 const MAX_NAME_BYTES: usize = 64;
 
 /// How much identities may ask for.
@@ -71,6 +74,7 @@ pub(super) type RawQuotas = BTreeMap<String, RawLimits>;
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawQuotaState {
     max_identities: Option<i64>,
+    lease: Option<String>,
     redis: RawRedis,
 }
 
@@ -87,6 +91,9 @@ impl Check<'_> {
                 max_identities: self
                     .whole("quota_state.max_identities", state.max_identities, 1..=MAX_IDENTITIES)
                     .unwrap_or(default.options.max_identities),
+                lease: self
+                    .duration("quota_state.lease", state.lease.as_deref(), &LEASES)
+                    .unwrap_or(default.options.lease),
             },
             redis: self.redis("quota_state.redis", &state.redis, &default.redis),
         }
@@ -176,6 +183,7 @@ impl QuotaConfig {
         let classes = self.options.classes.iter().map(|(name, class)| (name.to_string(), print_class(class)));
         let state = RawQuotaState {
             max_identities: i64::try_from(self.options.max_identities).ok(),
+            lease: Some(format_duration(self.options.lease)),
             redis: self.redis.print(),
         };
         (classes.collect(), state)
@@ -264,6 +272,7 @@ mod tests {
             ),
             ("[quotas.a]\nrequests_per_minute = 5", "requests_per_minute"),
             ("[quota_state]\nmax_identities = 0", "quota_state.max_identities: expected 1 to"),
+            ("[quota_state]\nlease = '10ms'", "quota_state.lease: expected"),
         ] {
             let told = load(file).unwrap_err();
             assert!(told.contains(expected), "{file}: {told}");

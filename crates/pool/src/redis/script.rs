@@ -9,20 +9,20 @@ pub struct RedisScript {
 }
 
 impl RedisScript {
-    /// Of this code, which has one key and answers whole numbers.
+    /// Of this code, which answers whole numbers.
     #[must_use]
     pub fn new(code: &str) -> Self {
         Self { code: code.to_owned(), digest: Script::new(code).get_hash().to_owned() }
     }
 
     /// The call by the digest.
-    pub(super) fn named(&self, key: &[u8], arguments: &[&[u8]]) -> Cmd {
-        call("EVALSHA", &self.digest, key, arguments)
+    pub(super) fn named(&self, keys: &[&str], arguments: &[&[u8]]) -> Cmd {
+        call("EVALSHA", &self.digest, keys, arguments)
     }
 
     /// The call with the code, which the server keeps from then on.
-    pub(super) fn whole(&self, key: &[u8], arguments: &[&[u8]]) -> Cmd {
-        call("EVAL", &self.code, key, arguments)
+    pub(super) fn whole(&self, keys: &[&str], arguments: &[&[u8]]) -> Cmd {
+        call("EVAL", &self.code, keys, arguments)
     }
 }
 
@@ -32,9 +32,12 @@ impl fmt::Debug for RedisScript {
     }
 }
 
-fn call(command: &str, script: &str, key: &[u8], arguments: &[&[u8]]) -> Cmd {
+fn call(command: &str, script: &str, keys: &[&str], arguments: &[&[u8]]) -> Cmd {
     let mut call = redis::cmd(command);
-    call.arg(script).arg(1).arg(key);
+    call.arg(script).arg(keys.len());
+    for key in keys {
+        call.arg(*key);
+    }
     for argument in arguments {
         call.arg(*argument);
     }

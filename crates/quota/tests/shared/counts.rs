@@ -1,79 +1,12 @@
-//! Counts that replicas share in a real Redis, which is restarted, frozen and killed. Where Redis is not installed, these tests
-//! fail and say so.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "test code outside test functions"
-)]
-
-use std::collections::BTreeMap;
 use std::num::NonZeroU64;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adulis_pool::Health;
-use adulis_quota::{Class, Cost, Counts, Limits, Moment, QuotaOptions, Quotas, Rate, SharedCounts};
-use adulis_telemetry::MetricRegistry;
-use adulis_tensor::{DataType, Shape, Tensor};
-use adulis_testing::{
-    BackingServer, POOL_TIMEOUT, ScriptedService, TestClock, becomes, metric, pool_options, redis_pool,
-};
-use adulis_types::{
-    Fault, InferRequest, InferResponse, InferenceService, InputTensor, ModelRef, Name, Retry,
-};
+use adulis_quota::{Cost, Counts, Limits, Moment, Rate, Reading};
+use adulis_testing::{BackingServer, POOL_TIMEOUT, TestClock};
+use adulis_types::Retry;
 
-/// One of several servers that share a Redis.
-struct Replica {
-    service: Arc<dyn InferenceService>,
-    counts: SharedCounts,
-    registry: MetricRegistry,
-}
-
-impl Replica {
-    fn start(redis: &BackingServer, limits: Limits) -> Self {
-        let registry = MetricRegistry::default();
-        let url = format!("redis://{}", redis.address());
-        let pool = redis_pool("quotas", &url, &pool_options(), &registry);
-        let counts = SharedCounts::new(pool, "test:");
-        let class = Class { limits, ..Class::default() };
-        let classes = BTreeMap::from([(Name::from("default"), class)]);
-        let options = QuotaOptions { classes, ..QuotaOptions::default() };
-        let quotas = Quotas::new(&options, Some(counts.clone()), &registry);
-        Self { service: quotas.wrap(Arc::new(ScriptedService::default())), counts, registry }
-    }
-
-    async fn becomes(&self, health: Health) {
-        becomes(health, || self.counts.status()).await;
-    }
-
-    async fn ask(&self, rows: usize) -> Result<InferResponse, Fault> {
-        let tensor = Tensor::new(DataType::Uint8, Shape::new(&[rows]), vec![5; rows].into()).unwrap();
-        let mut request = InferRequest::new(ModelRef::latest("echo"));
-        request.inputs.push(InputTensor { name: "x".into(), tensor });
-        self.service.infer(request).await
-    }
-
-    /// Asks until it is refused: how many passed, and what is told then.
-    async fn ask_all(&self) -> (u32, Retry, String) {
-        let mut passed = 0;
-        loop {
-            let answer = self.ask(1).await;
-            match &answer {
-                Ok(_) => passed += 1,
-                Err(fault) => return (passed, fault.retry(), state(&answer)),
-            }
-        }
-    }
-
-    fn unshared(&self) -> f64 {
-        metric(&self.registry, "adulis_quota_unshared_total")
-    }
-}
-
-/// So slow that nothing comes back while a test lasts.
-fn slow(burst: u64) -> Rate {
-    Rate { per_second: 0.000_001, burst }
-}
+use crate::{Replica, slow, state};
 
 fn limits() -> Limits {
     Limits {
@@ -84,22 +17,13 @@ fn limits() -> Limits {
     }
 }
 
-fn state(answer: &Result<InferResponse, Fault>) -> String {
-    let report = match answer {
-        Ok(response) => response.quota.as_deref(),
-        Err(fault) => fault.quota(),
-    };
-    let [_, (_, state)] = report.unwrap().fields();
-    String::from_utf8(state.into()).unwrap()
-}
-
 #[tokio::test]
 async fn replicas_share_what_is_counted() {
     let redis = BackingServer::redis(&[]);
-    let replicas = [Replica::start(&redis, limits()), Replica::start(&redis, limits())];
-    for replica in &replicas {
-        replica.becomes(Health::Up).await;
-    }
+    let replicas = [
+        Replica::start(&redis, limits()).await,
+        Replica::start(&redis, limits()).await,
+    ];
     let asked = (0..100).map(|number| replicas[number % 2].ask(1));
     let answers = futures_util::future::join_all(asked).await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 30, "of both together");
@@ -115,7 +39,7 @@ async fn replicas_share_what_is_counted() {
     );
     assert_eq!(replicas.iter().map(Replica::unshared).sum::<f64>(), 0.0);
     let keys = redis.redis_cli(&["KEYS", "*"]);
-    assert!(keys.trim().starts_with("test:quota:") && keys.lines().count() == 1, "{keys}");
+    assert!(keys.trim().starts_with("test:quota:{") && keys.lines().count() == 1, "{keys}");
     let lives: u64 = redis.redis_cli(&["PTTL", keys.trim()]).trim().parse().unwrap();
     assert!(lives > 0, "what nobody asks for any more is gone some day");
 }
@@ -123,8 +47,7 @@ async fn replicas_share_what_is_counted() {
 #[tokio::test]
 async fn redis_decides_as_a_replica_would() {
     let redis = BackingServer::redis(&[]);
-    let replica = Replica::start(&redis, limits());
-    replica.becomes(Health::Up).await;
+    let replica = Replica::start(&redis, limits()).await;
     let mut counts = Counts::default();
     let moment = Moment { steady: 1_000_000_000, utc_seconds: 86_400 * 20_000 };
     for rows in [1, 20, 101, 30, 60, 0, 7, 91, 40, 3, 25, 1, 1, 2, 9] {
@@ -141,7 +64,7 @@ async fn redis_decides_as_a_replica_would() {
             assert!(message.contains(what), "{rows}: {message}, expected {refusal:?}");
             assert_eq!(message.contains("send fewer"), refusal.retry.is_none(), "{rows}: {message}");
         }
-        let left = |reading: Option<adulis_quota::Reading>| reading.unwrap().remaining;
+        let left = |reading: Option<Reading>| reading.unwrap().remaining;
         let told = state(&answer);
         for (name, reading) in [
             ("requests", judged.requests),
@@ -158,8 +81,7 @@ async fn redis_decides_as_a_replica_would() {
 async fn what_passes_in_a_second_is_what_may() {
     let redis = BackingServer::redis(&[]);
     let rate = Rate { per_second: 200.0, burst: 20 };
-    let replica = Replica::start(&redis, Limits { requests: Some(rate), ..Limits::default() });
-    replica.becomes(Health::Up).await;
+    let replica = Replica::start(&redis, Limits { requests: Some(rate), ..Limits::default() }).await;
     let begun = Instant::now();
     let mut passed = 0_u32;
     while begun.elapsed() < Duration::from_secs(2) {
@@ -174,8 +96,7 @@ async fn what_passes_in_a_second_is_what_may() {
 #[tokio::test]
 async fn a_redis_that_forgets_its_scripts_is_told_them_again() {
     let redis = BackingServer::redis(&[]);
-    let replica = Replica::start(&redis, limits());
-    replica.becomes(Health::Up).await;
+    let replica = Replica::start(&redis, limits()).await;
     assert!(replica.ask(1).await.is_ok());
     redis.redis_cli(&["SCRIPT", "FLUSH"]);
     let answer = replica.ask(1).await;
@@ -186,8 +107,7 @@ async fn a_redis_that_forgets_its_scripts_is_told_them_again() {
 #[tokio::test]
 async fn without_redis_each_replica_counts_by_itself_and_fails_nobody() {
     let mut redis = BackingServer::redis(&[]);
-    let replica = Replica::start(&redis, limits());
-    replica.becomes(Health::Up).await;
+    let replica = Replica::start(&redis, limits()).await;
     for _ in 0..10 {
         assert!(replica.ask(1).await.is_ok());
     }
@@ -210,8 +130,7 @@ async fn without_redis_each_replica_counts_by_itself_and_fails_nobody() {
 #[tokio::test]
 async fn a_redis_that_hangs_costs_no_more_than_its_deadline() {
     let redis = BackingServer::redis(&[]);
-    let replica = Replica::start(&redis, limits());
-    replica.becomes(Health::Up).await;
+    let replica = Replica::start(&redis, limits()).await;
     redis.freeze();
     let begun = Instant::now();
     assert!(replica.ask(1).await.is_ok());
@@ -237,8 +156,7 @@ async fn a_clock_of_redis_that_jumps_gives_and_takes_no_more_than_a_burst() {
     let rate = Rate { per_second: 2.0, burst: 4 };
     let day = NonZeroU64::new(100);
     let limits = Limits { requests: Some(rate), rows_per_day: day, ..Limits::default() };
-    let replica = Replica::start(&redis, limits);
-    replica.becomes(Health::Up).await;
+    let replica = Replica::start(&redis, limits).await;
     let (mut passed, retry, told) = replica.ask_all().await;
     assert!(passed >= 4 && is_soon(retry), "{passed}, {retry:?}");
     assert!(told.contains(&format!("\"rows-per-day\";r={};", 100 - passed)), "{told}");
