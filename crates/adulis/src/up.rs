@@ -141,17 +141,21 @@ impl Up {
         self.children.iter().find(|child| child.role == Role::Serving)
     }
 
-    /// A signal to stop: all servers are told, each time.
+    /// A signal to stop: all servers are told. The second time, to stop at once.
     fn stop(&mut self, signal: &'static str) {
         tracing::info!(signal, "stopping");
-        self.stopping = true;
+        let again = std::mem::replace(&mut self.stopping, true);
         self.restart_at = None;
         let limit = self.stop_limit();
         for child in &mut self.children {
             if child.role == Role::Next {
                 child.role = Role::Leaving;
             }
-            child.stop(limit);
+            if again {
+                child.stop_at_once();
+            } else {
+                child.stop(limit);
+            }
         }
     }
 

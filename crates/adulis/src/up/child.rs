@@ -100,9 +100,16 @@ impl Child {
         }
     }
 
-    /// Asks it to stop; a second time, to stop at once.
+    /// Asks it to stop, unless it was asked already: a second signal cuts off what it still answers.
     pub(super) fn stop(&mut self, limit: Duration) {
-        self.stop_by.get_or_insert(Instant::now() + limit);
+        if self.stop_by.is_none() {
+            self.stop_by = Some(Instant::now() + limit);
+            self.signal(Signal::TERM);
+        }
+    }
+
+    /// Asks it, which was asked to stop, to do so at once.
+    pub(super) fn stop_at_once(&self) {
         self.signal(Signal::TERM);
     }
 

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use adulis_testing::{ProcessSignal, StopSignal, TestRepository, TestServer, is_alive, send_signal};
+use adulis_testing::{
+    ProcessSignal, StopSignal, TestRepository, TestServer, children, is_alive, send_signal,
+};
 
 use crate::support::{BINARY, byte_json, byte_model};
 use crate::{behind, repository, up};
@@ -60,6 +62,34 @@ async fn a_second_signal_stops_it_at_once() {
     assert_eq!(status.code(), Some(1), "{}", server.log());
     assert!(request.await.unwrap().is_err(), "nobody can have answered");
     gone(behind).await;
+}
+
+/// A server that was replaced is told to stop once: the signal to the supervisor is not its second one.
+#[tokio::test]
+async fn a_signal_cuts_off_nothing_that_a_replaced_server_still_answers() {
+    let repository = repository();
+    let mut server = up(&repository, &[]).await;
+    let replaced = behind(&server).await;
+    let body = byte_json(7);
+    let head = format!(
+        "POST /v2/models/byte/infer HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n\r\n{}",
+        body.len(),
+        &body[..5]
+    );
+    let mut connection = server.connect().await.unwrap();
+    connection.send(head.as_bytes()).await.unwrap();
+    send_signal(server.pid(), ProcessSignal::HangUp).unwrap();
+    server.logged(&["the new server is ready: the old one stops"]).await;
+    let both = children(server.pid()).unwrap();
+    let fresh = both.into_iter().find(|pid| *pid != replaced).unwrap();
+    server.signal(StopSignal::Terminate).unwrap();
+    gone(fresh).await;
+
+    connection.send(&body.as_bytes()[5..]).await.unwrap();
+    let answer = connection.receive().await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let status = server.exit(Duration::from_secs(20)).await.unwrap();
+    assert_eq!(status.code(), Some(0), "{}", server.log());
 }
 
 /// A supervisor that is killed takes its server along, which answers what it has before.
