@@ -3,6 +3,9 @@
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use adulis::cli::{
     CertArgs, CertCommand, CheckArgs, Cli, Command, EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK, KeysArgs,
@@ -14,6 +17,7 @@ use adulis::sockets::Sockets;
 use adulis::{Adulis, BuildError, ControlMode, Reload, Supervisor, WorkerCommand, check, serve};
 use anyhow::Context;
 use clap::Parser;
+use tokio::runtime::Runtime;
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
@@ -124,14 +128,38 @@ fn run_serve(args: ServeArgs) -> anyhow::Result<u8> {
     };
     drop(within);
     let options = ServeOptions { tls, ..ServeOptions::of(&config) };
-    match runtime.block_on(serve::serve_hosted(adulis, options, hosting)) {
-        Ok(()) => Ok(EXIT_OK),
+    let code = match runtime.block_on(serve::serve_hosted(adulis.clone(), options, hosting)) {
+        Ok(()) => EXIT_OK,
         Err(error) if error.is::<BuildError>() => {
             complain(&format!("error: {error}"));
-            Ok(EXIT_CONFIGURATION)
+            EXIT_CONFIGURATION
         }
-        Err(error) => Err(error),
-    }
+        Err(error) => {
+            complain(&format!("error: {error:#}"));
+            EXIT_FAILURE
+        }
+    };
+    end(adulis, runtime, code)
+}
+
+/// How long runs and loads may take when nobody waits for what comes of them any more.
+const LAST_RUNS: Duration = Duration::from_secs(5);
+
+/// Ends the server's threads. Those that hang in a run cannot be ended, and keep the process no longer than [`LAST_RUNS`].
+fn end(adulis: Adulis, runtime: Runtime, code: u8) -> anyhow::Result<u8> {
+    let (ended, waiting) = mpsc::channel::<()>();
+    thread::Builder::new().name("adulis-end".to_owned()).spawn(move || {
+        if waiting.recv_timeout(LAST_RUNS) == Err(RecvTimeoutError::Timeout) {
+            tracing::error!("an execution or a load does not end: the process ends without it");
+            std::process::exit(code.into());
+        }
+    })?;
+    let within = runtime.enter();
+    drop(adulis);
+    drop(within);
+    drop(runtime);
+    drop(ended);
+    Ok(code)
 }
 
 fn run_check_config(loaded: &Loaded) -> anyhow::Result<u8> {
@@ -238,7 +266,7 @@ fn run_keys(args: &KeysArgs) -> anyhow::Result<u8> {
 /// Does what a command does with the configuration of a server, and says what is wrong with that.
 fn with_configuration(
     args: &ServeArgs,
-    work: impl FnOnce(&tokio::runtime::Runtime, &Config) -> anyhow::Result<()>,
+    work: impl FnOnce(&Runtime, &Config) -> anyhow::Result<()>,
 ) -> anyhow::Result<u8> {
     let loaded = match args.load() {
         Ok(loaded) => loaded,

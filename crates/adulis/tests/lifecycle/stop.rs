@@ -95,6 +95,31 @@ async fn a_drain_does_not_wait_for_ever() {
     assert!(server.log().contains("cut off at the end of the drain time"), "{}", server.log());
 }
 
+/// A run that hangs keeps neither its client's connection nor the process.
+#[tokio::test]
+async fn a_run_that_hangs_does_not_keep_the_process() {
+    let repository = TestRepository::new().unwrap();
+    repository.identity("slow", &byte_model(&[("hang_on", "7")])).unwrap();
+    let arguments = [
+        "--set",
+        "engine.inline_threshold=0s",
+        "--set",
+        "server.drain_timeout=100ms",
+    ];
+    let mut server = serve(&repository, &arguments);
+    server.ready().await;
+    let mut connection = server.connect().await.unwrap();
+    let request = tokio::spawn(async move {
+        connection.request("POST /v2/models/slow/infer", &[], byte_json(7).as_bytes()).await
+    });
+    server.metric_reaches(IN_FLIGHT, &[], 1.0).await;
+    server.signal(StopSignal::Terminate).unwrap();
+    assert!(request.await.unwrap().is_err(), "nobody can have answered");
+    let status = server.exit(Duration::from_secs(20)).await.unwrap();
+    assert_eq!(status.code(), Some(0), "{}", server.log());
+    assert!(server.log().contains("does not end: the process ends without it"), "{}", server.log());
+}
+
 /// How the server ended a client's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
