@@ -69,7 +69,7 @@ struct Inner {
     tokens: Option<Tokens>,
     certificates: Vec<CertificateRule>,
     cache: IdentityCache,
-    lookups: Semaphore,
+    lookups: Arc<Semaphore>,
     counters: Counters,
 }
 
@@ -93,7 +93,7 @@ impl Authenticator {
             tokens,
             certificates,
             cache: IdentityCache::new(capacity, Ages { ttl, outage }),
-            lookups: Semaphore::new(max_lookups.max(1)),
+            lookups: Arc::new(Semaphore::new(max_lookups.max(1))),
             counters: Counters::new(metrics),
         })))
     }
@@ -120,7 +120,7 @@ impl Authenticator {
             Found::Absent => {
                 let (inner, source) = (Arc::clone(&self.0), Arc::clone(source));
                 Identification::Asked(Box::pin(async move {
-                    let outcome = inner.look(&*source, digest).await;
+                    let outcome = inner.look(source, digest).await;
                     inner.counters.count(kind, &outcome);
                     Ok(outcome?)
                 }))
@@ -140,14 +140,7 @@ impl Authenticator {
         let outcome = match tokens.verify(token, digest) {
             Verified::Known(outcome) => outcome,
             Verified::Due(outcome) => {
-                let inner = Arc::clone(inner);
-                if let Ok(runtime) = Handle::try_current() {
-                    runtime.spawn(async move {
-                        if let Some(tokens) = &inner.tokens {
-                            tokens.fetch().await;
-                        }
-                    });
-                }
+                tokens.fetch_aside();
                 outcome
             }
             Verified::Absent => {
@@ -167,7 +160,7 @@ impl Authenticator {
     fn look_again(&self, digest: KeyDigest) {
         if let (Some(source), Ok(runtime)) = (self.0.source.clone(), Handle::try_current()) {
             let inner = Arc::clone(&self.0);
-            runtime.spawn(async move { drop(inner.look(&*source, digest).await) });
+            runtime.spawn(async move { drop(inner.look(source, digest).await) });
         }
     }
 }
@@ -178,15 +171,27 @@ impl Inner {
         Identification::Known(outcome.map_err(Fault::from))
     }
 
-    /// Asks the source. Many that ask for the same key at once find what the first of them have found out.
-    async fn look(&self, source: &dyn KeySource, digest: KeyDigest) -> Outcome {
-        let turn = tokio::time::timeout(LOOKUP_PATIENCE, self.lookups.acquire()).await;
+    /// Asks the source when its turn has come. Many that ask for the same key at once find what the first of them have found out.
+    async fn look(self: &Arc<Self>, source: Arc<dyn KeySource>, digest: KeyDigest) -> Outcome {
+        let turn = Arc::clone(&self.lookups).acquire_owned();
+        let turn = tokio::time::timeout(LOOKUP_PATIENCE, turn).await;
         if let Found::Fresh(outcome) = self.cache.find(&digest) {
             return outcome;
         }
-        let Ok(Ok(_turn)) = turn else {
+        let Ok(Ok(turn)) = turn else {
             return self.in_outage(&digest);
         };
+        let inner = Arc::clone(self);
+        // A client that goes away gives its turn back no sooner than the source has answered.
+        let asking = tokio::spawn(async move {
+            let outcome = inner.ask(&*source, digest).await;
+            drop(turn);
+            outcome
+        });
+        asking.await.unwrap_or_else(|_| self.in_outage(&digest))
+    }
+
+    async fn ask(&self, source: &dyn KeySource, digest: KeyDigest) -> Outcome {
         let begun = Instant::now();
         let found = source.find(digest).await;
         self.counters.looked(begun.elapsed());
@@ -282,6 +287,9 @@ impl AccessControl for Authenticator {
             // Nobody has asked for so long that it is not remembered: the request after this one is told what is found.
             Found::Absent => {
                 self.look_again(digest);
+                if self.0.cache.is_over(&digest) {
+                    return Err(AuthError::Unavailable.into());
+                }
                 Ok(Arc::clone(identity))
             }
         }

@@ -90,6 +90,13 @@ impl IdentityCache {
         outcome
     }
 
+    /// Whether a known identity holds no more because it could not be looked for so long.
+    pub(crate) fn is_over(&self, digest: &KeyDigest) -> bool {
+        self.known.get(digest).is_some_and(|entry| {
+            entry.is_in_outage.load(Ordering::Relaxed) && entry.since.elapsed() >= self.ages.outage
+        })
+    }
+
     pub(crate) fn put(&self, digest: KeyDigest, outcome: Outcome) {
         let is_known = outcome.is_ok();
         let entry = Arc::new(Entry {
@@ -167,6 +174,7 @@ mod tests {
         assert_eq!(state(&cache, &digest), "due", "the next one looks again");
         tokio::time::advance(TTL * 3).await;
         assert_eq!(state(&cache, &digest), "absent", "an outage does not go on for ever");
+        assert!(cache.is_over(&digest));
         // Found again, it is held for true as ever.
         cache.put(digest, Ok(identity("a")));
         tokio::time::advance(TTL * 2).await;

@@ -24,7 +24,7 @@ use crate::{AuthError, KeyDigest};
 pub(crate) struct Tokens {
     options: TokenOptions,
     validation: Validation,
-    source: KeySetSource,
+    source: Arc<KeySetSource>,
 }
 
 /// What becomes of a token.
@@ -50,7 +50,7 @@ impl Tokens {
         validation.set_audience(&options.audiences);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         let times = (options.refresh, options.outage);
-        let source = KeySetSource::new(&options.keys, algorithms, times)?;
+        let source = Arc::new(KeySetSource::new(&options.keys, algorithms, times)?);
         Ok(Self { options, validation, source })
     }
 
@@ -84,9 +84,9 @@ impl Tokens {
         }
     }
 
-    /// Fetches the keys.
-    pub(crate) async fn fetch(&self) {
-        self.source.fetch().await;
+    /// Has the keys fetched in the background.
+    pub(crate) fn fetch_aside(&self) {
+        self.source.fetch_aside();
     }
 
     fn with(&self, keys: &KeySet, token: &str, digest: KeyDigest) -> Outcome {

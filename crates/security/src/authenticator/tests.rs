@@ -202,6 +202,58 @@ async fn a_source_that_is_down_takes_nobody_with_it_who_is_known() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_goes_on_no_longer_than_its_key_while_the_source_is_down() {
+    let world = world();
+    world.add("adulis_a", |_| {});
+    let identity = world.key("adulis_a").await.unwrap();
+    world.keys.is_down.store(true, Ordering::SeqCst);
+    let renewed = || world.authenticator.renew(&identity).map_err(|fault| fault.kind());
+    tokio::time::advance(TTL * 3).await;
+    assert!(renewed().is_ok());
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(world.looks(), 2, "somebody has looked in vain");
+    tokio::time::advance(Duration::from_secs(40)).await;
+    assert!(renewed().is_ok());
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert_eq!(renewed().unwrap_err(), ErrorKind::Unavailable);
+    world.keys.is_down.store(false, Ordering::SeqCst);
+    assert!(world.key("adulis_a").await.is_ok() && renewed().is_ok());
+}
+
+/// A source whose look-ups go on when nobody waits for them, as those of a database do.
+#[derive(Default)]
+struct Slow(Arc<AtomicUsize>);
+
+impl KeySource for Slow {
+    fn is_candidate(&self, _: &str) -> bool {
+        true
+    }
+
+    fn find(&self, _: KeyDigest) -> BoxFuture<'static, Result<Option<SourceKey>, KeySourceError>> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_go_away_leave_no_more_look_ups_behind_than_may_be() {
+    let slow = Slow::default();
+    let under_way = Arc::clone(&slow.0);
+    let options = AuthOptions { max_lookups: 2, ..AuthOptions::default() };
+    let authenticator = Authenticator::new(options, Some(Arc::new(slow)), AuthMetrics::default()).unwrap();
+    for number in 0..10 {
+        let key = format!("key-{number}");
+        let headers = One("x-api-key", &key);
+        let presented = Presented { wire: Wire::Rest, headers: &headers, certificate: None };
+        let Identification::Asked(asking) = authenticator.identify(&presented) else {
+            panic!("nobody has said who it is");
+        };
+        assert!(tokio::time::timeout(Duration::from_millis(10), asking).await.is_err());
+    }
+    assert_eq!(under_way.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_at_once_look_a_few_times() {
     let world = Arc::new(world());
     world.add("adulis_a", |_| {});

@@ -7,7 +7,9 @@ use adulis_retry::{BackoffOptions, BreakerOptions, CallError, Calls, Fault, Retr
 use jsonwebtoken::Algorithm;
 use parking_lot::RwLock;
 use reqwest::{Client, StatusCode};
-use tokio::sync::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::KeySetPlace;
@@ -34,8 +36,8 @@ pub(crate) struct KeySetSource {
     outage: Duration,
     least_interval: Duration,
     known: RwLock<Option<Known>>,
-    /// When they were last fetched, or a file was tried. One does so at a time.
-    tried: Mutex<Option<Instant>>,
+    /// When they were last fetched, or a file was tried. Whoever has it does so.
+    tried: Arc<Mutex<Option<Instant>>>,
 }
 
 enum Place {
@@ -79,7 +81,7 @@ impl KeySetSource {
                 (Place::Url { client, url: url.clone(), calls: Box::new(calls(OUTAGE_PAUSES)) }, None)
             }
         };
-        let (known, tried) = (RwLock::new(known), Mutex::new(None));
+        let (known, tried) = (RwLock::new(known), Arc::new(Mutex::new(None)));
         Ok(Self { place, algorithms, refresh, outage, least_interval: LEAST_INTERVAL, known, tried })
     }
 
@@ -103,11 +105,33 @@ impl KeySetSource {
     }
 
     /// Fetches the keys, unless that was done a moment ago, or the issuer is known to be down. What is known stays where that fails.
-    pub(crate) async fn fetch(&self) {
-        let mut tried = self.tried.lock().await;
-        if tried.is_some_and(|at| at.elapsed() < self.least_interval) {
-            return;
+    ///
+    /// Dropping the future ends no fetch: clients that go away do not have the issuer asked once more for each of them.
+    pub(crate) async fn fetch(self: &Arc<Self>) {
+        let tried = Arc::clone(&self.tried).lock_owned().await;
+        if let Some(fetching) = self.begin(tried) {
+            // Its panic is in the log.
+            let _ = fetching.await;
         }
+    }
+
+    /// The same in the background, unless somebody does so already.
+    pub(crate) fn fetch_aside(self: &Arc<Self>) {
+        if let Ok(tried) = Arc::clone(&self.tried).try_lock_owned() {
+            self.begin(tried);
+        }
+    }
+
+    fn begin(self: &Arc<Self>, tried: OwnedMutexGuard<Option<Instant>>) -> Option<JoinHandle<()>> {
+        if tried.is_some_and(|at| at.elapsed() < self.least_interval) {
+            return None;
+        }
+        let source = Arc::clone(self);
+        let runtime = Handle::try_current().ok()?;
+        Some(runtime.spawn(async move { source.fetch_now(tried).await }))
+    }
+
+    async fn fetch_now(&self, mut tried: OwnedMutexGuard<Option<Instant>>) {
         let fetched = match &self.place {
             Place::File(path) => {
                 let (path, algorithms) = (path.clone(), self.algorithms.clone());

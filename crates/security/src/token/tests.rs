@@ -247,6 +247,10 @@ async fn key_server(answer: String) -> KeyServer {
     KeyServer { url, answer, asked }
 }
 
+fn with_least_interval(tokens: &mut Tokens, interval: Duration) {
+    Arc::get_mut(&mut tokens.source).unwrap().set_least_interval(interval);
+}
+
 fn response(status: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
 }
@@ -257,7 +261,7 @@ async fn keys_at_a_url_are_fetched_when_needed_and_again_when_they_change() {
     let server = key_server(response("200 OK", &issuer.key_set().to_string())).await;
     let place = KeySetPlace::Url { url: server.url.clone(), ca_file: None };
     let mut tokens = Tokens::new(options(place)).unwrap();
-    tokens.source.set_least_interval(Duration::ZERO);
+    with_least_interval(&mut tokens, Duration::ZERO);
     let header = json!({ "alg": "EdDSA", "kid": "ed" });
     let token = issuer.sign("ed", &header, &claims());
     let digest = KeyDigest::of(token.as_bytes());
@@ -284,15 +288,40 @@ async fn keys_at_a_url_are_fetched_when_needed_and_again_when_they_change() {
         String::new(),
     ] {
         *server.answer.lock() = answer;
-        tokens.fetch().await;
+        tokens.source.fetch().await;
         assert!(verify(&tokens, &rotated).is_ok());
     }
     let asked = server.asked.load(Ordering::SeqCst);
-    tokens.source.set_least_interval(Duration::from_secs(60));
+    with_least_interval(&mut tokens, Duration::from_secs(60));
     for _ in 0..10 {
-        tokens.fetch().await;
+        tokens.source.fetch().await;
     }
     assert_eq!(server.asked.load(Ordering::SeqCst), asked, "nobody makes it ask without end");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_ends_no_fetch() {
+    let issuer = Issuer::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/keys", listener.local_addr().unwrap());
+    let tokens = Tokens::new(options(KeySetPlace::Url { url, ca_file: None })).unwrap();
+    let token = issuer.sign("ed", &json!({ "alg": "EdDSA", "kid": "ed" }), &claims());
+    let digest = KeyDigest::of(token.as_bytes());
+    let mut first = Box::pin(tokens.verify_anew(&token, digest));
+    let (mut stream, _) = tokio::select! {
+        accepted = listener.accept() => accepted.unwrap(),
+        _ = &mut first => panic!("nobody has answered"),
+    };
+    drop(first);
+    let answers = async {
+        let _ = stream.read(&mut [0; 4096]).await;
+        let answer = response("200 OK", &issuer.key_set().to_string());
+        stream.write_all(answer.as_bytes()).await
+    };
+    let (second, answered) = tokio::join!(tokens.verify_anew(&token, digest), answers);
+    assert!(second.is_ok() && answered.is_ok(), "{second:?} {answered:?}");
+    let again = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
+    assert!(again.is_err(), "the issuer was asked twice");
 }
 
 #[tokio::test]
