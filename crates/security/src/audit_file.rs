@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 const TARGET: &str = "adulis::audit";
 /// Events that may wait to be written.
 const WAITING: usize = 4096;
+/// Longest target or detail that is noted. Clients that may change nothing choose them, too, and must not fill the disk with them.
+const MAX_TEXT_BYTES: usize = 256;
 
 /// A log of who changed what: a line of JSON for each event, at the end of a file, beside a line of the server's own log.
 ///
@@ -48,7 +50,8 @@ fn start(path: &Path, metrics: AuditMetrics) -> io::Result<(SyncSender<String>, 
     Ok((sender, thread))
 }
 
-fn write(path: &Path, mut file: &File, lines: &Receiver<String>, metrics: &AuditMetrics) {
+fn write(path: &Path, file: &File, lines: &Receiver<String>, metrics: &AuditMetrics) {
+    let mut appended = Appended::default();
     while let Ok(mut text) = lines.recv() {
         let mut events = 1;
         // What waits is synced together.
@@ -56,11 +59,44 @@ fn write(path: &Path, mut file: &File, lines: &Receiver<String>, metrics: &Audit
             text.push_str(&line);
             events += 1;
         }
-        if let Err(error) = file.write_all(text.as_bytes()).and_then(|()| file.sync_data()) {
+        if let Err(error) = appended.append(file, text).and_then(|()| file.sync_data()) {
             metrics.lost.inc_by(events);
             tracing::error!(%error, path = %path.display(), "the audit log cannot be written");
         }
     }
+}
+
+/// What is known of the end of the file.
+#[derive(Default)]
+struct Appended {
+    /// A write that failed has left a part of a line there.
+    is_amid_line: bool,
+}
+
+impl Appended {
+    /// Writes lines, on a line of their own in any case.
+    fn append(&mut self, mut file: impl Write, mut lines: String) -> io::Result<()> {
+        if self.is_amid_line {
+            lines.insert(0, '\n');
+        }
+        let mut left = lines.as_bytes();
+        while !left.is_empty() {
+            match file.write(left) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    self.is_amid_line = left[count - 1] != b'\n';
+                    left = &left[count..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn short(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_TEXT_BYTES)]
 }
 
 /// One event as a line.
@@ -74,8 +110,8 @@ fn line(event: &AuditEvent<'_>, at: SystemTime) -> String {
         "operation": event.operation,
         "outcome": event.outcome.as_str(),
         "identity": identity,
-        "target": event.target,
-        "detail": event.detail,
+        "target": event.target.map(short),
+        "detail": event.detail.map(short),
         "request_id": event.request_id.map(ToString::to_string),
     });
     format!("{line}\n")
@@ -90,8 +126,8 @@ impl AuditLog for AuditFile {
             operation = event.operation,
             outcome = event.outcome.as_str(),
             identity,
-            on = event.target.unwrap_or_default(),
-            detail = event.detail.unwrap_or_default(),
+            on = short(event.target.unwrap_or_default()),
+            detail = short(event.detail.unwrap_or_default()),
             request_id = event.request_id.map(tracing::field::display),
             "audit"
         );
@@ -162,6 +198,61 @@ mod tests {
             let mode =
                 std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
             assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn what_clients_make_up_takes_no_more_than_a_name_does() {
+        let event = AuditEvent {
+            operation: "model_load",
+            identity: None,
+            target: Some(&"\u{e9}".repeat(30_000)),
+            detail: Some(&"\u{0}".repeat(30_000)),
+            request_id: None,
+            outcome: AuditOutcome::Refused,
+        };
+        let line = line(&event, SystemTime::UNIX_EPOCH);
+        assert!(line.len() < 8 * MAX_TEXT_BYTES, "{} bytes", line.len());
+        let read: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(read["target"], "\u{e9}".repeat(MAX_TEXT_BYTES / 2));
+    }
+
+    /// Takes so many bytes, and then none.
+    struct Full {
+        taken: Vec<u8>,
+        room: usize,
+    }
+
+    impl Write for &mut Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let count = bytes.len().min(self.room - self.taken.len());
+            if count == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.taken.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_that_was_cut_short_swallows_none_of_those_after_it() {
+        for (room, expected) in [
+            (3, "one\ntwo\nthree\n"),
+            (4, "one\nthree\n"),
+            (6, "one\ntw\nthree\n"),
+            (8, "one\ntwo\n"),
+        ] {
+            let (mut file, mut appended) = (Full { taken: Vec::new(), room }, Appended::default());
+            for lines in ["one\n", "two\n", "three\n"] {
+                if appended.append(&mut file, lines.to_owned()).is_err() {
+                    file.room = 100;
+                }
+            }
+            assert_eq!(String::from_utf8(file.taken).unwrap(), expected, "{room}");
         }
     }
 

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{AccessError, AuditEvent, AuditOutcome, Fault, Identity, Name, Operation, RequestId, Services};
 
@@ -55,6 +56,7 @@ struct ChangeUnderWay {
     request_id: RequestId,
     detail: Option<String>,
     outcome: AuditOutcome,
+    is_refused: AtomicBool,
 }
 
 impl<'a> Entered<'a> {
@@ -70,6 +72,7 @@ impl<'a> Entered<'a> {
                 request_id: asked.request_id.clone(),
                 detail: None,
                 outcome: AuditOutcome::Failed,
+                is_refused: AtomicBool::new(false),
             })
         });
         Self { services, identity, change, operation }
@@ -128,6 +131,9 @@ impl<'a> Entered<'a> {
     }
 
     fn denied(&self, identity: &Identity) {
+        if let Some(change) = &self.change {
+            change.is_refused.store(true, Ordering::Relaxed);
+        }
         if let Some(access) = &self.services.access {
             access.denied(identity, self.operation);
         }
@@ -145,13 +151,14 @@ impl<'a> Entered<'a> {
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
         if let (Some(change), Some(audit)) = (self.change.take(), &self.services.audit) {
+            let is_refused = change.is_refused.load(Ordering::Relaxed);
             audit.record(&AuditEvent {
                 operation: self.operation.as_str(),
                 identity: self.identity.as_deref(),
                 target: change.model.as_deref(),
                 detail: change.detail.as_deref(),
                 request_id: Some(&change.request_id),
-                outcome: change.outcome,
+                outcome: if is_refused { AuditOutcome::Refused } else { change.outcome },
             });
         }
     }

@@ -192,6 +192,8 @@ fn models_out_of_its_patterns_are_not_its_own() {
     let entered = world.guarded.enter(Some(&pass), &asked).unwrap();
     assert!(entered.shows("team-a-1") && !entered.shows("other"));
     assert_eq!(entered.all_models().unwrap_err().kind(), ErrorKind::PermissionDenied);
+    drop(entered);
+    assert_eq!(*world.audit.0.lock().unwrap(), ["key_1 cache_purge - - refused"]);
 }
 
 #[test]
