@@ -4,9 +4,6 @@ use adulis_types::{CertificateName, ClientCertificate};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 
-/// Names that are kept; a certificate with more than this is nobody's.
-const MAX_NAMES: usize = 64;
-
 /// A certificate, if it is one.
 pub(crate) fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
     x509_parser::parse_x509_certificate(der).ok().map(|(_, certificate)| certificate)
@@ -38,6 +35,7 @@ pub(crate) fn hosts(certificate: &X509Certificate<'_>) -> Vec<String> {
         .collect()
 }
 
+/// All of them. TLS has a certificate no longer than 64 KiB.
 fn names(certificate: &X509Certificate<'_>) -> Vec<CertificateName> {
     let Ok(Some(extension)) = certificate.subject_alternative_name() else {
         return Vec::new();
@@ -48,7 +46,7 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<CertificateName> {
         GeneralName::RFC822Name(name) if is_plain(name) => Some(CertificateName::Email((*name).to_owned())),
         _ => None,
     });
-    names.take(MAX_NAMES).collect()
+    names.collect()
 }
 
 /// Whether a name could not be taken for another one, in a log or a rule.
@@ -80,6 +78,14 @@ mod tests {
         let der = server.der();
         assert_eq!(hosts(&parse(&der).unwrap()), ["example.com", "*.example.com"]);
         assert_eq!(parse(b"no certificate"), None);
+    }
+
+    #[test]
+    fn a_certificate_may_be_for_any_number_of_hosts() {
+        let expected: Vec<String> = (0..100).map(|number| format!("host-{number}.example")).collect();
+        let names: Vec<&str> = expected.iter().map(String::as_str).collect();
+        let der = TestAuthority::new().server(&names).der();
+        assert_eq!(hosts(&parse(&der).unwrap()), expected);
     }
 
     #[test]
