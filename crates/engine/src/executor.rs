@@ -128,7 +128,7 @@ impl Executor {
     pub(crate) fn watched(&self) -> Vec<Arc<Instances>> {
         let pool = self.pool.lock();
         let models = pool.models.iter().flatten().map(|registered| &registered.model);
-        models.filter(|model| model.watch.is_some()).cloned().collect()
+        models.filter(|model| model.is_watched()).cloned().collect()
     }
 
     /// Waits for the threads, after [`Executor::close`]. Those that are stuck in runs that were written off are not waited for.

@@ -5,13 +5,13 @@ use adulis_backend::{BatchRequest, Model};
 use adulis_batcher::{BatchPolicy, Offer, RefusedReason, ShapeBucket, ShapeClass, TooLate};
 use adulis_telemetry::ShedReason;
 use adulis_types::{Identity, InferRequest, InferResponse, RequestId};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::EngineError;
 use crate::admission::{Admitted, shape_bucket, shape_class};
 use crate::cached::{self, Asking, Looked, OnInstances};
 use crate::decoupled::About;
-use crate::ensemble::{Cause, Unready};
+use crate::ensemble::Unready;
 use crate::executor::Executor;
 use crate::flow;
 use crate::job::{Job, JobInputs, Reply};
@@ -19,7 +19,7 @@ use crate::lane::{BatchLane, Lane, NotQueued, Place, Queued, Size};
 use crate::plan::queue_timeout;
 use crate::rate::Limited;
 use crate::serving::{Served, Took};
-use crate::watch::Watch;
+use crate::watch::{Watch, broken};
 
 /// A model version that has instances of its own, which requests wait for: what the executor knows of a model.
 pub(crate) struct Instances {
@@ -115,16 +115,18 @@ impl Instances {
 
     async fn run_queued(&self, executor: &Executor, lane: &BatchLane, entry: Entry) -> Reply {
         let (priority, deadline) = (entry.priority, entry.deadline);
+        // From before its run can be written off.
+        let watched = self.watch.as_deref().map(Watch::hear_written_off);
         let (reply, caller) = oneshot::channel();
         let (place, queued) = self.enqueue((executor, lane), entry, reply)?;
         let waiting = Waiting { lane, place, armed: true };
         let queue_timeout =
             queue_timeout(&self.policy, priority).and_then(|timeout| queued.checked_add(timeout));
         let limits = Limits { queued, queue_timeout, deadline };
-        match &self.watch {
+        match watched {
             None => self.wait(caller, waiting, limits).await,
             // Boxed, so that the future of other requests is no larger for it.
-            Some(watch) => Box::pin(self.wait_watched(caller, waiting, limits, watch)).await,
+            Some(written_off) => Box::pin(self.wait_watched(caller, waiting, limits, written_off)).await,
         }
     }
 
@@ -134,10 +136,9 @@ impl Instances {
         caller: oneshot::Receiver<Reply>,
         waiting: Waiting<'_>,
         limits: Limits,
-        watch: &Watch,
+        mut written_off: watch::Receiver<u64>,
     ) -> Reply {
         let (lane, id) = (waiting.lane, waiting.place.id());
-        let mut written_off = watch.hear_written_off();
         let abandoned = async {
             while written_off.changed().await.is_ok() {
                 if lane.is_abandoned(id) {
@@ -168,11 +169,32 @@ impl Instances {
         EngineError::ExecutionLimit { model: self.served.interface.model.clone(), limit_milliseconds }
     }
 
+    /// Whether the watchdog looks after it.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watch.is_some() || self.batch_lane().is_some_and(BatchLane::runs_inline)
+    }
+
+    /// Whether requests may be put to it: unless it says that it can't answer, or all of its instances hang.
+    pub(crate) fn usable(&self) -> Result<(), Unready> {
+        self.able()?;
+        if self.batch_lane().is_some_and(BatchLane::all_hang) {
+            return Err(broken(STUCK.into()));
+        }
+        self.watch.as_ref().map_or(Ok(()), |watch| watch.usable())
+    }
+
+    /// Whether it answers, as far as is known.
+    pub(crate) fn healthy(&self) -> Result<(), Unready> {
+        self.able()?;
+        if self.batch_lane().is_some_and(|lane| lane.hanging() > 0) {
+            return Err(broken("an execution does not end".into()));
+        }
+        self.watch.as_ref().map_or(Ok(()), |watch| watch.healthy())
+    }
+
     /// Whether the model itself says that it can answer.
-    pub(crate) fn able(&self) -> Result<(), Unready> {
-        self.model
-            .unready()
-            .map_or(Ok(()), |reason| Err(Unready { reason, cause: Cause::Broken }))
+    fn able(&self) -> Result<(), Unready> {
+        self.model.unready().map_or(Ok(()), |reason| Err(broken(reason)))
     }
 
     /// The lane of a model whose requests are independent of each other, as those of decoupled models are.
@@ -287,6 +309,9 @@ impl Instances {
         }
     }
 }
+
+/// What clients are told of a model whose executions hang.
+pub(crate) const STUCK: &str = "its executions do not end";
 
 /// How long what waits will take; a second, where that can't be said.
 fn retry_after(lane: &BatchLane) -> Duration {

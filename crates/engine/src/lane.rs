@@ -8,7 +8,9 @@ use adulis_batcher::Batch;
 
 use answers::Answers;
 pub(crate) use answers::Replies;
-pub(crate) use batches::{BatchLane, NewPlace, NotQueued, Overdue, Place, Queued, Rules, Size};
+pub(crate) use batches::{
+    BatchLane, INLINE_PATIENCE, NewPlace, NotQueued, Overdue, Place, Queued, Rules, Size,
+};
 pub(crate) use sequences::{BoundSequences, Ended, SequenceLane, SequenceNotQueued};
 
 use crate::instance::Slot;

@@ -150,9 +150,9 @@ impl Lifecycle {
         let varies = interface.varies();
         let watch = Watch::new(config, &self.settings, &interface, cost.observations() > 0);
         let has_limit = watch.as_ref().is_some_and(|watch| watch.limit.is_some());
-        // What has to wait, for resources or for another process, does so on an execution thread, and what may have to be
-        // written off runs on one.
-        let is_apart = limited.is_some() || has_limit || model.runs_elsewhere();
+        // What has to wait, for resources, clients or another process, does so on another thread, and what may have to be written off
+        // runs on one.
+        let is_apart = limited.is_some() || has_limit || model.runs_elsewhere() || model.is_decoupled();
         let rules = Rules {
             policy: plan.policy,
             preserve_ordering: plan.preserve_ordering,
@@ -185,7 +185,7 @@ impl Lifecycle {
             reason: fault.to_string(),
         };
         let instances = instances.map_err(fault)?;
-        if instances.watch.is_some() {
+        if instances.is_watched() {
             self.watchdog.watch(&self.executor);
         }
         let scheduler = Scheduler::Instances(instances);

@@ -135,10 +135,7 @@ impl ServingModel {
     /// have nothing to run on.
     pub(crate) fn usable(&self, models: &Models) -> Result<(), Unready> {
         match &self.scheduler {
-            Scheduler::Instances(instances) => {
-                instances.able()?;
-                instances.watch.as_ref().map_or(Ok(()), |watch| watch.usable())
-            }
+            Scheduler::Instances(instances) => instances.usable(),
             Scheduler::Ensemble(ensemble) => ensemble.ready(&self.served, models),
         }
     }
@@ -146,10 +143,7 @@ impl ServingModel {
     /// Whether it answers, as far as is known: what has instances does unless it was seen not to.
     pub(crate) fn ready(&self, models: &Models) -> Result<(), Unready> {
         match &self.scheduler {
-            Scheduler::Instances(instances) => {
-                instances.able()?;
-                instances.watch.as_ref().map_or(Ok(()), |watch| watch.healthy())
-            }
+            Scheduler::Instances(instances) => instances.healthy(),
             Scheduler::Ensemble(ensemble) => ensemble.ready(&self.served, models),
         }
     }

@@ -13,6 +13,7 @@ use crate::Settings;
 use crate::admission::Interface;
 use crate::ensemble::{Cause, Unready};
 use crate::job::{JobInputs, Reply};
+use crate::lane::Place;
 use crate::warmup;
 
 /// How long a run that was asked to stop has for it, at least and at most; between them, as long as it had to end by itself.
@@ -57,12 +58,18 @@ enum Health {
     Stuck(Arc<str>),
 }
 
+/// A trivial request that was put to a model.
+pub(crate) struct Trial {
+    pub(crate) reply: oneshot::Receiver<Reply>,
+    pub(crate) place: Place,
+    pub(crate) since: Instant,
+}
+
 /// What the watchdog remembers of a model between two looks.
 pub(crate) struct Ward {
     /// Runs that had succeeded at the last look.
     pub(crate) runs: u64,
-    /// A trial that was put to it, and when.
-    pub(crate) trial: Option<(oneshot::Receiver<Reply>, Instant)>,
+    pub(crate) trial: Option<Trial>,
     /// When it is tried next; `None`: not by itself.
     pub(crate) next: Option<Instant>,
     pauses: Backoff,
@@ -134,14 +141,14 @@ impl Watch {
     pub(crate) fn healthy(&self) -> Result<(), Unready> {
         match &*self.health.read() {
             Health::Good => Ok(()),
-            Health::Doubtful(reason) | Health::Stuck(reason) => Err(broken(reason)),
+            Health::Doubtful(reason) | Health::Stuck(reason) => Err(broken(Arc::clone(reason))),
         }
     }
 
     /// Whether requests may be put to it.
     pub(crate) fn usable(&self) -> Result<(), Unready> {
         match &*self.health.read() {
-            Health::Stuck(reason) => Err(broken(reason)),
+            Health::Stuck(reason) => Err(broken(Arc::clone(reason))),
             Health::Good | Health::Doubtful(_) => Ok(()),
         }
     }
@@ -183,8 +190,8 @@ impl ExecutionLimit {
     }
 }
 
-fn broken(reason: &Arc<str>) -> Unready {
-    Unready { reason: Arc::clone(reason), cause: Cause::Broken }
+pub(crate) fn broken(reason: Arc<str>) -> Unready {
+    Unready { reason, cause: Cause::Broken }
 }
 
 /// Threads that are stuck in runs that were written off, and how many there may be.

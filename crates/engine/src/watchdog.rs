@@ -15,9 +15,9 @@ use crate::EngineError;
 use crate::decoupled::About;
 use crate::executor::Executor;
 use crate::instance::Slot;
-use crate::instances::{Entry, Instances};
-use crate::lane::{BatchLane, Lane, NewPlace, Overdue};
-use crate::watch::{Ward, Watch};
+use crate::instances::{Entry, Instances, STUCK};
+use crate::lane::{BatchLane, INLINE_PATIENCE, Lane, NewPlace, Overdue};
+use crate::watch::{Trial, Ward, Watch};
 
 /// Between two looks at a trial that is under way, and the shortest time between any two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -92,15 +92,57 @@ impl Shared {
 
 /// Looks at one model, and says when to look again.
 fn look(executor: &Arc<Executor>, model: &Arc<Instances>, now: Instant) -> Option<Instant> {
-    let (watch, Lane::Batches(lane)) = (model.watch.as_deref()?, &model.lane) else {
+    let Lane::Batches(lane) = &model.lane else {
         return None;
     };
+    let inline = lane.runs_inline().then(|| {
+        look_at_inline(model, lane, now);
+        now + INLINE_PATIENCE
+    });
+    let watched = model
+        .watch
+        .as_deref()
+        .and_then(|watch| look_at_watched(executor, model, (watch, lane), now));
+    inline.into_iter().chain(watched).min()
+}
+
+/// Tells of runs that hang on the threads where their requests arrived.
+fn look_at_inline(model: &Instances, lane: &BatchLane, now: Instant) {
+    if lane.look_after_inline(now) == 0 {
+        return;
+    }
+    let served = &model.served;
+    tracing::error!(
+        model = %served.interface.model, version = served.version,
+        "a run hangs on an I/O thread, which serves nobody until it ends: a model with a max_execution_time does not run there"
+    );
+    if lane.all_hang() {
+        refuse_waiting(model, lane);
+    }
+}
+
+/// Answers what waits for a model that has nothing left to run it on.
+fn refuse_waiting(model: &Instances, lane: &BatchLane) {
+    for job in lane.drain() {
+        let model = (&*model.served.interface.model).into();
+        // A caller that has gone needs no answer.
+        let _ = job.reply.send(Err(EngineError::NotReady { model, reason: STUCK.into() }));
+    }
+}
+
+/// Looks at a model that is to be watched, and says when to look again.
+fn look_at_watched(
+    executor: &Arc<Executor>,
+    model: &Arc<Instances>,
+    (watch, lane): (&Watch, &BatchLane),
+    now: Instant,
+) -> Option<Instant> {
     let mut ward = watch.ward.lock();
     let mut next = None;
     if let Some(limit) = watch.limit {
         let found = lane.look_after(limit, now);
         for overdue in found.overdue {
-            see_to(executor, model, (watch, &mut *ward), overdue);
+            see_to(executor, model, (watch, lane, &mut *ward), overdue);
         }
         next = Some(found.next);
     }
@@ -113,7 +155,7 @@ fn look(executor: &Arc<Executor>, model: &Arc<Instances>, now: Instant) -> Optio
 fn see_to(
     executor: &Arc<Executor>,
     model: &Arc<Instances>,
-    (watch, ward): (&Watch, &mut Ward),
+    (watch, lane, ward): (&Watch, &BatchLane, &mut Ward),
     overdue: Overdue,
 ) {
     let served = &model.served;
@@ -131,10 +173,7 @@ fn see_to(
             return;
         }
     };
-    let written_off = model
-        .batch_lane()
-        .and_then(|lane| lane.write_off(place, |thread| executor.replace(thread)));
-    let Some(new_place) = written_off else {
+    let Some(new_place) = lane.write_off(place, |thread| executor.replace(thread)) else {
         return;
     };
     served.stopped(ExecutionStop::WrittenOff);
@@ -151,19 +190,12 @@ fn see_to(
             "a run does not end and is written off; as many threads are stuck as may be (engine.max_stuck_threads): the model answers nothing until it ends"
         );
         watch.turn_red(STUCK.into(), true);
-        for job in model.batch_lane().map(BatchLane::drain).unwrap_or_default() {
-            let error = EngineError::NotReady { model: (&**name).into(), reason: STUCK.into() };
-            // A caller that has gone needs no answer.
-            let _ = job.reply.send(Err(error));
-        }
+        refuse_waiting(model, lane);
     }
     watch.tell_written_off();
     ward.runs = runs(model);
     ward.failed(Instant::now());
 }
-
-/// What clients are told of a model whose runs hang.
-const STUCK: &str = "its executions do not end";
 
 /// Makes an instance for a new place, on a thread of its own: that may take long, or hang in its turn.
 fn rebuild(executor: &Arc<Executor>, model: &Arc<Instances>, place: NewPlace) {
@@ -200,7 +232,7 @@ fn check(
     if runs > std::mem::replace(&mut ward.runs, runs) {
         return good(model, watch, ward);
     }
-    if let Some((reply, since)) = &mut ward.trial {
+    if let Some(Trial { reply, place, since }) = &mut ward.trial {
         let patience = watch.limit.map_or(PATIENCE, |limit| limit.limit + limit.grace + PATIENCE);
         let is_late = since.elapsed() > patience;
         match reply.try_recv() {
@@ -211,6 +243,8 @@ fn check(
             Ok(Err(error)) => bad(model, (watch, ward), &format!("a trivial request failed: {error}")),
             Err(oneshot::error::TryRecvError::Closed) => ward.failed(now),
             Err(oneshot::error::TryRecvError::Empty) if is_late => {
+                // The next one is not to wait behind it.
+                lane.cancel(*place);
                 bad(model, (watch, ward), "a trivial request was not answered");
             }
             Err(oneshot::error::TryRecvError::Empty) => {}
@@ -269,7 +303,7 @@ fn try_out(
         about,
     };
     match model.offer((&**executor, lane), entry, reply) {
-        Ok((_, queued)) => ward.trial = Some((receiver, queued)),
+        Ok((place, since)) => ward.trial = Some(Trial { reply: receiver, place, since }),
         // It is asked so much that it shows by itself whether it answers; or it is on its way out.
         Err(_) => ward.next = Some(Instant::now() + PATIENCE),
     }

@@ -1,8 +1,9 @@
+mod inline;
 mod overdue;
 mod punctual;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ use adulis_batcher::{
 };
 use parking_lot::Mutex;
 
+pub(crate) use self::inline::INLINE_PATIENCE;
+use self::inline::InlineRun;
 use self::overdue::WrittenOff;
 pub(crate) use self::overdue::{NewPlace, Overdue};
 use self::punctual::Punctual;
@@ -30,6 +33,8 @@ pub(crate) struct BatchLane {
     wake_rows: usize,
     instances: usize,
     inline: InlineLimits,
+    /// Runs on callers' threads that hang.
+    hanging: AtomicUsize,
     /// Whether requests share batches.
     merges: bool,
     /// Whether requests are held back for a fuller batch.
@@ -59,6 +64,10 @@ struct State {
     /// A thread has set a timer for the queue delay.
     waiting: bool,
     running: Vec<Running>,
+    /// Runs on callers' threads.
+    inline: Vec<InlineRun>,
+    /// Whether one of them has hung: then there are no more.
+    is_never_inline: bool,
     cost: CostLines,
     pace: Pace,
     /// Whether requests would be answered in time, where that is asked.
@@ -76,23 +85,8 @@ struct State {
     closed: bool,
 }
 
-/// How often a caller looks for an instance that is out on a short run, and how long it waits between looks: a few
-/// microseconds in all, which is less than a hand-over takes.
-const INLINE_LOOKS: usize = 16;
-const INLINE_SPINS: usize = 20;
-
-/// Requests that must be expected within the time of a hand-over for it to be worth while. A single client is never so fast,
-/// whose every request takes two such wake-ups: its own and that of the thread that reads it.
-const COMPANY: f64 = 1.5;
 /// Longest interval between requests that counts, in hand-overs.
 const LONGEST_INTERVAL: u32 = 8;
-
-/// What a caller that would run on its own thread finds.
-enum Inline {
-    Take(Slot),
-    LookAgain,
-    Queue,
-}
 
 /// A batch that can be interrupted or is watched, and whose callers still wait.
 struct Running {
@@ -164,6 +158,8 @@ impl BatchLane {
             queue: BatchQueue::new(policy),
             punctual,
             running: Vec::new(),
+            inline: Vec::new(),
+            is_never_inline: false,
             scheduled: false,
             waiting: false,
             cost,
@@ -185,6 +181,7 @@ impl BatchLane {
             wake_rows,
             instances,
             inline,
+            hanging: AtomicUsize::new(0),
             merges,
             delays,
             sizes,
@@ -246,55 +243,11 @@ impl BatchLane {
         }
     }
 
-    /// Takes an instance for a run on the caller's own thread: only if nobody waits, and the run is known to be short.
-    ///
-    /// A run that is not short even for a busy model is done there only if nobody would join it in a batch: while requests
-    /// come so fast that several are expected within the time of a hand-over, one run for all of them is cheaper.
-    ///
-    /// Where every instance is out on a run that is short even for a busy model, one will be back before a thread hand-over
-    /// would be done: the caller looks a few times more before it queues.
-    pub(crate) fn take_inline(&self, size: Size, arrived: Instant) -> Option<Slot> {
-        if self.inline.alone.is_zero() {
-            return None;
-        }
-        let mut arrived = Some(arrived);
-        for _ in 0..INLINE_LOOKS {
-            match self.look_inline(size, arrived.take()) {
-                Inline::Take(slot) => return Some(slot),
-                Inline::Queue => return None,
-                Inline::LookAgain => (0..INLINE_SPINS).for_each(|_| std::hint::spin_loop()),
-            }
-        }
-        None
-    }
-
-    /// One look; the first one notes when the request arrived.
-    fn look_inline(&self, size: Size, arrived: Option<Instant>) -> Inline {
-        let mut state = self.state.lock();
-        if let Some(arrived) = arrived {
-            state.pace.note(arrived);
-        }
-        let alone = state.free.len() == self.instances;
-        if state.closed || !state.queue.is_empty() || (self.answers.are_ordered() && !alone) {
-            return Inline::Queue;
-        }
-        let Some(estimate) = state.cost.estimate(size.bucket, size.rows) else {
-            return Inline::Queue;
-        };
-        let company = || self.merges && state.pace.expects(COMPANY, self.inline.alone);
-        // Who configures a delay wants requests to wait for company.
-        if estimate < self.inline.busy
-            || (alone && !self.delays && estimate < self.inline.alone && !company())
-        {
-            return state.free.pop().map_or(Inline::LookAgain, Inline::Take);
-        }
-        Inline::Queue
-    }
-
     /// Gives an instance back after a run. The flag says whether the executor has to be told.
     pub(crate) fn give_back(&self, slot: Slot, size: Size, infer: Option<Duration>) -> bool {
         let mut state = self.state.lock();
         state.running.retain(|running| running.slot != slot.index);
+        self.note_inline_ended(&mut state, slot.index);
         if state.take_back(slot.index) {
             drop(state);
             // Whatever dropping an instance takes that hung: not under the lock.
@@ -319,6 +272,8 @@ impl BatchLane {
         let mut state = self.state.lock();
         if let Some(job) = state.queue.cancel(place.ticket) {
             state.note_cancelled(&job);
+            // Its tensors may be large: they are not given back under the lock.
+            drop(state);
             return true;
         }
         for running in &mut state.running {

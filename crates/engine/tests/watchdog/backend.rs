@@ -1,7 +1,7 @@
 //! A backend whose runs hang when they are told to.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adulis_backend::{
@@ -28,6 +28,8 @@ struct State {
     /// Every run hangs, whatever its input.
     all_hang: AtomicBool,
     instances: AtomicUsize,
+    /// The name of the thread of the last run.
+    thread: Mutex<String>,
 }
 
 impl Hanging {
@@ -37,6 +39,11 @@ impl Hanging {
 
     pub(crate) fn all_hang(&self, hang: bool) {
         self.0.all_hang.store(hang, Ordering::SeqCst);
+    }
+
+    /// Whether the last run was on an execution thread.
+    pub(crate) fn was_queued(&self) -> bool {
+        self.0.thread.lock().unwrap().starts_with("adulis-exec")
     }
 
     /// Instances that were made so far.
@@ -96,6 +103,8 @@ impl Interrupt for Stop {
 impl ModelInstance for HangingInstance {
     fn execute(&mut self, inputs: &[BatchInput]) -> Result<Execution, BackendError> {
         self.stop.0.store(false, Ordering::SeqCst);
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        *self.state.thread.lock().unwrap() = thread;
         let data: Vec<u8> = inputs[0].chunks().flatten().copied().collect();
         let hangs = || data.contains(&HANG) || self.state.all_hang.load(Ordering::SeqCst);
         while hangs() && !self.state.released.load(Ordering::SeqCst) {

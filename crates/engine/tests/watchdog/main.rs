@@ -252,6 +252,58 @@ async fn closing_the_engine_does_not_wait_for_what_hangs() {
     assert!(closed.elapsed() < 3 * Duration::from_secs(1), "{:?}", closed.elapsed());
 }
 
+/// Runs on the threads where requests arrive, as short ones are.
+fn inline() -> Settings {
+    Settings { inline_threshold: Duration::from_secs(1), ..settings() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_run_that_hangs_on_an_io_thread_turns_its_model_red_and_is_the_last_one_there() {
+    let server = Server::start(inline(), Safeguards::default(), 2);
+    server.answers(1).await;
+    assert!(!server.backend.was_queued());
+    let hangs = server.ask(HANG);
+    until("red", || !server.is_ready()).await;
+    let index = server.engine().repository_index(&IndexQuery::default()).unwrap();
+    assert_eq!(&*index[0].reason, "an execution does not end");
+    server.answers(2).await;
+    assert!(server.backend.was_queued());
+
+    server.backend.release();
+    hangs.await.unwrap().unwrap();
+    assert!(server.is_ready());
+    server.answers(3).await;
+    assert!(server.backend.was_queued());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn where_all_instances_hang_on_io_threads_nobody_waits_for_one() {
+    let server = Server::start(inline(), Safeguards::default(), 1);
+    let hangs = server.ask(HANG);
+    tokio::time::sleep(20 * MS).await;
+    let waits = server.ask(1);
+    let refused = |answer: Result<InferResponse, Fault>| {
+        let fault = answer.unwrap_err();
+        assert_eq!(fault.kind(), ErrorKind::Unavailable, "{fault}");
+        assert_eq!(fault.client_message(), "model 'm' is not ready: its executions do not end");
+    };
+    refused(waits.await.unwrap());
+    refused(server.ask(1).await.unwrap());
+    server.backend.release();
+    hangs.await.unwrap().unwrap();
+    assert!(server.is_ready());
+    server.answers(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_run_on_an_io_thread_that_can_be_stopped_is() {
+    let server = Server::start(inline(), Safeguards::default(), 1);
+    let fault = server.ask(STOPPABLE).await.unwrap().unwrap_err();
+    assert_eq!(fault.client_message(), "model 'm': execution failed: the run was interrupted");
+    assert!(server.is_ready());
+    server.answers(1).await;
+}
+
 #[test]
 fn limits_that_cannot_be_kept_fail_the_load() {
     let mut config = ModelConfig { decoupled: true, safeguards: limited(), ..ModelConfig::derived("m") };
