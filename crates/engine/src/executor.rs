@@ -1,5 +1,6 @@
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+mod timers;
+
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,6 +12,7 @@ use adulis_repository::ModelConfig;
 use adulis_telemetry::ServingMetrics;
 use parking_lot::{Condvar, Mutex};
 
+use self::timers::Timers;
 use crate::instances::Instances;
 use crate::lane::{Bound, Next, Shed};
 use crate::rate::{Limited, Permit, RateLimit, RateLimiter};
@@ -38,11 +40,10 @@ pub(crate) struct Executor {
 struct Pool {
     ready: FairQueue<usize>,
     /// Registered models; the index is the key in `ready`.
-    models: Vec<Option<Registered>>,
+    models: Vec<Option<Arc<Instances>>>,
     /// Keys that nobody has.
     unused: Vec<usize>,
-    /// At most one per model that counts; one that has been overtaken finds nothing to do.
-    timers: BinaryHeap<Reverse<(Instant, usize)>>,
+    timers: Timers,
     /// When the sleeping threads that watch a timer will wake.
     watched: Vec<Instant>,
     idle: usize,
@@ -59,11 +60,6 @@ enum Stay {
     Yes,
     /// It was stuck, and another one has its place.
     Replaced,
-}
-
-struct Registered {
-    model: Arc<Instances>,
-    timer: Option<Instant>,
 }
 
 impl Executor {
@@ -127,8 +123,7 @@ impl Executor {
     /// The models that are to be watched.
     pub(crate) fn watched(&self) -> Vec<Arc<Instances>> {
         let pool = self.pool.lock();
-        let models = pool.models.iter().flatten().map(|registered| &registered.model);
-        models.filter(|model| model.is_watched()).cloned().collect()
+        pool.models.iter().flatten().filter(|model| model.is_watched()).cloned().collect()
     }
 
     /// Waits for the threads, after [`Executor::close`]. Those that are stuck in runs that were written off are not waited for.
@@ -178,7 +173,7 @@ impl Executor {
         if key == pool.models.len() {
             pool.models.push(None);
         }
-        pool.models[key] = Some(Registered { model: Arc::clone(&model), timer: None });
+        pool.models[key] = Some(Arc::clone(&model));
         Ok(model)
     }
 
@@ -195,8 +190,9 @@ impl Executor {
             return false;
         }
         let there = pool.models.get_mut(model.key).and_then(Option::take);
-        debug_assert!(there.is_some_and(|there| Arc::ptr_eq(&there.model, model)), "retired twice");
+        debug_assert!(there.is_some_and(|there| Arc::ptr_eq(&there, model)), "retired twice");
         pool.ready.remove(model.key);
+        pool.timers.remove(model.key);
         if let (Some(limiter), Some(_)) = (&self.limiter, &model.limited) {
             let granted = limiter.unregister(model.key);
             self.activate_in(&mut pool, &granted);
@@ -289,7 +285,7 @@ impl Executor {
         model.refuse(shed);
         match next {
             Next::Nothing => {}
-            Next::Later(at) => self.pool.lock().set_timer(at, model.key),
+            Next::Later(at) => self.pool.lock().timers.set(at, model.key),
             Next::Run { bound, more } => {
                 permit.iter_mut().for_each(Permit::used);
                 if more {
@@ -328,10 +324,9 @@ impl Executor {
 
     fn activate_in(&self, pool: &mut Pool, keys: &[usize]) {
         for key in keys {
-            let Some(registered) = pool.models.get(*key).and_then(Option::as_ref) else {
+            let Some(weight) = pool.weight(*key) else {
                 continue;
             };
-            let weight = registered.model.weight;
             pool.ready.activate(*key, 0, weight);
             if pool.wake_one() {
                 self.wake.notify_one();
@@ -351,7 +346,7 @@ impl Executor {
             if pool.closing {
                 return None;
             }
-            pool.run_timers(Instant::now);
+            pool.run_timers();
             if let Some(model) = pool.take() {
                 if pool.timer_unwatched() && pool.wake_one() {
                     drop(pool);
@@ -360,7 +355,7 @@ impl Executor {
                 return Some(model);
             }
             pool.idle += 1;
-            match pool.timers.peek().map(|Reverse((at, _))| *at) {
+            match pool.timers.next() {
                 Some(at) => {
                     pool.watched.push(at);
                     self.wake.wait_until(&mut pool, at);
@@ -382,7 +377,7 @@ impl Pool {
             ready: FairQueue::new(),
             models: Vec::new(),
             unused: Vec::new(),
-            timers: BinaryHeap::new(),
+            timers: Timers::default(),
             watched: Vec::new(),
             idle: 0,
             waking: 0,
@@ -399,43 +394,32 @@ impl Pool {
 
     /// Whether the earliest timer would pass without a sleeping thread noticing.
     fn timer_unwatched(&self) -> bool {
-        let earliest = self.timers.peek().map(|Reverse((at, _))| *at);
-        earliest.is_some_and(|earliest| self.watched.iter().all(|watched| *watched > earliest))
+        self.timers
+            .next()
+            .is_some_and(|earliest| self.watched.iter().all(|watched| *watched > earliest))
     }
 
-    fn set_timer(&mut self, at: Instant, key: usize) {
-        let Some(registered) = self.models.get_mut(key).and_then(Option::as_mut) else {
-            return;
-        };
-        if registered.timer.is_none_or(|earlier| at < earlier) {
-            registered.timer = Some(at);
-            self.timers.push(Reverse((at, key)));
-        }
+    /// The weight of a model, if there is one of this key.
+    fn weight(&self, key: usize) -> Option<u32> {
+        self.models.get(key)?.as_ref().map(|model| model.weight)
     }
 
-    fn run_timers(&mut self, now: impl Fn() -> Instant) {
-        if self.timers.is_empty() {
+    fn run_timers(&mut self) {
+        if self.timers.next().is_none() {
             return;
         }
-        let now = now();
-        while self.timers.peek().is_some_and(|Reverse((at, _))| *at <= now) {
-            let Some(Reverse((at, key))) = self.timers.pop() else {
-                break;
-            };
-            let Some(registered) = self.models.get_mut(key).and_then(Option::as_mut) else {
-                continue;
-            };
-            if registered.timer == Some(at) {
-                registered.timer = None;
-                self.ready.activate(key, 0, registered.model.weight);
+        let now = Instant::now();
+        while let Some(key) = self.timers.due(now) {
+            if let Some(weight) = self.weight(key) {
+                self.ready.activate(key, 0, weight);
             }
         }
     }
 
     fn take(&mut self) -> Option<Arc<Instances>> {
         while let Some(key) = self.ready.next() {
-            if let Some(registered) = self.models.get(key).and_then(Option::as_ref) {
-                return Some(Arc::clone(&registered.model));
+            if let Some(model) = self.models.get(key).and_then(Option::as_ref) {
+                return Some(Arc::clone(model));
             }
         }
         None
