@@ -223,7 +223,7 @@ mod tests {
         room: usize,
     }
 
-    impl Write for &mut Full {
+    impl Write for Full {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let count = bytes.len().min(self.room - self.taken.len());
             if count == 0 {
