@@ -127,6 +127,9 @@ pub enum EngineError {
     /// The run failed.
     #[error("model '{model}': execution failed: {reason}")]
     Execution { model: Arc<str>, reason: String },
+    /// The run did not come to its end for what has nothing to do with the request.
+    #[error("model '{model}': execution failed: {reason}")]
+    Broken { model: Arc<str>, reason: String },
     /// The model does not take these inputs, though they fit its signature.
     #[error("model '{model}': {reason}")]
     Refused { model: Arc<str>, reason: String },
@@ -185,6 +188,7 @@ impl ServiceError for EngineError {
                 ErrorKind::DeadlineExceeded
             }
             Self::Execution { .. }
+            | Self::Broken { .. }
             | Self::NonFiniteOutput { .. }
             | Self::ExecutionLimit { .. }
             | Self::Panicked { .. } => ErrorKind::Internal,

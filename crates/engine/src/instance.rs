@@ -34,6 +34,8 @@ struct Place {
 #[derive(Debug)]
 pub(crate) enum RunError {
     Failed(String),
+    /// The instance is at fault, or what it needs: that says nothing of the request.
+    Broken(String),
     /// The request is at fault.
     Refused(String),
     Interrupted,
@@ -169,7 +171,7 @@ impl Slot {
             Ok(Err(BackendError::Interrupted)) => Err(RunError::Interrupted),
             Ok(Err(BackendError::Execution { reason })) => Err(RunError::Failed(reason)),
             Ok(Err(BackendError::Input { reason })) => Err(RunError::Refused(reason)),
-            Ok(Err(error)) => Err(RunError::Failed(format!("{error}{}", self.discard()))),
+            Ok(Err(error)) => Err(RunError::Broken(format!("{error}{}", self.discard()))),
             Err(panic) => Err(RunError::Panicked(format!("{}{}", panic_message(&*panic), self.discard()))),
         }
     }

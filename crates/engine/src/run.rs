@@ -186,14 +186,15 @@ impl Instances {
                 self.execution_limit()
             }
             RunError::Interrupted => {
-                EngineError::Execution { model, reason: "the run was interrupted".to_owned() }
+                EngineError::Broken { model, reason: "the run was interrupted".to_owned() }
             }
+            RunError::Broken(reason) => EngineError::Broken { model, reason },
             RunError::Panicked(reason) => EngineError::Panicked { model, reason },
         }
     }
 
     pub(crate) fn lost(&self) -> EngineError {
-        EngineError::Execution {
+        EngineError::Broken {
             model: self.served.interface.model.clone(),
             reason: "the run gave no answer".to_owned(),
         }

@@ -242,7 +242,7 @@ fn tensor(datatype: DataType, shape: Shape, data: Bytes) -> Result<Tensor, Strin
 
 fn reason(error: RunError) -> String {
     match error {
-        RunError::Failed(reason) | RunError::Refused(reason) => reason,
+        RunError::Failed(reason) | RunError::Broken(reason) | RunError::Refused(reason) => reason,
         RunError::Interrupted => "the run was interrupted".to_owned(),
         RunError::Panicked(reason) => format!("the backend panicked: {reason}"),
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod broken;
 mod loading;
 mod rows;
 
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use adulis_backend::BuiltIn;
+use adulis_backend::{Backend, BuiltIn};
 use adulis_engine::{CacheSettings, Engine, Settings};
 use adulis_repository::{Caching, ModelConfig, ModelEntry, ModelVersion};
 use adulis_telemetry::{MetricRegistry, MetricsFormat};
@@ -21,6 +22,8 @@ use adulis_types::{
     InputTensor, ModelRef, ParameterValue,
 };
 use bytes::Bytes;
+
+use broken::BreaksOnce;
 
 struct Server {
     engine: Arc<Engine>,
@@ -35,7 +38,7 @@ impl Server {
     fn with(cache: CacheSettings, entries: &[ModelEntry]) -> Self {
         let settings = Settings { execution_threads: 2, cache, ..Settings::default() };
         let registry = MetricRegistry::default();
-        let engine = Engine::new(settings, vec![Arc::new(BuiltIn)], &registry).unwrap();
+        let engine = Engine::new(settings, backends(), &registry).unwrap();
         engine.load(entries);
         Self { engine, registry }
     }
@@ -71,6 +74,10 @@ impl Server {
         let all = self.engine.statistics(Some(&ModelRef::latest(model))).unwrap();
         (all[0].inference_count, all[0].inference)
     }
+}
+
+fn backends() -> Vec<Arc<dyn Backend>> {
+    vec![Arc::new(BuiltIn), Arc::new(BreaksOnce::default())]
 }
 
 /// A cached identity. Its files are in `folder`, if there is one.
