@@ -29,7 +29,7 @@ pub(crate) fn warn(path: &Path, expiry: i64) {
 }
 
 /// How long it is until then, if that is to come.
-fn left(expiry: i64, now: SystemTime) -> Option<Duration> {
+pub(crate) fn left(expiry: i64, now: SystemTime) -> Option<Duration> {
     let end = UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(expiry).ok()?))?;
     end.duration_since(now).ok()
 }

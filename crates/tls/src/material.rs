@@ -1,5 +1,6 @@
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
@@ -21,6 +22,8 @@ pub(crate) struct Material {
     pub(crate) revocation_lists: Vec<CertificateRevocationListDer<'static>>,
     /// Files of certificates, and when the first in each runs out.
     pub(crate) expiries: Vec<(String, i64)>,
+    /// When our certificates run out, in the order of the options.
+    ends: Vec<i64>,
 }
 
 impl Material {
@@ -59,7 +62,31 @@ impl Material {
             return Err(TlsError::Files(reader.faults));
         }
         let (names, client_roots) = (Arc::new(names), Arc::new(client_roots));
-        Ok(Self { names, client_roots, revocation_lists, expiries: reader.expiries })
+        let Reader { expiries, ends, .. } = reader;
+        Ok(Self { names, client_roots, revocation_lists, expiries, ends })
+    }
+
+    /// That it may take another one's place: none of our certificates has expired whose predecessor has not.
+    ///
+    /// # Errors
+    /// [`TlsError::Files`]: whoever put such a file there meant another one, and clients would refuse it.
+    pub(crate) fn succeeds(
+        &self,
+        before: &Self,
+        options: &TlsOptions,
+        now: SystemTime,
+    ) -> Result<(), TlsError> {
+        let is_over = |end: i64| expiry::left(end, now).is_none();
+        let mut faults = Vec::new();
+        for (index, ((end, end_before), files)) in
+            self.ends.iter().zip(&before.ends).zip(&options.certificates).enumerate()
+        {
+            if is_over(*end) && !is_over(*end_before) {
+                let reason = "has expired, and the one before has not";
+                faults.push(fault(FileRole::Certificate(index), &files.certificate, reason));
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(TlsError::Files(faults)) }
     }
 }
 
@@ -77,6 +104,7 @@ pub(crate) fn stamps(options: &TlsOptions) -> Vec<Option<Stamp>> {
 struct Reader {
     faults: Vec<FileFault>,
     expiries: Vec<(String, i64)>,
+    ends: Vec<i64>,
 }
 
 impl Reader {
@@ -98,10 +126,13 @@ impl Reader {
         let (Some(chain), Some(key)) = (chain, key) else {
             return;
         };
-        let Some(hosts) = identity::parse(&chain[0]).map(|certificate| identity::hosts(&certificate)) else {
+        let own = identity::parse(&chain[0]);
+        let own = own.map(|own| (identity::hosts(&own), own.validity().not_after.timestamp()));
+        let Some((hosts, end)) = own else {
             self.faults.push(fault(role, &files.certificate, "holds what is no certificate"));
             return;
         };
+        self.ends.push(end);
         self.note(&files.certificate, &chain);
         match CertifiedKey::from_der(chain, key, provider) {
             Ok(certified) => names.add(Arc::new(certified), &hosts),

@@ -1,5 +1,6 @@
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use adulis_telemetry::TlsMetrics;
 use parking_lot::{Mutex, RwLock};
@@ -124,6 +125,7 @@ impl ServerTls {
 
     fn read_again(&self, state: &mut State) -> Result<(), TlsError> {
         let material = Material::read(&self.options, &self.provider)?;
+        material.succeeds(&state.material, &self.options, SystemTime::now())?;
         let configs: Result<Vec<_>, _> =
             state.slots.iter().map(|slot| self.config(&material, &slot.options)).collect();
         // Nothing fails from here on.

@@ -280,6 +280,20 @@ async fn broken_files_keep_the_old_ones() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_has_expired_takes_no_sound_ones_place() {
+    let setup = Setup::new(&["localhost"]);
+    let server = setup.open();
+    let expired = setup.authority.server_until(&["localhost"], -1);
+    let _ = expired.write(setup.folder.path(), "server0");
+    let error = server.tls.reload_if_changed().unwrap_err().to_string();
+    assert!(error.contains("server0.pem: has expired, and the one before has not"), "{error}");
+    let stream = server.exchange(&setup.authority.trusted_by(HTTP1)).await;
+    assert_eq!(stream.get_ref().1.peer_certificates().unwrap()[0], setup.certificates[0].der());
+    let _ = setup.authority.server(&["localhost"]).write(setup.folder.path(), "server0");
+    assert!(server.tls.reload_if_changed().unwrap());
+}
+
+#[tokio::test]
 async fn what_a_client_may_show_changes_with_the_files() {
     let mut setup = Setup::new(&["localhost"]);
     setup.client_auth = ClientAuth::Required;
