@@ -181,3 +181,17 @@ async fn a_clock_of_redis_that_jumps_gives_and_takes_no_more_than_a_burst() {
 fn is_soon(retry: Retry) -> bool {
     matches!(retry, Retry::After(retry) if retry <= Duration::from_millis(500))
 }
+
+#[tokio::test]
+async fn a_day_that_a_clock_of_redis_ran_ahead_to_ends_with_the_day_that_it_is() {
+    let clock = TestClock::new();
+    clock.set("@2030-06-15 12:00:00");
+    let redis = BackingServer::redis_by(&clock);
+    let limits = Limits { rows_per_day: NonZeroU64::new(5), ..Limits::default() };
+    let replica = Replica::start(&redis, limits).await;
+    assert_eq!(replica.ask_all().await.0, 5);
+    clock.set("@2028-01-01 12:00:00");
+    assert_eq!(replica.ask_all().await.0, 0, "it gives nobody a second day");
+    clock.set("@2028-01-02 12:00:00");
+    assert_eq!(replica.ask_all().await.0, 5);
+}
