@@ -29,7 +29,7 @@ const SERVE: u8 = b'S';
 ///
 /// # Errors
 /// As the system says; `InvalidInput` for more than can be passed.
-pub(crate) fn give(to: &UnixStream, sockets: &[(String, TcpListener)]) -> io::Result<()> {
+pub(crate) fn give(to: &UnixStream, sockets: &[(&str, &TcpListener)]) -> io::Result<()> {
     let names: String = sockets.iter().map(|(name, _)| format!("{name}\n")).collect();
     let length = u16::try_from(names.len()).ok().filter(|length| usize::from(*length) <= MAX_NAME_BYTES);
     let length = length.filter(|_| sockets.len() <= MAX_SOCKETS).ok_or(io::ErrorKind::InvalidInput)?;
@@ -143,15 +143,13 @@ mod tests {
     #[test]
     fn sockets_arrive_under_their_names() {
         let (near, far) = UnixStream::pair().unwrap();
-        let socket = |name: &str| (name.to_owned(), TcpListener::bind("127.0.0.1:0").unwrap());
-        let sockets = [socket("http+grpc"), socket("metrics")];
-        give(&near, &sockets).unwrap();
+        let [first, second] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let given = [("http+grpc", &first), ("metrics", &second)];
+        give(&near, &given).unwrap();
         let taken = take(&far).unwrap();
-        let told = |sockets: &[(String, TcpListener)]| {
-            let told = sockets.iter().map(|(name, socket)| (name.clone(), socket.local_addr().unwrap()));
-            told.collect::<Vec<_>>()
-        };
-        assert_eq!(told(&taken), told(&sockets));
+        let taken: Vec<_> =
+            taken.iter().map(|(name, socket)| (name.as_str(), socket.local_addr().unwrap())).collect();
+        assert_eq!(taken, given.map(|(name, socket)| (name, socket.local_addr().unwrap())));
         give(&near, &[]).unwrap();
         assert_eq!(take(&far).unwrap().len(), 0);
         drop(near);

@@ -5,7 +5,6 @@
 
 mod child;
 
-use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -58,13 +57,20 @@ pub async fn up(args: ServeArgs, config: Config, passed: Sockets) -> anyhow::Res
     }
 }
 
+/// A socket that listens.
+struct Socket {
+    /// What it is for, as [`ServeOptions::addresses`] names it.
+    name: &'static str,
+    /// Where it was configured to listen.
+    address: SocketAddr,
+    listener: TcpListener,
+}
+
 struct Up {
     args: ServeArgs,
     config: Config,
     program: PathBuf,
-    /// The sockets, and where each was configured to be.
-    sockets: Vec<(String, TcpListener)>,
-    addresses: HashMap<String, SocketAddr>,
+    sockets: Vec<Socket>,
     children: Vec<Child>,
     restarts: Restarts,
     /// When a server is to be started in the place of one that ended by itself.
@@ -84,7 +90,6 @@ impl Up {
             program: std::env::current_exe().context("cannot tell which program this is")?,
             config,
             sockets: Vec::new(),
-            addresses: HashMap::new(),
             children: Vec::new(),
             restart_at: None,
             stopping: false,
@@ -100,17 +105,16 @@ impl Up {
     /// without them is ready.
     fn open(&mut self, config: &Config, passed: &mut Sockets) -> anyhow::Result<()> {
         for (name, address) in ServeOptions::of(config).addresses() {
-            if self.addresses.get(name) == Some(&address) {
+            if self.sockets.iter().any(|socket| (socket.name, socket.address) == (name, address)) {
                 continue;
             }
-            let socket = match passed.take(name, address)? {
+            let listener = match passed.take(name, address)? {
                 Some(socket) => socket,
                 None => adulis_http::listening_socket(address)
                     .with_context(|| format!("cannot listen on {address} for {name}"))?,
             };
-            self.sockets.retain(|(known, _)| known != name);
-            self.sockets.push((name.to_owned(), socket));
-            self.addresses.insert(name.to_owned(), address);
+            self.sockets.retain(|socket| socket.name != name);
+            self.sockets.push(Socket { name, address, listener });
         }
         Ok(())
     }
@@ -119,12 +123,8 @@ impl Up {
     fn start(&mut self) {
         let role = if self.serving().is_some() { Role::Next } else { Role::Serving };
         let wanted = names(&self.config);
-        let sockets: Vec<(String, TcpListener)> = self
-            .sockets
-            .iter()
-            .filter(|(name, _)| wanted.contains(&name.as_str()))
-            .filter_map(|(name, socket)| Some((name.clone(), socket.try_clone().ok()?)))
-            .collect();
+        let sockets = self.sockets.iter().filter(|socket| wanted.contains(&socket.name));
+        let sockets: Vec<_> = sockets.map(|socket| (socket.name, &socket.listener)).collect();
         match Child::start(&self.program, role, &sockets, self.readiness.0.clone()) {
             Ok(child) => {
                 tracing::info!(pid = child.pid(), "server started");
@@ -212,8 +212,7 @@ impl Up {
             }
         }
         let wanted = names(&self.config);
-        self.sockets.retain(|(name, _)| wanted.contains(&name.as_str()));
-        self.addresses.retain(|name, _| wanted.contains(&name.as_str()));
+        self.sockets.retain(|socket| wanted.contains(&socket.name));
     }
 
     /// Takes note of every process that has ended: servers, and, where this is a container's first process, orphans.

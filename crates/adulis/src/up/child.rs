@@ -46,7 +46,7 @@ impl Child {
     pub(super) fn start(
         program: &Path,
         role: Role,
-        sockets: &[(String, TcpListener)],
+        sockets: &[(&str, &TcpListener)],
         ready: UnboundedSender<u32>,
     ) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
