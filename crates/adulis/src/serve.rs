@@ -1,5 +1,6 @@
 //! `adulis serve`: sockets, loading, signals, draining.
 
+mod open_files;
 mod tls;
 
 use std::net::SocketAddr;
@@ -110,6 +111,7 @@ pub async fn serve(adulis: Adulis, options: ServeOptions) -> anyhow::Result<()> 
 /// As [`serve`].
 pub async fn serve_hosted(adulis: Adulis, options: ServeOptions, hosting: Hosting) -> anyhow::Result<()> {
     let Hosting { mut sockets, supervisor, mut reload } = hosting;
+    open_files::raise_limit(&options);
     let mut times = StopTimes { lame_duck: options.lame_duck, store_timeout: options.store_timeout };
     let mut signals = Signals::new(reload.is_some())?;
     let (open, abandoned) = (CancellationToken::new(), CancellationToken::new());

@@ -11,8 +11,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::json;
 
-use crate::support::byte_model;
-use crate::{after, ask};
+use crate::ask;
+use crate::support::{after, byte_model};
 
 /// A server whose wall clock this is.
 fn serve(

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use adulis_testing::{RawConnection, TestRepository, TestServer};
 
-use crate::support::{byte_json, byte_model};
-use crate::{after, ask, assert_ok, until};
+use crate::support::{after, byte_json, byte_model};
+use crate::{ask, assert_ok, until};
 
 /// Without it the kernel ends a process that writes more than it may.
 const IGNORE: &str = "trap '' XFSZ";

@@ -17,21 +17,9 @@ mod slow;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use adulis_testing::{RawConnection, RawResponse, TestServer};
-use support::BINARY;
-
-/// A program that is the server, in a process where these words of a shell were said before.
-fn after(folder: &Path, words: &str) -> String {
-    let program = folder.join("server.sh");
-    fs::write(&program, format!("#!/bin/sh\n{words}\nexec {BINARY} \"$@\"\n")).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    program.to_str().unwrap().to_owned()
-}
 
 /// Waits for what is to be so.
 async fn until(what: &str, server: &TestServer, mut is_so: impl AsyncFnMut() -> bool) {

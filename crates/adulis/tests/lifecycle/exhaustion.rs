@@ -1,10 +1,10 @@
-//! A server that has run out of file descriptors.
+//! How many file descriptors a server has, and what it does without any.
 
 use std::time::Duration;
 
 use adulis_testing::{RawConnection, TestRepository, TestServer};
 
-use crate::support::{byte_json, byte_model, serve};
+use crate::support::{after, byte_json, byte_model, serve};
 
 const ACCEPTING: &str = "accepting a connection failed";
 
@@ -48,4 +48,34 @@ async fn without_file_descriptors_it_waits_and_goes_on_serving() {
         assert_eq!(ask(&mut connection).await, 200);
     }
     assert_eq!(ask(&mut server.connect().await.unwrap()).await, 200);
+}
+
+/// The soft and the hard limit of open files.
+fn open_files_limits(server: &TestServer) -> (String, String) {
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let mut words = line.split_whitespace().map(str::to_owned);
+    (words.next().unwrap(), words.next().unwrap())
+}
+
+#[tokio::test]
+async fn as_many_files_may_be_open_as_the_hard_limit_allows() {
+    let repository = TestRepository::new().unwrap();
+    repository.identity("byte", &byte_model(&[])).unwrap();
+    let path = repository.path().to_str().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let program = after(folder.path(), "ulimit -Sn 100; ulimit -Hn 1000");
+    let start = |connections: &str| {
+        let set = format!("server.max_connections={connections}");
+        TestServer::start(&program, &[path, "--set", &set]).unwrap()
+    };
+    let (too_many, fitting) = (start("300"), start("248"));
+    too_many.ready().await;
+    assert_eq!(open_files_limits(&too_many), ("1000".to_owned(), "1000".to_owned()));
+    let warning = too_many.logged(&["WARN", "server.max_connections", "ulimit -Hn"]).await;
+    for told in ["set it to 248 or less", "\"connections\":900", "\"limit\":1000"] {
+        assert!(warning.contains(told), "{warning}");
+    }
+    fitting.ready().await;
+    assert!(!fitting.log().contains("server.max_connections"), "{}", fitting.log());
 }

@@ -2,6 +2,10 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(clippy::unwrap_used, reason = "test code outside test functions")]
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use adulis_protocol::grpc::model_infer_request::InferInputTensor;
 use adulis_protocol::grpc::{GrpcInferenceServiceClient, ModelInferRequest};
 use adulis_testing::{IdentityModel, TestRepository, TestServer};
@@ -22,6 +26,14 @@ pub(crate) type Client = GrpcInferenceServiceClient<Channel>;
 pub(crate) fn serve(repository: &TestRepository, arguments: &[&str]) -> TestServer {
     let path = repository.path().to_str().unwrap();
     TestServer::start(BINARY, &[&[path], arguments].concat()).unwrap()
+}
+
+/// A program that is the server, in a process where these words of a shell were said before.
+pub(crate) fn after(folder: &Path, words: &str) -> String {
+    let program = folder.join("server.sh");
+    fs::write(&program, format!("#!/bin/sh\n{words}\nexec {BINARY} \"$@\"\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    program.to_str().unwrap().to_owned()
 }
 
 /// An identity model of one byte per row, with parameters of the backend.
