@@ -13,6 +13,8 @@ use adulis_repository::Problem;
 use adulis_security::{AuditFile, AuthSetupError};
 use adulis_shared_memory::{SharedMemoryOptions, SystemSharedMemory};
 use adulis_store::{DatabaseMetrics, Store, StoreError, StoreOptions};
+#[cfg(feature = "object-storage")]
+use adulis_telemetry::StorageMetrics;
 use adulis_telemetry::{
     AuditMetrics, HostMetrics, MetricRegistry, PoolMetrics, ProcessMetrics, StoreMetrics, TraceOptions,
     Tracer,
@@ -261,8 +263,9 @@ impl Builder {
 
     fn build_with(self, mut backends: Vec<Arc<dyn Backend>>) -> Result<Adulis, BuildError> {
         let mut settings = self.settings;
+        let registry = Arc::new(MetricRegistry::default());
         #[cfg(feature = "object-storage")]
-        let opener = Opener::new(self.storage);
+        let opener = Opener::new(self.storage).metrics(StorageMetrics::register(&registry));
         #[cfg(not(feature = "object-storage"))]
         let opener = Opener::default();
         let named = repositories::open(&self.models, &opener).map_err(BuildError::Models)?;
@@ -273,7 +276,6 @@ impl Builder {
         }
         // What lies elsewhere is fetched when the server is there to say that it is not ready yet.
         let scan = (!settings.repositories.has_remote()).then(|| Arc::new(scan));
-        let registry = Arc::new(MetricRegistry::default());
         if let Some((command, options)) = self.workers {
             let workers = Workers::new(command, options, &registry);
             backends = backends.into_iter().map(|backend| workers.isolate(backend)).collect();

@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -25,6 +26,17 @@ pub enum CallError<E> {
     Failed(E),
 }
 
+/// What has become of calls so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CallCounts {
+    /// Attempts after the first.
+    pub retries: u64,
+    /// Calls that were not made, since the breaker was open.
+    pub refused: u64,
+    /// Times that the breaker opened.
+    pub openings: u64,
+}
+
 /// The calls of something that may be down, where nobody probes it but those who need it: a breaker, and within it retries.
 ///
 /// While the breaker is open, calls fail at once; whoever comes first when its delay is over is the probe.
@@ -32,13 +44,22 @@ pub enum CallError<E> {
 pub struct Calls {
     retries: Retries,
     breaker: Mutex<Breaker>,
+    retried: AtomicU64,
+    refused: AtomicU64,
+    openings: AtomicU64,
 }
 
 impl Calls {
     /// Of something that is taken to be well.
     #[must_use]
     pub fn new(retries: Retries, breaker: BreakerOptions) -> Self {
-        Self { retries, breaker: Mutex::new(Breaker::new(breaker)) }
+        Self {
+            retries,
+            breaker: Mutex::new(Breaker::new(breaker)),
+            retried: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            openings: AtomicU64::new(0),
+        }
     }
 
     /// Makes a call, with retries that begin before `until`. `fault` says what an error means; all attempts of a call count once.
@@ -50,14 +71,21 @@ impl Calls {
     pub async fn call<T, E, F>(
         &self,
         until: Instant,
-        attempt: impl FnMut() -> F,
+        mut attempt: impl FnMut() -> F,
         fault: impl Fn(&E) -> Fault,
     ) -> Result<T, CallError<E>>
     where
         F: Future<Output = Result<T, E>>,
     {
         let Some(pass) = self.enter() else {
+            self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(CallError::Open);
+        };
+        let mut is_retry = false;
+        let attempt = || {
+            self.retried.fetch_add(u64::from(is_retry), Ordering::Relaxed);
+            is_retry = true;
+            attempt()
         };
         let again = |error: &E| if fault(error) == Fault::Passing { Again::Yes } else { Again::No };
         let answer = self.retries.clone().until(until).run(attempt, again).await;
@@ -75,6 +103,16 @@ impl Calls {
     #[must_use]
     pub fn state(&self) -> BreakerState {
         self.breaker.lock().state()
+    }
+
+    /// What has become of calls so far.
+    #[must_use]
+    pub fn counts(&self) -> CallCounts {
+        CallCounts {
+            retries: self.retried.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            openings: self.openings.load(Ordering::Relaxed),
+        }
     }
 
     fn enter(&self) -> Option<Pass<'_>> {
@@ -100,7 +138,10 @@ impl Pass<'_> {
         self.is_over = true;
         let mut breaker = self.calls.breaker.lock();
         match self.admission {
-            Some(admission) => drop(breaker.record(admission, outcome, now())),
+            Some(admission) => {
+                let opened = breaker.record(admission, outcome, now());
+                self.calls.openings.fetch_add(u64::from(opened), Ordering::Relaxed);
+            }
             None => drop(breaker.end_probe(outcome, now())),
         }
     }
@@ -172,6 +213,7 @@ mod tests {
         bench.fails.set(3);
         assert_eq!(bench.call(Fault::Passing).await, FAILED);
         assert_eq!(bench.calls.state(), BreakerState::Closed, "one call of three attempts has failed");
+        assert_eq!(bench.calls.counts(), CallCounts { retries: 4, refused: 0, openings: 0 });
     }
 
     #[tokio::test(start_paused = true)]
@@ -192,6 +234,7 @@ mod tests {
         bench.fails.set(0);
         assert_eq!(bench.call(Fault::Down).await, Ok(()));
         assert_eq!(bench.calls.state(), BreakerState::Closed);
+        assert_eq!(bench.calls.counts(), CallCounts { retries: 0, refused: 11, openings: 1 });
     }
 
     #[tokio::test(start_paused = true)]

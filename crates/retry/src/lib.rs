@@ -22,5 +22,5 @@ mod retries;
 pub use backoff::{Backoff, BackoffOptions};
 pub use breaker::{Admission, Breaker, BreakerOptions, BreakerState, Outcome};
 pub use budget::{BudgetOptions, RetryBudget};
-pub use calls::{CallError, Calls, Fault};
+pub use calls::{CallCounts, CallError, Calls, Fault};
 pub use retries::{Again, Retries};

@@ -2,33 +2,26 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adulis_retry::BackoffOptions;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
-use object_store::{BackoffConfig, Certificate, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
+use object_store::{Certificate, ClientConfigKey, ClientOptions, RetryConfig};
 
 use crate::error::reason;
+use crate::requests::Store;
 use crate::{Location, StorageError, StorageOptions, StorageUrl};
 
 /// A host on the way is there at once, or not at all.
 const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Pauses between attempts.
-const PAUSES: BackoffOptions =
-    BackoffOptions { min_delay: Duration::from_millis(100), max_delay: Duration::from_secs(15) };
-
 /// The variable that Azure's own tools have for an account's key, which the library does not know.
 const AZURE_KEY: &str = "AZURE_STORAGE_KEY";
 
 /// A client of what a URL leads to, with the environment's credentials. Asks nobody yet.
-pub(crate) fn connect(
-    url: &StorageUrl,
-    options: &StorageOptions,
-) -> Result<Arc<dyn ObjectStore>, StorageError> {
+pub(crate) fn connect(url: &StorageUrl, options: &StorageOptions) -> Result<Arc<dyn Store>, StorageError> {
     // Whoever embeds us may have chosen already; then that one holds.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let opened: Result<Arc<dyn ObjectStore>, object_store::Error> = match url.location() {
+    let opened: Result<Arc<dyn Store>, object_store::Error> = match url.location() {
         Location::S3 { endpoint, bucket } => {
             s3(endpoint.as_deref(), bucket, options)?.build().map(|store| Arc::new(store) as _)
         }
@@ -40,7 +33,7 @@ pub(crate) fn connect(
     opened.map_err(|error| StorageError::Open { reason: reason(&error) })
 }
 
-fn s3(
+pub(crate) fn s3(
     endpoint: Option<&str>,
     bucket: &str,
     options: &StorageOptions,
@@ -57,7 +50,7 @@ fn s3(
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(bucket)
         .with_client_options(client)
-        .with_retry(retries(options));
+        .with_retry(no_retries());
     if let Some(region) = &options.s3.region {
         builder = builder.with_region(region);
     }
@@ -80,7 +73,7 @@ fn gcs(bucket: &str, options: &StorageOptions) -> Result<GoogleCloudStorageBuild
     let builder = GoogleCloudStorageBuilder::from_env()
         .with_bucket_name(bucket)
         .with_client_options(client)
-        .with_retry(retries(options));
+        .with_retry(no_retries());
     Ok(match endpoint {
         Some(endpoint) => builder.with_base_url(endpoint),
         None => builder,
@@ -101,7 +94,7 @@ fn azure(
         .with_account(account)
         .with_container_name(container)
         .with_client_options(client)
-        .with_retry(retries(options));
+        .with_retry(no_retries());
     if let Some(key) = std::env::var(AZURE_KEY).ok().filter(|key| !key.is_empty()) {
         builder = builder.with_access_key(key);
     }
@@ -132,11 +125,9 @@ fn checked<'a>(
     }
 }
 
-/// The library retries by itself, since only it knows where an object that breaks off goes on; with jitter, too. How often and
-/// after which pauses is ours to say.
-fn retries(options: &StorageOptions) -> RetryConfig {
-    let backoff = BackoffConfig { init_backoff: PAUSES.min_delay, max_backoff: PAUSES.max_delay, base: 2.0 };
-    RetryConfig { max_retries: options.max_retries, backoff, ..RetryConfig::default() }
+/// The library tries nothing again: its loops know of no budget and no breaker. [`crate::requests`] does.
+fn no_retries() -> RetryConfig {
+    RetryConfig { max_retries: 0, ..RetryConfig::default() }
 }
 
 /// What every client is told: what the environment says of proxies and the like, and our own limits. The library's limit for a

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use adulis_repository::Problem;
+use adulis_retry::Fault;
+use object_store::client::HttpError;
 
 use crate::UrlFault;
 
@@ -29,6 +31,9 @@ pub enum StorageError {
     /// Nobody answers, or not as expected.
     #[error("cannot be read: {reason}")]
     Unreachable { reason: String },
+    /// It is known to be down and was not asked.
+    #[error("is not asked for a while: {reason}")]
+    Down { reason: String },
     /// A key that is no path at all.
     #[error("holds an object whose key is no path: {reason}")]
     Key { reason: String },
@@ -75,7 +80,7 @@ impl StorageError {
         match self {
             Self::NotFound { .. } => Some("check its name, the region and the endpoint"),
             Self::Refused { .. } => Some(CREDENTIALS),
-            Self::Unreachable { .. } => Some(
+            Self::Unreachable { .. } | Self::Down { .. } => Some(
                 "check that it can be reached from here, the endpoint that is set, and that there are credentials, or \
                  AWS_SKIP_SIGNATURE=true for a public bucket",
             ),
@@ -110,6 +115,49 @@ impl From<object_store::Error> for StorageError {
                 _ => Self::Unreachable { reason },
             },
         }
+    }
+}
+
+/// Why an attempt failed, and what that says of the storage.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: StorageError,
+    pub(crate) fault: Fault,
+}
+
+impl From<StorageError> for Failure {
+    /// The storage has no part in it.
+    fn from(error: StorageError) -> Self {
+        Self { error, fault: Fault::None }
+    }
+}
+
+impl From<object_store::Error> for Failure {
+    fn from(error: object_store::Error) -> Self {
+        Self { fault: fault(&error), error: error.into() }
+    }
+}
+
+/// What an error says of the storage: what passes is a connection that cannot be made or breaks, too long a wait, and an answer that
+/// says so (5xx, 408, 429). What the library does not understand would not be better the next time.
+pub(crate) fn fault(error: &object_store::Error) -> Fault {
+    use object_store::Error as Store;
+
+    if !matches!(error, Store::Generic { .. } | Store::JoinError { .. }) {
+        return Fault::None;
+    }
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if inner.is::<HttpError>() {
+            return Fault::Passing;
+        }
+        cause = inner.source();
+    }
+    match status(&reason(error)) {
+        Some("408" | "429") => Fault::Passing,
+        Some(status) if status.starts_with('5') => Fault::Passing,
+        Some(_) => Fault::None,
+        None => Fault::Down,
     }
 }
 
@@ -163,11 +211,17 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use object_store::client::HttpErrorKind;
+
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
     #[error("outer")]
     struct Outer(#[source] io::Error);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("asked")]
+    struct Asked(#[source] HttpError);
 
     #[test]
     fn reasons_are_one_line_without_signatures() {
@@ -181,6 +235,24 @@ mod tests {
             "outer: 404 Not Found: NoSuchBucket: it is not there"
         );
         assert_eq!(without_xml("500: <Error>"), "500: ");
+    }
+
+    #[test]
+    fn what_passes_is_told_from_what_does_not() {
+        let of = |source: Box<dyn Error + Send + Sync>| {
+            fault(&object_store::Error::Generic { store: "S3", source })
+        };
+        for code in ["500", "502", "503", "504", "429", "408"] {
+            assert_eq!(of(format!("status code: {code} x").into()), Fault::Passing, "{code}");
+        }
+        for code in ["400", "401", "403", "404", "409", "416"] {
+            assert_eq!(of(format!("status code: {code} x").into()), Fault::None, "{code}");
+        }
+        let broken = HttpError::new(HttpErrorKind::Interrupted, io::Error::other("reset"));
+        assert_eq!(of(Box::new(Asked(broken))), Fault::Passing);
+        assert_eq!(of("what is this?".into()), Fault::Down);
+        let gone = object_store::Error::NotFound { path: "a".into(), source: "status code: 503".into() };
+        assert_eq!(fault(&gone), Fault::None);
     }
 
     #[test]

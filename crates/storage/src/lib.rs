@@ -14,6 +14,8 @@
 //! - What has not changed is not fetched again and keeps its inode, so that a poll sees only what did change.
 //! - Only what was listed as a whole removes anything. A listing that breaks off changes nothing.
 //! - A key becomes a path inside the mirror or is left out. Objects, bytes, depth and time are bounded.
+//! - Each request is tried again as [`StorageOptions::max_retries`] says, and within a budget that a repository's requests share; an
+//!   object that breaks off is gone on with where it did. A storage that is down is not asked while its breaker is open.
 //! - Two servers never share a mirror: the first to lock it has it, the next takes another.
 //! - Secrets come from the environment, as each cloud's own tools read them. None is kept, printed or logged.
 
@@ -28,12 +30,14 @@ mod mirror;
 mod options;
 mod plan;
 mod repository;
+mod requests;
 mod runner;
 mod storage;
 #[cfg(test)]
 mod testing;
 mod url;
 
+pub use adulis_retry::BreakerOptions;
 pub use error::StorageError;
 pub use options::{AzureOptions, GcsOptions, S3Options, StorageOptions};
 pub use repository::ObjectRepository;

@@ -3,11 +3,11 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use adulis_repository::{Mirrored, Problem, is_model_folder, loose_model};
-use futures_util::TryStreamExt;
+use object_store::ObjectMeta;
 use object_store::path::Path as ObjectKey;
-use object_store::{ObjectMeta, ObjectStore};
 
 use crate::key::{Key, path_of, top};
+use crate::requests::Look;
 use crate::{StorageError, StorageUrl};
 
 /// Objects of one repository, at most.
@@ -51,8 +51,8 @@ impl Listing {
 }
 
 /// All objects of a repository.
-pub(crate) async fn list_all(store: &dyn ObjectStore, url: &StorageUrl) -> Result<Listing, StorageError> {
-    let found = collect(store, url.prefix()).await?;
+pub(crate) async fn list_all(look: &Look, url: &StorageUrl) -> Result<Listing, StorageError> {
+    let found = collect(look, url.prefix(), false).await?.objects;
     let mut listing = Listing::default();
     let mut objects = read(url, found, &mut listing.notes);
     settle_folders(&mut objects, url, &mut listing.notes);
@@ -76,14 +76,14 @@ pub(crate) async fn list_all(store: &dyn ObjectStore, url: &StorageUrl) -> Resul
 
 /// The objects of some models, and the names of all.
 pub(crate) async fn list_named(
-    store: &dyn ObjectStore,
+    look: &Look,
     url: &StorageUrl,
     names: &[String],
 ) -> Result<Listing, StorageError> {
-    let mut listing = list_names(store, url).await?;
+    let mut listing = list_names(look, url).await?;
     if listing.single.is_some() {
         let wanted = names.iter().any(|name| listing.names.contains(name));
-        return if wanted { list_all(store, url).await } else { Ok(listing) };
+        return if wanted { list_all(look, url).await } else { Ok(listing) };
     }
     let mut objects = std::mem::take(&mut listing.objects);
     objects.retain(|path, _| {
@@ -93,7 +93,7 @@ pub(crate) async fn list_named(
         let Ok(prefix) = ObjectKey::parse(format!("{}/{name}", url.prefix())) else {
             continue;
         };
-        let found = collect(store, &prefix).await?;
+        let found = collect(look, &prefix, false).await?.objects;
         objects.extend(read(url, found, &mut listing.notes));
         if objects.len() > MAX_OBJECTS {
             return Err(StorageError::Objects { limit: MAX_OBJECTS });
@@ -105,11 +105,10 @@ pub(crate) async fn list_named(
 }
 
 /// The names of all that may be a model; of objects only those that lie in no folder.
-pub(crate) async fn list_names(store: &dyn ObjectStore, url: &StorageUrl) -> Result<Listing, StorageError> {
-    let prefix = Some(url.prefix()).filter(|prefix| !prefix.is_root());
-    let found = store.list_with_delimiter(prefix).await?;
+pub(crate) async fn list_names(look: &Look, url: &StorageUrl) -> Result<Listing, StorageError> {
+    let found = collect(look, url.prefix(), true).await?;
     let mut listing = Listing::default();
-    let folders: BTreeSet<String> = found.common_prefixes.iter().filter_map(|key| folder(url, key)).collect();
+    let folders: BTreeSet<String> = found.folders.iter().filter_map(|key| folder(url, key)).collect();
     let mut objects = read(url, found.objects, &mut listing.notes);
     // Their folders are there by what lies in them.
     objects.retain(|path, object| {
@@ -151,16 +150,28 @@ impl From<Mirrored<'_>> for Wanted {
     }
 }
 
-async fn collect(store: &dyn ObjectStore, prefix: &ObjectKey) -> Result<Vec<ObjectMeta>, StorageError> {
-    let mut found = Vec::new();
-    let mut pages = store.list(Some(prefix).filter(|prefix| !prefix.is_root()));
-    while let Some(object) = pages.try_next().await? {
-        if found.len() == MAX_OBJECTS {
+/// What a listing tells, all pages of it.
+#[derive(Default)]
+struct Found {
+    objects: Vec<ObjectMeta>,
+    /// Where those that lie in further folders are not told, these.
+    folders: BTreeSet<ObjectKey>,
+}
+
+async fn collect(look: &Look, prefix: &ObjectKey, by_folder: bool) -> Result<Found, StorageError> {
+    let (mut found, mut token) = (Found::default(), None);
+    loop {
+        let page = look.list(prefix, by_folder, token.as_deref()).await?;
+        found.objects.extend(page.result.objects);
+        found.folders.extend(page.result.common_prefixes);
+        if found.objects.len() + found.folders.len() > MAX_OBJECTS {
             return Err(StorageError::Objects { limit: MAX_OBJECTS });
         }
-        found.push(object);
+        token = page.page_token.filter(|token| !token.is_empty());
+        if token.is_none() {
+            return Ok(found);
+        }
     }
-    Ok(found)
 }
 
 /// A key without the repository's prefix; `None` for the prefix itself and for what lies elsewhere.

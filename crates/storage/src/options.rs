@@ -1,6 +1,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use adulis_retry::BreakerOptions;
+
 /// How object storage is reached, and how much of it is taken. Credentials are not here: they come from the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StorageOptions {
@@ -15,8 +17,10 @@ pub struct StorageOptions {
     pub timeout: Duration,
     /// How long one look at a repository may take, all that is fetched included.
     pub mirror_timeout: Duration,
-    /// How often a request that failed is sent again.
+    /// How often a request that failed for something that passes is sent again.
     pub max_retries: usize,
+    /// When a repository's storage is left alone, and for how long.
+    pub breaker: BreakerOptions,
     /// Whether endpoints that are set may be plain HTTP.
     pub allow_http: bool,
     /// What concerns `s3://`.
@@ -61,6 +65,7 @@ impl Default for StorageOptions {
             timeout: Duration::from_secs(30),
             mirror_timeout: Duration::from_secs(60 * 60),
             max_retries: 5,
+            breaker: BreakerOptions::default(),
             allow_http: false,
             s3: S3Options::default(),
             gcs: GcsOptions::default(),

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use adulis_repository::{Mirrored, Problem, RemoteRepository};
 use futures_util::{StreamExt, stream};
-use object_store::ObjectStore;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -16,6 +15,7 @@ use crate::download::{Fetched, fetch};
 use crate::listing::{Object, Wanted, list_all, list_named, list_names};
 use crate::mirror::{Arrived, Mirror};
 use crate::plan::{ModelPlan, plan, total_bytes};
+use crate::requests::{Look, Requests};
 use crate::runner::Runner;
 use crate::{StorageError, StorageOptions, StorageUrl};
 
@@ -25,7 +25,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 /// A model repository in object storage, and its mirror. See [`crate::Storage::open`].
 pub struct ObjectRepository {
     url: StorageUrl,
-    store: Arc<dyn ObjectStore>,
+    requests: Arc<Requests>,
     options: StorageOptions,
     runner: Arc<Runner>,
     folder: PathBuf,
@@ -47,7 +47,7 @@ impl fmt::Debug for ObjectRepository {
 impl ObjectRepository {
     pub(crate) fn new(
         url: StorageUrl,
-        store: Arc<dyn ObjectStore>,
+        requests: Arc<Requests>,
         mirror: Mirror,
         runner: Arc<Runner>,
         options: StorageOptions,
@@ -59,20 +59,20 @@ impl ObjectRepository {
             known: Mutex::default(),
             closed: watch::Sender::new(false),
             url,
-            store,
+            requests,
             options,
             runner,
         }
     }
 
     /// Waits for what storage answers, until the server stops or too much time has passed.
-    fn ask<T, F>(&self, work: impl FnOnce(Arc<dyn ObjectStore>, StorageUrl) -> F) -> Result<T, StorageError>
+    fn ask<T, F>(&self, work: impl FnOnce(Look, StorageUrl) -> F) -> Result<T, StorageError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, StorageError>> + Send + 'static,
     {
-        let work = work(Arc::clone(&self.store), self.url.clone());
         let (mut closed, limit) = (self.closed.subscribe(), self.options.mirror_timeout);
+        let work = work(Look::new(&self.requests, limit), self.url.clone());
         let answer = self.runner.wait(async move {
             tokio::select! {
                 biased;
@@ -93,7 +93,7 @@ impl ObjectRepository {
             return Ok(self.known.lock().clone());
         }
         let begun = Instant::now();
-        let listing = self.ask(|store, url| async move { list_names(&*store, &url).await })?;
+        let listing = self.ask(|look, url| async move { list_names(&look, &url).await })?;
         *listed = Some(begun);
         self.known.lock().clone_from(&listing.names);
         Ok(listing.names)
@@ -103,10 +103,10 @@ impl ObjectRepository {
         let started = Instant::now();
         let mut mirror = self.mirror.lock();
         let wanted = Wanted::from(models);
-        let listing = self.ask(|store, url| async move {
+        let listing = self.ask(|look, url| async move {
             match wanted {
-                Wanted::All => list_all(&*store, &url).await,
-                Wanted::Named(names) => list_named(&*store, &url, &names).await,
+                Wanted::All => list_all(&look, &url).await,
+                Wanted::Named(names) => list_named(&look, &url, &names).await,
             }
         })?;
         self.known.lock().clone_from(&listing.names);
@@ -162,13 +162,15 @@ impl ObjectRepository {
         progress: &mut Progress<'_>,
     ) -> Result<(), StorageError> {
         let (sender, receiver) = mpsc::channel();
-        let (store, incoming) = (Arc::clone(&self.store), mirror.cache.incoming());
+        let deadline = progress.started + self.options.mirror_timeout;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let (look, incoming) = (Look::new(&self.requests, left), mirror.cache.incoming());
         let at_a_time = self.options.max_downloads.max(1);
         let task = async move {
             let fetches = stream::iter(wanted).map(|(model, path, object)| {
-                let (store, incoming) = (Arc::clone(&store), incoming.clone());
+                let (look, incoming) = (look.clone(), incoming.clone());
                 async move {
-                    let fetched = fetch(&*store, &object, &incoming).await;
+                    let fetched = fetch(&look, &object, &incoming).await;
                     (model, path, object, fetched)
                 }
             });
@@ -181,7 +183,6 @@ impl ObjectRepository {
         };
         // It ends with this function: what has failed once is not gone on with.
         let _task = self.runner.spawn(task);
-        let deadline = progress.started + self.options.mirror_timeout;
         loop {
             let (model, path, object, fetched) = match receiver.recv_timeout(PROGRESS_INTERVAL / 10) {
                 Ok(fetched) => fetched,

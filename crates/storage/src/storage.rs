@@ -3,12 +3,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use adulis_repository::Problem;
-use object_store::ObjectStore;
+use adulis_telemetry::StorageMetrics;
 use parking_lot::Mutex;
 
 use crate::cache::default_folder;
 use crate::connect::connect;
 use crate::mirror::Mirror;
+use crate::requests::{Requests, Store};
 use crate::runner::Runner;
 use crate::{ObjectRepository, StorageError, StorageOptions, StorageUrl};
 
@@ -16,6 +17,7 @@ use crate::{ObjectRepository, StorageError, StorageOptions, StorageUrl};
 #[derive(Debug, Default)]
 pub struct Storage {
     options: StorageOptions,
+    metrics: StorageMetrics,
     runner: Mutex<Option<Arc<Runner>>>,
 }
 
@@ -23,7 +25,13 @@ impl Storage {
     /// With these options, for all repositories.
     #[must_use]
     pub fn new(options: StorageOptions) -> Self {
-        Self { options, runner: Mutex::default() }
+        Self { options, ..Self::default() }
+    }
+
+    /// Has what is asked of them counted.
+    #[must_use]
+    pub fn metrics(self, metrics: StorageMetrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Whether a URL is one that [`Storage::open`] could open. Nothing is asked, made or locked.
@@ -50,7 +58,7 @@ impl Storage {
     pub(crate) fn open_store(
         &self,
         url: StorageUrl,
-        store: Arc<dyn ObjectStore>,
+        store: Arc<dyn Store>,
     ) -> Result<ObjectRepository, StorageError> {
         let folder = self.options.cache_folder.clone().or_else(default_folder);
         let Some(folder) = folder else {
@@ -59,7 +67,8 @@ impl Storage {
         };
         let runner = self.runner().map_err(StorageError::Thread)?;
         let mirror = Mirror::open(&folder, &url)?;
-        Ok(ObjectRepository::new(url, store, mirror, runner, self.options.clone()))
+        let requests = Requests::new(url.clone(), store, &self.options, &self.metrics);
+        Ok(ObjectRepository::new(url, requests, mirror, runner, self.options.clone()))
     }
 
     fn runner(&self) -> io::Result<Arc<Runner>> {

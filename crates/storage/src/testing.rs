@@ -1,4 +1,6 @@
-//! Object stores for tests: in memory, with faults on demand.
+//! Object stores for tests: in memory, and over HTTP; both with faults on demand.
+
+pub(crate) mod server;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -7,17 +9,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use adulis_telemetry::StorageMetrics;
 use async_trait::async_trait;
-use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
+use object_store::client::{HttpError, HttpErrorKind};
+use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use object_store::memory::InMemory;
 use object_store::path::Path as Key;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, Extensions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use parking_lot::Mutex;
 
+use crate::requests::{Look, Requests};
 use crate::{ObjectRepository, Storage, StorageOptions};
 
 /// What goes wrong.
@@ -72,8 +78,10 @@ impl Faulty {
     }
 }
 
+/// As the library says it of a connection.
 fn broken(reason: &'static str) -> Error {
-    Error::Generic { store: "test", source: reason.into() }
+    let source = HttpError::new(HttpErrorKind::Interrupted, std::io::Error::other(reason));
+    Error::Generic { store: "test", source: source.into() }
 }
 
 impl fmt::Display for Faulty {
@@ -137,11 +145,11 @@ impl ObjectStore for Faulty {
         for fault in faults {
             match fault {
                 Fault::BodyBreaksOff(name) if is(name) => {
-                    let chunks = [Ok("half".into()), Err(broken("connection reset"))];
+                    let chunks = [Ok("".into()), Err(broken("connection reset"))];
                     answer.payload = GetResultPayload::Stream(stream::iter(chunks).boxed());
                 }
                 Fault::BodyIsShort(name) if is(name) => {
-                    answer.payload = GetResultPayload::Stream(stream::iter([Ok("half".into())]).boxed());
+                    answer.payload = GetResultPayload::Stream(stream::empty().boxed());
                 }
                 _ => {}
             }
@@ -154,24 +162,44 @@ impl ObjectStore for Faulty {
     }
 
     fn list(&self, prefix: Option<&Key>) -> BoxStream<'static, Result<ObjectMeta>> {
-        if let Err(error) = self.answer() {
-            return stream::iter([Err(error)]).boxed();
-        }
-        let listed = self.inner.list(prefix);
-        if self.has(Fault::ListingBreaksOff) {
-            let end = stream::iter([Err(broken("connection reset"))]);
-            return listed.take(1).chain(end).boxed();
-        }
-        listed
+        self.inner.list(prefix)
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Key>) -> Result<ListResult> {
-        self.answer()?;
         self.inner.list_with_delimiter(prefix).await
     }
 
     async fn copy_opts(&self, from: &Key, to: &Key, options: CopyOptions) -> Result<()> {
         self.inner.copy_opts(from, to, options).await
+    }
+}
+
+#[async_trait]
+impl PaginatedListStore for Faulty {
+    /// All on one page, or the first object on it and no second page.
+    async fn list_paginated(
+        &self,
+        prefix: Option<&str>,
+        options: PaginatedListOptions,
+    ) -> Result<PaginatedListResult> {
+        self.answer()?;
+        if options.page_token.is_some() {
+            return Err(broken("connection reset"));
+        }
+        let prefix = prefix.map(|prefix| Key::parse(prefix).unwrap());
+        let mut result = match options.delimiter {
+            Some(_) => self.inner.list_with_delimiter(prefix.as_ref()).await?,
+            None => ListResult {
+                objects: self.inner.list(prefix.as_ref()).try_collect().await?,
+                common_prefixes: Vec::new(),
+                extensions: Extensions::new(),
+            },
+        };
+        let breaks_off = self.has(Fault::ListingBreaksOff);
+        if breaks_off {
+            result.objects.truncate(1);
+        }
+        Ok(PaginatedListResult { result, page_token: breaks_off.then(|| "more".to_owned()) })
     }
 }
 
@@ -189,7 +217,7 @@ impl Bucket {
         let bucket = Self {
             store: Arc::default(),
             cache: tempfile::tempdir().unwrap(),
-            options: StorageOptions::default(),
+            options: StorageOptions { max_retries: 1, ..StorageOptions::default() },
             runtime: tokio::runtime::Runtime::new().unwrap(),
         };
         keys.iter().for_each(|key| bucket.put(key, key));
@@ -216,6 +244,14 @@ impl Bucket {
             StorageOptions { cache_folder: Some(self.cache.path().to_owned()), ..self.options.clone() };
         let storage = Storage::new(options);
         storage.open_store(url.parse().unwrap(), Arc::clone(&self.store) as _).unwrap()
+    }
+
+    /// What a repository asks during a look.
+    pub(crate) fn look(&self) -> Look {
+        let url = "s3://bucket/models".parse().unwrap();
+        let store = Arc::clone(&self.store) as _;
+        let requests = Requests::new(url, store, &self.options, &StorageMetrics::default());
+        Look::new(&requests, Duration::from_secs(60))
     }
 
     pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {

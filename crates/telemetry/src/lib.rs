@@ -16,6 +16,7 @@ mod process;
 mod quota;
 mod registry;
 mod serving;
+mod storage;
 mod store;
 mod tls;
 mod trace;
@@ -37,6 +38,7 @@ pub use registry::{MetricRegistry, MetricsFormat};
 pub use serving::{
     ExecutionStop, ModelLabels, ModelMetrics, Outcome, QueuedRequest, ServingMetrics, ShedReason, Stage,
 };
+pub use storage::{StorageGauges, StorageMetrics, StorageOperation};
 pub use store::{InferenceLogMetrics, StoreMetrics};
 pub use tls::{HandshakeMetrics, TlsMetrics};
 pub use trace::{TraceOptions, Tracer};

@@ -122,7 +122,7 @@ struct RawPool {
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct RawBreaker {
+pub(super) struct RawBreaker {
     failures: Option<i64>,
     failure_percent: Option<i64>,
     minimum_operations: Option<i64>,
@@ -250,7 +250,12 @@ impl Check<'_> {
         pool
     }
 
-    fn breaker(&mut self, section: &str, raw: &RawBreaker, default: &BreakerOptions) -> BreakerOptions {
+    pub(super) fn breaker(
+        &mut self,
+        section: &str,
+        raw: &RawBreaker,
+        default: &BreakerOptions,
+    ) -> BreakerOptions {
         let count = |check: &mut Self, name: &str, value, limit: i64, default| {
             let count = check.whole(format!("{section}.{name}"), value, 1..=limit);
             count.and_then(|count| u32::try_from(count).ok()).unwrap_or(default)
@@ -349,7 +354,6 @@ impl MemcachedConfig {
 
 fn print_pool(pool: &PoolOptions) -> (RawPool, RawBreaker) {
     let time = |duration| Some(format_duration(duration));
-    let breaker = &pool.breaker;
     let raw = RawPool {
         min_connections: signed(pool.min_connections),
         max_connections: signed(pool.max_connections),
@@ -361,15 +365,19 @@ fn print_pool(pool: &PoolOptions) -> (RawPool, RawBreaker) {
         check_after: time(pool.check_after),
         check_interval: time(pool.check_interval),
     };
-    let breaker = RawBreaker {
+    (raw, print_breaker(&pool.breaker))
+}
+
+pub(super) fn print_breaker(breaker: &BreakerOptions) -> RawBreaker {
+    let time = |duration| Some(format_duration(duration));
+    RawBreaker {
         failures: Some(i64::from(breaker.consecutive_failures)),
         failure_percent: Some(i64::from(breaker.failure_percent)),
         minimum_operations: Some(i64::from(breaker.minimum_operations)),
         window: time(breaker.window),
         min_delay: time(breaker.min_delay),
         max_delay: time(breaker.max_delay),
-    };
-    (raw, breaker)
+    }
 }
 
 fn signed(count: usize) -> Option<i64> {

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use adulis_pool::BreakerOptions;
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
 use super::check::Check;
+use super::pools::{RawBreaker, print_breaker};
 use super::units::{format_bytes, format_duration};
 
 const MIB: usize = 1 << 20;
@@ -29,8 +31,10 @@ pub struct StorageConfig {
     pub timeout: Duration,
     /// How long one look at a repository may take, all that is fetched included.
     pub mirror_timeout: Duration,
-    /// How often a request that failed is sent again.
+    /// How often a request that failed for something that passes is sent again.
     pub max_retries: usize,
+    /// When a repository's storage is left alone, and for how long.
+    pub breaker: BreakerOptions,
     /// Whether endpoints that are set may be plain HTTP.
     pub allow_http: bool,
     /// What `s3://` asks where the URL names no host; `None`: Amazon.
@@ -54,6 +58,7 @@ impl Default for StorageConfig {
             timeout: Duration::from_secs(30),
             mirror_timeout: Duration::from_secs(60 * 60),
             max_retries: 5,
+            breaker: BreakerOptions::default(),
             allow_http: false,
             s3_endpoint: None,
             s3_region: None,
@@ -74,6 +79,7 @@ pub(super) struct RawStorage {
     mirror_timeout: Option<String>,
     max_retries: Option<i64>,
     allow_http: Option<bool>,
+    breaker: RawBreaker,
     s3: RawS3,
     gcs: RawEndpoint,
     azure: RawEndpoint,
@@ -113,6 +119,7 @@ impl Check<'_> {
             max_retries: self
                 .whole("storage.max_retries", raw.max_retries, 0..=MAX_RETRIES)
                 .unwrap_or(default.max_retries),
+            breaker: self.breaker("storage.breaker", &raw.breaker, &default.breaker),
             allow_http,
             s3_endpoint: self.endpoint("storage.s3.endpoint", raw.s3.endpoint.as_ref(), allow_http),
             s3_region: raw.s3.region.clone().filter(|region| !region.is_empty()),
@@ -158,6 +165,7 @@ impl StorageConfig {
             mirror_timeout: Some(format_duration(self.mirror_timeout)),
             max_retries: whole(self.max_retries),
             allow_http: Some(self.allow_http),
+            breaker: print_breaker(&self.breaker),
             s3: RawS3 {
                 endpoint: text(&self.s3_endpoint),
                 region: text(&self.s3_region),
@@ -181,6 +189,7 @@ impl StorageConfig {
             timeout: self.timeout,
             mirror_timeout: self.mirror_timeout,
             max_retries: self.max_retries,
+            breaker: self.breaker.clone(),
             allow_http: self.allow_http,
             s3: S3Options {
                 endpoint: self.s3_endpoint.clone(),

@@ -2,7 +2,7 @@ use super::*;
 use crate::testing::Bucket;
 
 fn listed(bucket: &Bucket, url: &str) -> Listing {
-    bucket.block_on(list_all(&*bucket.store, &url.parse().unwrap())).unwrap()
+    bucket.block_on(list_all(&bucket.look(), &url.parse().unwrap())).unwrap()
 }
 
 fn paths(listing: &Listing) -> Vec<String> {
@@ -62,8 +62,8 @@ fn names_alone_are_those_of_a_whole_listing() {
         "s3://bucket",
     ] {
         let url: StorageUrl = url.parse().unwrap();
-        let names = bucket.block_on(list_names(&*bucket.store, &url)).unwrap();
-        let all = bucket.block_on(list_all(&*bucket.store, &url)).unwrap();
+        let names = bucket.block_on(list_names(&bucket.look(), &url)).unwrap();
+        let all = bucket.block_on(list_all(&bucket.look(), &url)).unwrap();
         assert_eq!((names.names, names.single), (all.names, all.single), "{url}");
     }
 }

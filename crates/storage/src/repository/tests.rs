@@ -69,7 +69,7 @@ fn files_have_the_time_of_their_objects() {
     let bucket = Bucket::new(&["a/1/model.onnx"]);
     let repository = bucket.open();
     repository.mirror(ALL).unwrap();
-    let listing = bucket.block_on(list_all(&*bucket.store, &repository.url)).unwrap();
+    let listing = bucket.block_on(list_all(&bucket.look(), &repository.url)).unwrap();
     let modified = fs::metadata(repository.folder().join("a/1/model.onnx")).unwrap().modified().unwrap();
     assert_eq!(modified, listing.objects[Path::new("a/1/model.onnx")].modified);
 }
@@ -357,21 +357,4 @@ fn a_listing_is_shared_by_all_who_waited_for_it() {
     assert_eq!(names(&repository), ["a"]);
     bucket.put("b/1/model.onnx", "");
     assert_eq!(names(&repository), ["a", "b"], "whoever asks later sees what is there later");
-}
-
-#[test]
-fn local_folders_are_stores_too() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::create_dir_all(folder.path().join("models/m/1")).unwrap();
-    fs::write(folder.path().join("models/m/1/model.onnx"), "content").unwrap();
-    let store = object_store::local::LocalFileSystem::new_with_prefix(folder.path()).unwrap();
-    let options =
-        StorageOptions { cache_folder: Some(folder.path().join("cache")), ..StorageOptions::default() };
-    let storage = crate::Storage::new(options);
-    let repository = storage.open_store("gs://bucket/models".parse().unwrap(), Arc::new(store)).unwrap();
-    repository.mirror(ALL).unwrap();
-    assert_eq!(tree(repository.folder()).into_iter().collect::<Vec<_>>(), ["m/1/model.onnx = content"]);
-    fs::write(folder.path().join("models/m/1/model.onnx"), "changed").unwrap();
-    repository.mirror(ALL).unwrap();
-    assert_eq!(tree(repository.folder()).into_iter().collect::<Vec<_>>(), ["m/1/model.onnx = changed"]);
 }
