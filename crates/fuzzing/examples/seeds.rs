@@ -14,6 +14,7 @@ use adulis_protocol::grpc::{
     trace_setting_request,
 };
 use adulis_protocol::{flatbuffers, rest};
+use adulis_tensor::DataType;
 use adulis_testing::TestAuthority;
 use adulis_types::{InferRequest, InferResponse, ModelRef, OutputTensor, StageTimings};
 use base64::Engine as _;
@@ -55,6 +56,91 @@ fn main() {
     controls();
     certificates();
     token();
+    workers();
+}
+
+/// What a server and a worker tell each other, behind the byte that chooses it.
+fn workers() {
+    worker("interrupt", 0, &[&numbers(&[4, 9, 3])]);
+    worker("header", 1, &[&frame(3, 100, 7, 1000)]);
+    worker("failed", 6, &[br#"{"Execution":{"reason":"it did not work"}}"#]);
+    let signature = r#"{"inputs":[{"name":"A","datatype":"FP32","shape":[-1,3],"optional":false}],"outputs":[],"batching":true}"#;
+    let options = r#"{"graph_optimization":2,"providers":[["cuda",{"device_id":"1"}]],"provider_fallback":true,"device_id":3,"intra_op_threads":4,"arena":false,"arena_limit_bytes":null,"optimized_cache":"/cache","parameters":{"k":"v"}}"#;
+    let model =
+        format!(r#"{{"name":"m","version":1,"path":"/m/1","declared":{signature},"options":{options}}}"#);
+    let open = format!(r#"{{"backend":"tract","max_body_bytes":1024,"model":{model}}}"#);
+    worker("open", 2, &[open.as_bytes()]);
+    let rest = r#""placement":"CPU","keeps_state":false,"reads_requests":true,"is_decoupled":false,"prefers_fixed_batches":false"#;
+    worker("opened", 3, &[format!(r#"{{"signature":{signature},{rest}}}"#).as_bytes()]);
+    // One input; a request that begins the sequence 7, with one row.
+    let request = [&text("id")[..], &parameters(), &[1 | 4], &numbers(&[7, 1])].concat();
+    worker(
+        "run",
+        4,
+        &[
+            &numbers(&[1, 0]),
+            &tensor(DataType::Fp32, 2, 8),
+            &numbers(&[1]),
+            &request,
+        ],
+    );
+    answers();
+}
+
+/// What a worker gives: with the body in the frame, and in the file.
+fn answers() {
+    let ran = |fp32: (u64, u64), texts: (u64, u64)| {
+        let outputs = [
+            tensor(DataType::Fp32, fp32.0, fp32.1),
+            tensor(DataType::Bytes, texts.0, texts.1),
+        ]
+        .concat();
+        [
+            &numbers(&[1, 2, 3, 2])[..],
+            &outputs,
+            &numbers(&[1]),
+            &parameters(),
+        ]
+        .concat()
+    };
+    let short = ran((2, 8), (1, 6));
+    worker("ran", 5, &[&short]);
+    let body = [&[0; 8][..], &2_u32.to_le_bytes(), b"hi"].concat();
+    let first = [&frame(4, short.len(), 1, body.len())[..], &short, &body].concat();
+    let long = ran((9000, 36_000), (1000, 4000));
+    worker("answers", 7, &[&first, &frame(4, long.len(), 2, 40_000), &long]);
+    worker("answer_failed", 7, &[&first, &frame(5, 2, 2, 0), b"{}"]);
+}
+
+fn worker(name: &str, kind: u8, parts: &[&[u8]]) {
+    write("worker_frames", name, &[&[kind], &parts.concat()[..]].concat());
+}
+
+fn numbers(numbers: &[u64]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [&numbers(&[text.len() as u64])[..], text.as_bytes()].concat()
+}
+
+/// The header of a frame: kind, three zeros, bytes of the head, run, bytes of the body.
+fn frame(kind: u8, head: usize, run: u64, body: usize) -> Vec<u8> {
+    let head = u32::try_from(head).unwrap().to_le_bytes();
+    [&[kind, 0, 0, 0], &head[..], &numbers(&[run, body as u64])].concat()
+}
+
+/// A tensor of one dimension, as it is announced.
+fn tensor(datatype: DataType, extent: u64, bytes: u64) -> Vec<u8> {
+    let index = DataType::ALL.iter().position(|other| *other == datatype).unwrap();
+    [&[u8::try_from(index).unwrap(), 1], &numbers(&[extent, bytes])[..]].concat()
+}
+
+/// A flag, an integer and a text.
+fn parameters() -> Vec<u8> {
+    let flag = [&text("flag")[..], &[0, 1]].concat();
+    let below = [&text("below")[..], &[1], &numbers(&[u64::MAX])].concat();
+    [&numbers(&[3])[..], &flag, &below, &text("é"), &[4], &text("t")].concat()
 }
 
 /// Files of TLS, as PEM and as what that holds.

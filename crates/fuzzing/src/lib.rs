@@ -22,6 +22,7 @@ mod rest_decode;
 mod target;
 mod token;
 mod v1_decode;
+mod worker_frames;
 
 pub use cached_value::cached_value;
 pub use certificates::certificates;
@@ -37,3 +38,4 @@ pub use rest_decode::rest_decode;
 pub use target::{TARGETS, Target};
 pub use token::token;
 pub use v1_decode::v1_decode;
+pub use worker_frames::worker_frames;

@@ -8,7 +8,7 @@ pub struct Target {
 }
 
 /// All of them, by their names.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     Target { name: "cached_value", run: crate::cached_value },
     Target { name: "certificates", run: crate::certificates },
     Target { name: "config_json", run: crate::config_json },
@@ -24,4 +24,5 @@ pub const TARGETS: [Target; 15] = [
     Target { name: "rest_decode", run: crate::rest_decode },
     Target { name: "token", run: crate::token },
     Target { name: "v1_decode", run: crate::v1_decode },
+    Target { name: "worker_frames", run: crate::worker_frames },
 ];

@@ -5,7 +5,8 @@ use std::time::Instant;
 use adulis_backend::{Backend, BackendError, LoadRequest, Model};
 use adulis_telemetry::{MetricRegistry, ModelLabels, WorkerMetrics};
 
-use crate::connection::{Connection, Failure};
+use crate::connection::Connection;
+use crate::exchange::Failure;
 use crate::group::Plan;
 use crate::model::RemoteModel;
 use crate::open::{Open, WireRequest};

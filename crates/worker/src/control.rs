@@ -37,7 +37,7 @@ pub(crate) const DESCRIPTORS: usize = 3;
 const BYTES: usize = 24;
 
 impl Message {
-    fn write(self) -> [u8; BYTES] {
+    pub(crate) fn write(self) -> [u8; BYTES] {
         let (kind, first, second) = match self {
             Self::Hello { version } => (1, version, 0),
             Self::Limits { memory, oom_score_adj } => (2, memory, oom_score_adj),
@@ -53,7 +53,7 @@ impl Message {
         bytes
     }
 
-    fn read(bytes: [u8; BYTES]) -> Option<Self> {
+    pub(crate) fn read(bytes: [u8; BYTES]) -> Option<Self> {
         let (numbers, _) = bytes.as_chunks::<8>();
         let [kind, first, second] = *numbers else {
             return None;

@@ -11,8 +11,9 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
 use self::places::{Found, State, Worker};
-use crate::connection::{Connection, Failure};
+use crate::connection::Connection;
 use crate::death::{Death, Order};
+use crate::exchange::Failure;
 use crate::fault::Fault;
 use crate::interrupt::RemoteInterrupt;
 use crate::open::{Open, Opened};

@@ -3,8 +3,9 @@ use std::sync::Arc;
 
 use adulis_backend::{BackendError, BatchInput, BatchRequest, Execution, Interrupt, ModelInstance};
 
-use crate::connection::{Connection, Failure};
+use crate::connection::Connection;
 use crate::death::Order;
+use crate::exchange::Failure;
 use crate::fault::Fault;
 use crate::group::Group;
 use crate::interrupt::RemoteInterrupt;

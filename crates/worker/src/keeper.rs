@@ -3,8 +3,9 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use crate::connection::{Connection, Failure};
+use crate::connection::Connection;
 use crate::death::Order;
+use crate::exchange::Failure;
 use crate::group::Group;
 use crate::process::Process;
 

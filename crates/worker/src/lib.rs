@@ -24,6 +24,7 @@ mod backend;
 mod connection;
 mod control;
 mod death;
+mod exchange;
 mod fault;
 mod frame;
 mod group;
@@ -36,6 +37,8 @@ mod model;
 mod open;
 mod options;
 mod process;
+#[doc(hidden)]
+pub mod received;
 mod restarts;
 mod run;
 mod sheet;

@@ -217,6 +217,11 @@ impl Opened {
         }
     }
 
+    /// The same with its signature as it was understood.
+    pub(crate) fn reread(self) -> Option<Self> {
+        Some(Self { signature: WireSignature::from(&self.signature()?), ..self })
+    }
+
     /// The model's signature; `None` where it says what there is not.
     pub(crate) fn signature(&self) -> Option<ModelSignature> {
         self.signature.clone().read()

@@ -52,6 +52,14 @@ impl Announced {
         }
     }
 
+    pub(crate) fn of_input(input: &BatchInput) -> Self {
+        Self {
+            datatype: input.datatype,
+            shape: input.shape.clone(),
+            bytes: input.chunks().map(<[u8]>::len).sum(),
+        }
+    }
+
     fn write(&self, writer: &mut Writer<'_>) {
         let datatype = DataType::ALL.iter().position(|datatype| *datatype == self.datatype);
         writer.u8(datatype.and_then(|index| u8::try_from(index).ok()).unwrap_or(u8::MAX));
@@ -81,14 +89,17 @@ fn odd(error: adulis_tensor::TensorError) -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::InvalidData, error)
 }
 
-/// Writes the head of a batch.
-pub(crate) fn write_run(out: &mut Vec<u8>, inputs: &[BatchInput], requests: &[BatchRequest]) {
+/// Writes the head of a batch: each input with its index in the signature.
+pub(crate) fn write_run(
+    out: &mut Vec<u8>,
+    inputs: impl ExactSizeIterator<Item = (usize, Announced)>,
+    requests: &[BatchRequest],
+) {
     let mut writer = Writer(out);
     writer.size(inputs.len());
-    for input in inputs {
-        writer.size(input.index);
-        let bytes = input.chunks().map(<[u8]>::len).sum();
-        Announced { datatype: input.datatype, shape: input.shape.clone(), bytes }.write(&mut writer);
+    for (index, input) in inputs {
+        writer.size(index);
+        input.write(&mut writer);
     }
     writer.size(requests.len());
     for BatchRequest { id, parameters, sequence, rows } in requests {
@@ -268,7 +279,7 @@ mod tests {
             parts: vec![tensor(1), tensor(2)],
         };
         let mut head = Vec::new();
-        write_run(&mut head, &[input], &requests());
+        write_run(&mut head, [(5, Announced::of_input(&input))].into_iter(), &requests());
         let read = read_run(&head).unwrap();
         let announced = Announced { datatype: DataType::Uint16, shape: Shape::from([3, 2]), bytes: 12 };
         assert_eq!(read.inputs, [(5, announced)]);
@@ -299,7 +310,7 @@ mod tests {
         #[test]
         fn damaged_heads_are_read_or_refused(at: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
             let mut head = Vec::new();
-            write_run(&mut head, &[], &requests());
+            write_run(&mut head, [].into_iter(), &requests());
             let place = at.index(head.len());
             head[place] = byte;
             let _ = read_run(&head[..cut.index(head.len() + 1)]);

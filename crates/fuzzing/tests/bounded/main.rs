@@ -130,6 +130,7 @@ searches! {
     rest_decode
     token
     v1_decode
+    worker_frames
 }
 
 /// A target has its search here, its program for the fuzzer, its seeds, and its place in the documentation.
