@@ -1,8 +1,11 @@
-//! A full disk, as the limit of the size of files has it, which needs no rights: SQLite, audit log, log.
+//! A full disk, as the limit of the size of files has it, which needs no rights, and as a small file system does: SQLite, audit log,
+//! log.
 
 use std::fs;
+use std::io::{ErrorKind, Write};
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use adulis_testing::{RawConnection, TestRepository, TestServer};
@@ -22,10 +25,9 @@ fn models() -> TestRepository {
 }
 
 /// A server that keeps its store and its audit log in a folder.
-fn with_files(repository: &TestRepository, folder: &Path) -> TestServer {
+fn with_files(repository: &TestRepository, folder: &Path, program: &str, more: &[&str]) -> TestServer {
     let set = |key: &str, file: &str| format!("{key}{}", folder.join(file).display());
     let (store, audit) = (set("store.url=sqlite:", "adulis.db"), set("audit.file=", "audit.jsonl"));
-    let program = after(folder, IGNORE);
     let arguments = [
         repository.path().to_str().unwrap(),
         "--model-control-mode",
@@ -43,7 +45,7 @@ fn with_files(repository: &TestRepository, folder: &Path) -> TestServer {
         "--set",
         "inference_log.flush_interval=50ms",
     ];
-    TestServer::start(&program, &arguments).unwrap()
+    TestServer::start(program, &[&arguments[..], more].concat()).unwrap()
 }
 
 fn lines(path: &Path) -> usize {
@@ -54,7 +56,7 @@ fn lines(path: &Path) -> usize {
 async fn a_full_disk_stops_no_request_and_is_written_to_again_when_there_is_room() {
     let (repository, folder) = (models(), tempfile::tempdir().unwrap());
     let audit = folder.path().join("audit.jsonl");
-    let server = with_files(&repository, folder.path());
+    let server = with_files(&repository, folder.path(), &after(folder.path(), IGNORE), &[]);
     server.ready().await;
     let mut connection = server.connect().await.unwrap();
     assert_ok(&ask(&mut connection, "digits", &[], 1).await);
@@ -85,6 +87,83 @@ async fn a_full_disk_stops_no_request_and_is_written_to_again_when_there_is_room
     assert_eq!(server.metric("adulis_inference_log_dropped_total", &[]).await.unwrap(), 0.0);
     assert_ok(&server.post(load, "").await.unwrap());
     until("changes are noted again", &server, async || lines(&audit) == 2).await;
+}
+
+/// A file system of 4 MiB over a folder, in a process that nobody else sees it in. It takes the rights that users have for
+/// themselves where the system lets them.
+fn small_disk(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        "[ -n \"$OWN_DISK\" ] || OWN_DISK=1 exec unshare --user --map-root-user --mount \"$0\" \"$@\"\n\
+         mount -t tmpfs -o size=4m tmpfs {folder}/disk || exit 1"
+    )
+}
+
+fn has_small_disks() -> bool {
+    let arguments = [
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "mount",
+        "-t",
+        "tmpfs",
+        "tmpfs",
+        "/mnt",
+    ];
+    Command::new("unshare").args(arguments).status().is_ok_and(|status| status.success())
+}
+
+/// Writes a file until there is no room.
+fn fill(ballast: &Path) {
+    let mut file = fs::File::create(ballast).unwrap();
+    let full = std::iter::repeat_with(|| file.write_all(&[0; 4096])).find_map(Result::err).unwrap();
+    assert_eq!(full.kind(), ErrorKind::StorageFull);
+}
+
+#[tokio::test]
+async fn a_store_without_room_stops_no_request_and_what_is_lost_is_counted() {
+    if !has_small_disks() {
+        eprintln!(
+            "SKIPPED: users may not mount file systems of their own here (unshare --user --map-root-user --mount)"
+        );
+        return;
+    }
+    let (repository, folder) = (models(), tempfile::tempdir().unwrap());
+    let disk = folder.path().join("disk");
+    fs::create_dir(&disk).unwrap();
+    let few = [
+        "--set",
+        "inference_log.queue_records=8",
+        "--set",
+        "inference_log.batch_records=4",
+    ];
+    let program = after(folder.path(), &small_disk(folder.path()));
+    let server = with_files(&repository, &disk, &program, &few);
+    server.ready().await;
+    let mut connection = server.connect().await.unwrap();
+    assert_ok(&ask(&mut connection, "digits", &[], 1).await);
+    server.metric_reaches(WRITTEN, &[], 1.0).await;
+
+    // As the server sees it.
+    let ballast = Path::new("/proc").join(server.pid().to_string()).join("root");
+    let ballast = ballast.join(disk.strip_prefix("/").unwrap()).join("ballast");
+    fill(&ballast);
+    for byte in 0..50 {
+        let asked = Instant::now();
+        assert_ok(&ask(&mut connection, "digits", &[], byte).await);
+        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    }
+    server.metric_reaches("adulis_store_up", &[], 0.0).await;
+    assert_ok(&server.get("/v2/health/ready").await.unwrap());
+    server.logged(&["the store is of no use", "database or disk is full"]).await;
+    let lost = "adulis_inference_log_dropped_total";
+    let dropped = server.metric(lost, &["reason=\"queue_full\""]).await.unwrap();
+    assert!((38.0..50.0).contains(&dropped), "{dropped} of 50, where 8 may wait and 4 be written");
+
+    fs::remove_file(&ballast).unwrap();
+    server.metric_reaches(WRITTEN, &[], 51.0 - dropped).await;
+    server.metric_reaches("adulis_store_up", &[], 1.0).await;
+    assert_eq!(server.metric(lost, &[]).await.unwrap(), dropped, "and nothing else was lost");
 }
 
 /// A port that was free a moment ago: nothing tells which one is served where nothing can be told.
