@@ -30,16 +30,14 @@ fn open_and_run(host: &Host, id: u64, link: &mut Link) -> io::Result<()> {
     link.end()?;
     let open: Open = serde_json::from_slice(link.head()).map_err(io::Error::from)?;
     link.limit(open.max_body_bytes);
-    let (opened, made) = match guarded(|| host.open(open)) {
-        Ok(Some((model, instance))) => (serde_json::to_vec(&Opened::of(&*model))?, Some((model, instance))),
-        Ok(None) => (b"null".to_vec(), None),
+    let (model, instance) = match guarded(|| host.open(open)) {
+        Ok(Some(made)) => made,
+        Ok(None) => return opened(link, b"null"),
         Err(fault) => return fail(link, 0, &fault),
     };
-    link.send((Kind::Opened, 0), |head| head.extend_from_slice(&opened), std::iter::empty())?;
-    let Some((model, instance)) = made else {
-        return Ok(());
-    };
+    // Before it can be asked anything.
     let current = host.runs.add(id, instance.interrupt());
+    opened(link, &serde_json::to_vec(&Opened::of(&*model))?)?;
     Served { signature: model.signature(), instance, current: &current }.run(link)
 }
 
@@ -135,6 +133,9 @@ impl Served<'_> {
             batch.push(BatchInput { index, name: spec.name.clone(), datatype, shape, parts: vec![tensor] });
         }
         link.end()?;
+        if self.current.is_asked() {
+            return Ok(Err(Fault::Interrupted));
+        }
         let instance = &mut self.instance;
         let ran = guarded(|| match requests.as_slice() {
             [] => instance.execute(&batch),
@@ -171,6 +172,10 @@ fn answer(link: &mut Link, run: u64, execution: Execution) -> io::Result<()> {
     }
 }
 
+fn opened(link: &mut Link, told: &[u8]) -> io::Result<()> {
+    link.send((Kind::Opened, 0), |head| head.extend_from_slice(told), std::iter::empty())
+}
+
 fn fail(link: &mut Link, run: u64, fault: &Fault) -> io::Result<()> {
     let json = fault.to_json();
     link.send((Kind::Failed, run), |head| head.extend_from_slice(&json), std::iter::empty())
@@ -182,5 +187,53 @@ fn guarded<T>(call: impl FnOnce() -> Result<T, BackendError>) -> Result<T, Fault
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(Fault::from(error)),
         Err(panic) => Err(Fault::Panicked { reason: panic_message(&*panic) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use adulis_backend::Batching;
+
+    use super::super::runs::Runs;
+    use super::*;
+    use crate::run::write_run;
+    use crate::sheet::Sheet;
+
+    /// Counts its runs.
+    struct Counting(Arc<AtomicUsize>);
+
+    impl ModelInstance for Counting {
+        fn execute(&mut self, _: &[BatchInput]) -> Result<Execution, BackendError> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(Execution::default())
+        }
+    }
+
+    #[test]
+    fn a_run_that_was_asked_to_end_before_it_came_is_not_begun() {
+        let (near, far) = UnixStream::pair().unwrap();
+        // Nothing here is so large that it goes through them.
+        let link = |stream| Link::new(stream, (Sheet::new().unwrap(), Sheet::new().unwrap()), 0);
+        let (mut near, mut far) = (link(near), link(far));
+        let (runs, count) = (Runs::default(), Arc::new(AtomicUsize::new(0)));
+        let (current, instance) = (runs.add(9, None), Counting(Arc::clone(&count)));
+        let signature = ModelSignature { inputs: vec![], outputs: vec![], batching: Batching::No };
+        runs.interrupt(9, 1);
+        thread::scope(|scope| {
+            let served = Served { signature: &signature, instance: Box::new(instance), current: &current };
+            let serving = scope.spawn(|| served.run(&mut far));
+            for (run, answer, expected) in [(1, Kind::Failed, 0), (2, Kind::Ran, 1)] {
+                let write = |head: &mut Vec<u8>| write_run(head, std::iter::empty(), &[]);
+                near.send((Kind::Run, run), write, std::iter::empty()).unwrap();
+                assert_eq!(near.receive().unwrap().map(|received| received.kind), Some(answer));
+                assert_eq!(count.load(Ordering::SeqCst), expected, "{run}");
+            }
+            drop(near);
+            serving.join().unwrap().unwrap();
+        });
     }
 }
