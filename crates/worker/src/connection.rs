@@ -1,3 +1,4 @@
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,8 +26,7 @@ impl Connection {
         open: &Open,
         deadline: Instant,
     ) -> Result<(Self, Opened), Failure> {
-        let (id, link) = process.connect(open.max_body_bytes).map_err(Failure::Died)?;
-        let mut connection = Self { exchange: Exchange::new(link), process: Arc::clone(process), id };
+        let mut connection = Self::new(process, open.max_body_bytes)?;
         let head = connection.ask(open, deadline)?;
         let opened = serde_json::from_slice(&head).map_err(|error| Failure::Violation(error.into()))?;
         Ok((connection, opened))
@@ -34,9 +34,13 @@ impl Connection {
 
     /// Asks a worker whether a backend can run in it.
     pub(crate) fn probe(process: &Arc<Process>, open: &Open, deadline: Instant) -> Result<(), Failure> {
-        let (id, link) = process.connect(open.max_body_bytes).map_err(Failure::Died)?;
-        let exchange = Exchange::new(link);
-        Self { exchange, process: Arc::clone(process), id }.ask(open, deadline).map(drop)
+        Self::new(process, open.max_body_bytes)?.ask(open, deadline).map(drop)
+    }
+
+    /// A connection for nothing in particular.
+    fn new(process: &Arc<Process>, max_body_bytes: usize) -> Result<Self, Failure> {
+        let (id, link) = process.connect(max_body_bytes).map_err(unopened)?;
+        Ok(Self { exchange: Exchange::new(link), process: Arc::clone(process), id })
     }
 
     /// Says what the connection is for. Gives the head of the answer.
@@ -101,5 +105,19 @@ impl Connection {
         self.within(deadline)?;
         self.run(signature, inputs, &[])?;
         self.exchange.link.set_timeout(None).map_err(Failure::of)
+    }
+}
+
+/// Why there is no connection.
+fn unopened(error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::WouldBlock => {
+            Failure::Died(error)
+        }
+        // Files or memory that this process lacks are no fault of the worker's.
+        _ => {
+            let reason = format!("no connection to a worker process can be opened: {error}");
+            Failure::Said(Fault::Broken { reason })
+        }
     }
 }

@@ -106,9 +106,11 @@ impl Group {
         self.trial.get().map(Vec::as_slice)
     }
 
-    /// Keeps the first batch that went well, if it is not too large. Not that of a model that keeps something of it.
+    /// Keeps the first batch that went well, if it is not too large. Not that of a model that keeps something of it, or that has to
+    /// know of its requests, which are not kept.
     pub(crate) fn note_trial(&self, inputs: &[BatchInput]) {
-        if self.trial.get().is_some() || self.opened().is_none_or(|(opened, _)| opened.keeps_state) {
+        let is_tried = self.opened().is_some_and(|(opened, _)| !opened.keeps_state && !opened.reads_requests);
+        if !is_tried || self.trial.get().is_some() {
             return;
         }
         let bytes: usize = inputs.iter().flat_map(BatchInput::chunks).map(<[u8]>::len).sum();
@@ -325,4 +327,45 @@ fn copied(input: &BatchInput) -> Option<BatchInput> {
     buffer.gather(input.chunks());
     let whole = Tensor::new(input.datatype, input.shape.clone(), Bytes::from_owner(buffer)).ok()?;
     Some(BatchInput { parts: vec![whole], ..input.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use adulis_backend::{Backend, BuiltIn, EngineOptions, LoadRequest};
+    use adulis_tensor::{DataType, Shape};
+
+    use super::*;
+
+    fn group(parameters: &[(&str, &str)]) -> Arc<Group> {
+        let parameters = parameters.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        let request = LoadRequest {
+            name: "m".into(),
+            version: 1,
+            path: "none".into(),
+            declared: None,
+            options: EngineOptions { parameters: parameters.collect(), ..EngineOptions::default() },
+        };
+        let group = Group::new(Plan {
+            command: &WorkerCommand { program: "none".into(), arguments: Vec::new() },
+            options: WorkerOptions::default(),
+            labels: ModelLabels { model: "m".into(), version: 1 },
+            backend: "identity",
+            open: Open { backend: "identity".to_owned(), max_body_bytes: 0, model: None },
+            metrics: &WorkerMetrics::default(),
+        });
+        group.learn(&Opened::of(&*BuiltIn.load(&request).unwrap())).unwrap();
+        group
+    }
+
+    #[test]
+    fn fresh_workers_are_tried_with_what_needs_no_request() {
+        let tensor = Tensor::new(DataType::Uint8, Shape::from([1, 1]), Bytes::from_static(b"x")).unwrap();
+        let (datatype, shape) = (tensor.datatype(), tensor.shape().clone());
+        let batch = [BatchInput { index: 0, name: "in".into(), datatype, shape, parts: vec![tensor] }];
+        for (parameters, is_tried) in [(&[][..], true), (&[("echo_parameters", "true")], false)] {
+            let group = group(parameters);
+            group.note_trial(&batch);
+            assert_eq!(group.trial().is_some(), is_tried, "{parameters:?}");
+        }
+    }
 }

@@ -1,3 +1,4 @@
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -14,13 +15,21 @@ use crate::link::Link;
 use crate::options::{WorkerCommand, WorkerOptions};
 use crate::sheet::Sheet;
 
-/// Variables of the server's environment that a worker has a use for; others of ours may hold secrets, which native code need
-/// not see.
+/// Variables of ours that a worker has a use for.
 const KEPT_VARIABLES: [&str; 3] = [
     "ADULIS_CACHE_DIR",
     "ADULIS_DATA_DIR",
     "ADULIS_ONNXRUNTIME_LIBRARY",
 ];
+/// What the names of variables begin with that may hold secrets of the server, which native code need not see: ours, and those of
+/// object storage.
+const SECRET_PREFIXES: [&str; 4] = ["ADULIS_", "AWS_", "AZURE_", "GOOGLE_"];
+
+fn is_kept(variable: &OsStr) -> bool {
+    let name = variable.as_encoded_bytes();
+    KEPT_VARIABLES.iter().any(|kept| name == kept.as_bytes())
+        || !SECRET_PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
+}
 
 /// One worker process, from the server's side.
 #[derive(Debug)]
@@ -43,11 +52,8 @@ impl Process {
         let (ours, theirs) = UnixStream::pair()?;
         let mut program = Command::new(&command.program);
         program.args(&command.arguments).stdin(Stdio::from(OwnedFd::from(theirs)));
-        for (name, _) in std::env::vars_os() {
-            let is_ours = name.as_encoded_bytes().starts_with(b"ADULIS_");
-            if is_ours && KEPT_VARIABLES.iter().all(|kept| name != *kept) {
-                program.env_remove(&name);
-            }
+        for (name, _) in std::env::vars_os().filter(|(name, _)| !is_kept(name)) {
+            program.env_remove(name);
         }
         if options.memory_limit.is_some() {
             // Else the allocator's reserves would be counted as if they were used.
@@ -197,6 +203,27 @@ impl Drop for Process {
         if !matches!(child.try_wait(), Ok(Some(_))) {
             let _ = child.kill();
             let _ = child.wait();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_that_may_hold_secrets_are_kept_from_workers() {
+        for name in ["PATH", "LD_LIBRARY_PATH", "ADULIS_CACHE_DIR", "OMP_NUM_THREADS"] {
+            assert!(is_kept(name.as_ref()), "{name}");
+        }
+        for name in [
+            "ADULIS_STORE_URL",
+            "ADULIS_API_KEY",
+            "AWS_SECRET_ACCESS_KEY",
+            "AZURE_STORAGE_KEY",
+            "GOOGLE_APPLICATION_CREDENTIALS",
+        ] {
+            assert!(!is_kept(name.as_ref()), "{name}");
         }
     }
 }

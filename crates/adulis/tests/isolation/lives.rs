@@ -1,5 +1,6 @@
 //! What depends on the life of a worker: sequences, decoupled models, a run that is to be ended by force.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,11 +9,11 @@ use adulis::backend::{BatchInput, BuiltIn, EngineOptions, LoadRequest, ModelInst
 use adulis::tensor::{DataType, Shape, Tensor};
 use adulis::{Isolation, WorkerCommand, WorkerOptions};
 use adulis_telemetry::MetricRegistry;
-use adulis_testing::{ProcessSignal, TestRepository, send_signal};
+use adulis_testing::{ProcessSignal, RawConnection, TestRepository, TestServer, send_signal};
 use adulis_worker::Workers;
 
-use crate::support::{BINARY, serve};
-use crate::workers;
+use crate::support::{BINARY, byte_json, byte_model, serve};
+use crate::{deaths, workers};
 
 fn write_model(repository: &TestRepository, name: &str, config: &str) {
     let folder = repository.path().join(name);
@@ -149,4 +150,46 @@ fn an_instance_in_a_worker_is_as_one_here() {
         assert_eq!(ran.outputs, [batch(value)[0].parts[0].clone()]);
         assert!(ran.input + ran.infer + ran.output <= took);
     }
+}
+
+async fn ask(connection: &mut RawConnection, byte: u8) -> u16 {
+    let body = byte_json(byte);
+    let answer = connection.request("POST /v2/models/byte/infer", &[], body.as_bytes()).await;
+    answer.unwrap().status
+}
+
+/// The number that the next file of a server would have.
+fn next_file(server: &TestServer) -> u64 {
+    let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap();
+    let open: BTreeSet<u64> =
+        open.map(|file| file.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect();
+    (0..).find(|number| !open.contains(number)).unwrap()
+}
+
+/// What the server lacks is no fault of its workers.
+#[tokio::test]
+async fn a_server_without_file_descriptors_kills_no_worker() {
+    let repository = TestRepository::new().unwrap();
+    repository.identity("byte", &byte_model(&[("panic_on", "113")])).unwrap();
+    let server = serve(&repository, &["--workers", "1"]);
+    server.ready().await;
+    let mut connection = server.connect().await.unwrap();
+    // They take the lowest numbers, which are free again when they are closed.
+    let mut idle = Vec::new();
+    for _ in 0..8 {
+        let mut other = server.connect().await.unwrap();
+        assert_eq!(ask(&mut other, 1).await, 200);
+        idle.push(other);
+    }
+    // Takes the instance along, so that the next run needs another connection to the worker.
+    assert_eq!(ask(&mut connection, 113).await, 500);
+    server.limit_open_files(next_file(&server)).unwrap();
+    assert_eq!(ask(&mut connection, 1).await, 500);
+    drop(idle);
+    let begun = Instant::now();
+    while ask(&mut connection, 1).await != 200 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", server.log());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(deaths(&server, "").await, 0.0, "{}", server.log());
 }
