@@ -101,29 +101,39 @@ impl Up {
         Ok(up)
     }
 
-    /// Opens what a configuration wants and is not open yet. Those that it wants no more stay open until a server that does
-    /// without them is ready.
+    /// Opens what a configuration wants and is not open yet, all of it or nothing. What it wants no more stays open until a server
+    /// that does without it is ready.
     fn open(&mut self, config: &Config, passed: &mut Sockets) -> anyhow::Result<()> {
+        let mut opened = Vec::new();
         for (name, address) in ServeOptions::of(config).addresses() {
             if self.sockets.iter().any(|socket| (socket.name, socket.address) == (name, address)) {
                 continue;
             }
             let listener = match passed.take(name, address)? {
                 Some(socket) => socket,
-                None => adulis_http::listening_socket(address)
-                    .with_context(|| format!("cannot listen on {address} for {name}"))?,
+                None => self.listen(name, address)?,
             };
-            self.sockets.retain(|socket| socket.name != name);
-            self.sockets.push(Socket { name, address, listener });
+            opened.push(Socket { name, address, listener });
         }
+        self.sockets.append(&mut opened);
         Ok(())
+    }
+
+    /// Listens at an address. What does so already for something else may do so for this, too.
+    fn listen(&self, name: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+        let same = self.sockets.iter().find(|socket| socket.address == address && address.port() != 0);
+        let listener = match same {
+            Some(socket) => socket.listener.try_clone(),
+            None => adulis_http::listening_socket(address),
+        };
+        listener.with_context(|| format!("cannot listen on {address} for {name}"))
     }
 
     /// Starts a server: the first, one in the place of one that ended, or one beside the one that serves.
     fn start(&mut self) {
         let role = if self.serving().is_some() { Role::Next } else { Role::Serving };
-        let wanted = names(&self.config);
-        let sockets = self.sockets.iter().filter(|socket| wanted.contains(&socket.name));
+        let wanted = ServeOptions::of(&self.config).addresses();
+        let sockets = self.sockets.iter().filter(|socket| wanted.contains(&(socket.name, socket.address)));
         let sockets: Vec<_> = sockets.map(|socket| (socket.name, &socket.listener)).collect();
         match Child::start(&self.program, role, &sockets, self.readiness.0.clone()) {
             Ok(child) => {
@@ -211,8 +221,8 @@ impl Up {
                 Role::Next | Role::Leaving => {}
             }
         }
-        let wanted = names(&self.config);
-        self.sockets.retain(|socket| wanted.contains(&socket.name));
+        let wanted = ServeOptions::of(&self.config).addresses();
+        self.sockets.retain(|socket| wanted.contains(&(socket.name, socket.address)));
     }
 
     /// Takes note of every process that has ended: servers, and, where this is a container's first process, orphans.
@@ -251,11 +261,6 @@ impl Up {
             tracing::error!(pid, how, "the new server ended before it was ready: the old one goes on");
             return;
         }
-        if code == Some(EXIT_CONFIGURATION) && !child.ready && self.restarts.failures() == 0 {
-            // It has said what is at fault, and would say it again.
-            (self.stopping, self.code) = (true, EXIT_CONFIGURATION);
-            return;
-        }
         if child.ready && child.age() >= SETTLED {
             self.restarts.succeeded();
         }
@@ -263,6 +268,11 @@ impl Up {
         if let Some(next) = self.children.iter_mut().find(|child| child.role == Role::Next) {
             next.promote();
             tracing::error!(pid, how, replaced_by = next.pid(), "the server ended by itself");
+            return;
+        }
+        if code == Some(EXIT_CONFIGURATION) && !child.ready && self.restarts.failures() == 0 {
+            // It has said what is at fault, and would say it again.
+            (self.stopping, self.code) = (true, EXIT_CONFIGURATION);
             return;
         }
         tracing::error!(pid, how, "the server ended by itself: it is started again");
@@ -302,11 +312,6 @@ impl Up {
     fn done(&self) -> Option<u8> {
         (self.stopping && self.children.is_empty()).then_some(self.code)
     }
-}
-
-/// What sockets a configuration wants.
-fn names(config: &Config) -> Vec<&'static str> {
-    ServeOptions::of(config).addresses().into_iter().map(|(name, _)| name).collect()
 }
 
 /// What this process is told.

@@ -1,8 +1,9 @@
 //! A fresh server in the place of the one that serves, under load.
 
 use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener};
 
-use adulis_testing::{ProcessSignal, is_alive, send_signal};
+use adulis_testing::{ProcessSignal, RawConnection, TestServer, is_alive, send_signal};
 
 use crate::client::Clients;
 use crate::support::BINARY;
@@ -78,7 +79,7 @@ async fn a_configuration_at_fault_leaves_the_server_as_it_is() {
         "--set",
         "supervisor.start_timeout=2s",
     ];
-    let server = adulis_testing::TestServer::start_as(BINARY, "up", &arguments).unwrap();
+    let server = TestServer::start_as(BINARY, "up", &arguments).unwrap();
     server.ready().await;
     let first = behind(&server).await;
     let name = async || server.get("/v2").await.unwrap().text();
@@ -103,6 +104,60 @@ async fn a_configuration_at_fault_leaves_the_server_as_it_is() {
     send_signal(server.pid(), ProcessSignal::User2).unwrap();
     server.wait("the new name", async || name().await.contains("third").then_some(())).await;
     server.wait("the old server's end", async || (!is_alive(first)).then_some(())).await;
+}
+
+/// Addresses change, and back again after a server that never got ready, and from one use to another.
+#[tokio::test]
+async fn addresses_change_and_change_back() {
+    let repository = repository();
+    let file = repository.path().join("adulis.toml");
+    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (first, second) = (free(), free());
+    let ports = |sagemaker: u16, vertex_ai: Option<u16>| {
+        let section = |name: &str, port: u16| format!("[{name}]\nenabled = true\nport = {port}\n");
+        let vertex_ai = vertex_ai.map(|port| section("vertex_ai", port)).unwrap_or_default();
+        std::fs::write(&file, section("sagemaker", sagemaker) + &vertex_ai).unwrap();
+    };
+    let answers = async |line: &str, port: u16| {
+        let address = (Ipv4Addr::LOCALHOST, port).into();
+        let answer = RawConnection::open(address).await.unwrap().request(line, &[], b"").await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    ports(first, None);
+    let model = repository.path().join("byte");
+    let arguments = [
+        model.to_str().unwrap(),
+        "--config",
+        file.to_str().unwrap(),
+        "--set",
+        "supervisor.start_timeout=5s",
+    ];
+    let server = TestServer::start_as(BINARY, "up", &arguments).unwrap();
+    server.ready().await;
+    let replaced = async || {
+        let before = behind(&server).await;
+        send_signal(server.pid(), ProcessSignal::HangUp).unwrap();
+        server.wait("the old server's end", async || (!is_alive(before)).then_some(())).await;
+    };
+    answers("GET /ping", first).await;
+
+    let config = model.join("config.pbtxt");
+    let good = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, "backend: \"none such\"").unwrap();
+    ports(second, None);
+    send_signal(server.pid(), ProcessSignal::HangUp).unwrap();
+    server.logged(&["ended before it was ready"]).await;
+    answers("GET /ping", first).await;
+
+    std::fs::write(&config, good).unwrap();
+    ports(first, None);
+    replaced().await;
+    answers("GET /ping", first).await;
+
+    ports(second, Some(first));
+    replaced().await;
+    answers("GET /ping", second).await;
+    answers("GET /health", first).await;
 }
 
 /// A server that is to take over is asked nothing before it is ready; when the one before it is gone, it answers, ready or not.
