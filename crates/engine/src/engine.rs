@@ -102,6 +102,12 @@ impl Engine {
         self.lifecycle.settings.repositories.close();
     }
 
+    /// Whether [`Engine::begin_drain`] was called.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
     /// What operators may see and do of the response cache, where there is one.
     #[must_use]
     pub fn cache_control(&self) -> Option<Arc<dyn CacheControl>> {
@@ -180,7 +186,7 @@ impl InferenceService for Engine {
     }
 
     fn ready(&self) -> bool {
-        !self.draining.load(Ordering::Acquire)
+        !self.is_draining()
             && self.started.load(Ordering::Acquire)
             && self.loading.load(Ordering::Acquire) == 0
             && (self.lifecycle.table.is_whole() || !self.lifecycle.settings.strict_readiness)

@@ -68,6 +68,8 @@ impl Adulis {
             tracing::warn!(models = 0, "ready, and no model to serve: see the folders that are named above");
         } else if self.services.inference.ready() {
             tracing::info!(models = ready, failed, milliseconds, "ready");
+        } else if self.engine.is_draining() {
+            tracing::info!(models = ready, failed, milliseconds, "told to stop before it was ready");
         } else {
             tracing::error!(
                 models = ready,

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use adulis_testing::{RawConnection, StopSignal, TestRepository, TestServer};
+use adulis_testing::{IdentityModel, RawConnection, StopSignal, TestRepository, TestServer};
 use tokio::task::JoinSet;
 
 use crate::support::{byte_json, byte_message, byte_model, grpc, serve};
@@ -61,6 +61,22 @@ async fn before_it_stops_accepting_it_says_that_it_is_not_ready() {
     let answer = server.infer("slow", &[], &byte_json(1)).await.unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(server.exit(Duration::from_secs(20)).await.unwrap().code(), Some(0), "{}", server.log());
+}
+
+#[tokio::test]
+async fn a_signal_while_models_are_loading_is_no_error() {
+    let repository = TestRepository::new().unwrap();
+    let parameters = [("execute_delay_ms", "1500")];
+    let more = "model_warmup { name: \"zeros\" batch_size: 1 inputs { key: \"INPUT0\" \
+                value { data_type: TYPE_UINT8 dims: 1 zero_data: true } } }";
+    let model = IdentityModel { more, ..byte_model(&parameters) };
+    repository.identity("slow", &model).unwrap();
+    let mut server = serve(&repository, &[]);
+    server.address("http").await;
+    server.signal(StopSignal::Terminate).unwrap();
+    assert_eq!(server.exit(Duration::from_secs(20)).await.unwrap().code(), Some(0), "{}", server.log());
+    server.logged(&["told to stop before it was ready"]).await;
+    assert!(!server.log().contains("\"ERROR\""), "{}", server.log());
 }
 
 #[tokio::test]
