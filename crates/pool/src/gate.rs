@@ -229,13 +229,9 @@ impl Gate {
         self.status.lock().clone()
     }
 
-    /// 0 closed, 1 half-open, 2 open.
+    /// As [`BreakerState::number`] has it.
     pub(crate) fn breaker_state(&self) -> u8 {
-        match self.breaker.lock().state() {
-            BreakerState::Closed => 0,
-            BreakerState::HalfOpen => 1,
-            BreakerState::Open => 2,
-        }
+        self.breaker.lock().state().number()
     }
 
     pub(crate) fn timed_out(&self) -> PoolError {

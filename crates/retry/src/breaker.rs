@@ -53,6 +53,18 @@ pub enum BreakerState {
     Open,
 }
 
+impl BreakerState {
+    /// As metrics tell it: 0 closed, 1 half-open, 2 open.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Closed => 0,
+            Self::HalfOpen => 1,
+            Self::Open => 2,
+        }
+    }
+}
+
 /// Leave to do one operation, to be given back with [`Breaker::record`]. One that is not given back, because the operation was
 /// cancelled, is as if it had never been asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

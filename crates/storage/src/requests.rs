@@ -65,12 +65,7 @@ impl Requests {
 
     fn gauges(&self) -> StorageGauges {
         let CallCounts { retries, refused, openings } = self.calls.counts();
-        let breaker = match self.calls.state() {
-            BreakerState::Closed => 0,
-            BreakerState::HalfOpen => 1,
-            BreakerState::Open => 2,
-        };
-        StorageGauges { retries, refused, openings, breaker }
+        StorageGauges { retries, refused, openings, breaker: self.calls.state().number() }
     }
 
     async fn call<T, F>(

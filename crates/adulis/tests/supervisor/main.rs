@@ -16,6 +16,8 @@ mod rest;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::path::Path;
+
 use adulis_testing::{IdentityModel, TestRepository, TestServer, children};
 
 use crate::support::{BINARY, byte_model};
@@ -37,7 +39,12 @@ fn write_model(repository: &TestRepository, microseconds: u32) {
 
 /// `adulis up` over a folder, ready.
 async fn up(repository: &TestRepository, arguments: &[&str]) -> TestServer {
-    let path = repository.path().to_str().unwrap();
+    up_at(repository.path(), arguments).await
+}
+
+/// The same, with what lies at a path.
+async fn up_at(path: &Path, arguments: &[&str]) -> TestServer {
+    let path = path.to_str().unwrap();
     let server = TestServer::start_as(BINARY, "up", &[&[path], arguments].concat()).unwrap();
     server.ready().await;
     server

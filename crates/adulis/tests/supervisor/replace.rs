@@ -2,12 +2,12 @@
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 
-use adulis_testing::{ProcessSignal, RawConnection, TestServer, is_alive, send_signal};
+use adulis_testing::{ProcessSignal, RawConnection, TestRepository, TestServer, is_alive, send_signal};
 
 use crate::client::Clients;
-use crate::support::BINARY;
-use crate::{behind, repository, up, write_model};
+use crate::{behind, repository, up, up_at, write_model};
 
 /// Clients of each protocol.
 const CLIENTS: u8 = 8;
@@ -65,22 +65,20 @@ async fn fifty_replacements_under_load_cost_no_request() {
     replaced_under_load(50, &[]).await;
 }
 
+/// The model of a repository that has a configuration file in it, behind `adulis up`.
+async fn up_with(repository: &TestRepository, config: &Path, start_timeout: &str) -> TestServer {
+    let start_timeout = format!("supervisor.start_timeout={start_timeout}");
+    let arguments = ["--config", config.to_str().unwrap(), "--set", &start_timeout];
+    up_at(&repository.path().join("byte"), &arguments).await
+}
+
 /// The new one has the new configuration; one that is at fault, or never gets ready, takes nobody's place.
 #[tokio::test]
 async fn a_configuration_at_fault_leaves_the_server_as_it_is() {
     let repository = repository();
     let file = repository.path().join("adulis.toml");
     std::fs::write(&file, "[server]\nname = \"first\"\n").unwrap();
-    let model = repository.path().join("byte");
-    let arguments = [
-        model.to_str().unwrap(),
-        "--config",
-        file.to_str().unwrap(),
-        "--set",
-        "supervisor.start_timeout=2s",
-    ];
-    let server = TestServer::start_as(BINARY, "up", &arguments).unwrap();
-    server.ready().await;
+    let server = up_with(&repository, &file, "2s").await;
     let first = behind(&server).await;
     let name = async || server.get("/v2").await.unwrap().text();
 
@@ -91,7 +89,7 @@ async fn a_configuration_at_fault_leaves_the_server_as_it_is() {
 
     // A model that cannot be loaded: the new server is never ready.
     std::fs::write(&file, "[server]\nname = \"third\"\n").unwrap();
-    let config = model.join("config.pbtxt");
+    let config = repository.path().join("byte/config.pbtxt");
     let good = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, "backend: \"none such\"").unwrap();
     send_signal(server.pid(), ProcessSignal::User2).unwrap();
@@ -124,16 +122,7 @@ async fn addresses_change_and_change_back() {
         assert_eq!(answer.status, 200, "{}", answer.text());
     };
     ports(first, None);
-    let model = repository.path().join("byte");
-    let arguments = [
-        model.to_str().unwrap(),
-        "--config",
-        file.to_str().unwrap(),
-        "--set",
-        "supervisor.start_timeout=5s",
-    ];
-    let server = TestServer::start_as(BINARY, "up", &arguments).unwrap();
-    server.ready().await;
+    let server = up_with(&repository, &file, "5s").await;
     let replaced = async || {
         let before = behind(&server).await;
         send_signal(server.pid(), ProcessSignal::HangUp).unwrap();
@@ -141,7 +130,7 @@ async fn addresses_change_and_change_back() {
     };
     answers("GET /ping", first).await;
 
-    let config = model.join("config.pbtxt");
+    let config = repository.path().join("byte/config.pbtxt");
     let good = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, "backend: \"none such\"").unwrap();
     ports(second, None);
