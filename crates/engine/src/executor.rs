@@ -1,17 +1,19 @@
+mod threads;
 mod timers;
 
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
+use adulis_backend::lend_this_thread;
 use adulis_batcher::{FairQueue, LimitFault};
 use adulis_repository::ModelConfig;
 use adulis_telemetry::ServingMetrics;
 use parking_lot::{Condvar, Mutex};
 
+use self::threads::{ExecutionThread, Threads};
 use self::timers::Timers;
 use crate::instances::Instances;
 use crate::lane::{Bound, Next, Shed};
@@ -27,9 +29,7 @@ pub(crate) struct Executor {
     wake: Condvar,
     metrics: ServingMetrics,
     /// Execution threads, but for those that are stuck.
-    threads: Mutex<HashMap<ThreadId, JoinHandle<()>>>,
-    /// Threads that were started so far.
-    started: AtomicUsize,
+    threads: Mutex<Threads>,
     stuck: StuckThreads,
     /// Runs of decoupled models, which have threads of their own.
     runs: Mutex<Vec<JoinHandle<()>>>,
@@ -69,7 +69,6 @@ impl Executor {
             wake: Condvar::new(),
             metrics,
             threads: Mutex::default(),
-            started: AtomicUsize::new(0),
             stuck: StuckThreads::new(max_stuck_threads),
             runs: Mutex::default(),
             limiter: RateLimiter::new(limit),
@@ -89,17 +88,7 @@ impl Executor {
     pub(crate) fn start(self: &Arc<Self>, count: usize) -> std::io::Result<()> {
         self.metrics.execution_threads().set(i64::try_from(count).unwrap_or(i64::MAX));
         let mut threads = self.threads.lock();
-        (0..count).try_for_each(|_| self.start_one(&mut threads))
-    }
-
-    fn start_one(self: &Arc<Self>, threads: &mut HashMap<ThreadId, JoinHandle<()>>) -> std::io::Result<()> {
-        let index = self.started.fetch_add(1, Ordering::Relaxed);
-        let executor = Arc::clone(self);
-        let thread = thread::Builder::new()
-            .name(format!("adulis-exec-{index}"))
-            .spawn(move || executor.work())?;
-        threads.insert(thread.thread().id(), thread);
-        Ok(())
+        (0..count).try_for_each(|_| threads.start(self))
     }
 
     /// Has a new thread in the place of one that is stuck in a run; that one ends if the run ever does. `false` if as many are
@@ -109,13 +98,13 @@ impl Executor {
             return false;
         }
         let mut threads = self.threads.lock();
-        if let Err(error) = self.start_one(&mut threads) {
+        if let Err(error) = threads.stand_in(self, stuck) {
             tracing::error!(%error, "no thread in the place of one that is stuck");
             self.stuck.remove();
             return false;
         }
         // Nobody waits for its end any more.
-        threads.remove(&stuck);
+        threads.forget(stuck);
         self.metrics.execution_threads_stuck().inc();
         true
     }
@@ -130,12 +119,7 @@ impl Executor {
     pub(crate) fn join(&self) {
         const LOOK_EVERY: Duration = Duration::from_millis(1);
         loop {
-            let (ended, left) = {
-                let mut threads = self.threads.lock();
-                let ended = threads.extract_if(|_, thread| thread.is_finished());
-                let ended: Vec<JoinHandle<()>> = ended.map(|(_, thread)| thread).collect();
-                (ended, threads.len())
-            };
+            let (ended, left) = self.threads.lock().take_ended();
             for thread in ended {
                 if thread.join().is_err() {
                     tracing::error!("an execution thread panicked");
@@ -218,14 +202,19 @@ impl Executor {
     }
 
     fn work(self: &Arc<Self>) {
+        let thread = Rc::new(ExecutionThread::new(self));
+        lend_this_thread(thread.clone());
         while let Some(model) = self.next_model() {
             // Backends' panics end at the instance; this one would be our own fault, and must not cost a thread.
-            match catch_unwind(AssertUnwindSafe(|| self.look_at(&model))) {
+            match catch_unwind(AssertUnwindSafe(|| self.look_at(&model, &thread))) {
                 Ok(Stay::Yes) => {}
                 Ok(Stay::Replaced) => return,
                 Err(_) => {
                     tracing::error!(model = %model.served.interface.model, "an execution thread caught a panic of the engine");
                 }
+            }
+            if thread.has_stand_in() {
+                return;
             }
         }
     }
@@ -275,7 +264,7 @@ impl Executor {
         }
     }
 
-    fn look_at(self: &Arc<Self>, model: &Arc<Instances>) -> Stay {
+    fn look_at(self: &Arc<Self>, model: &Arc<Instances>, thread: &ExecutionThread) -> Stay {
         let mut shed = Shed::default();
         // Before anything is bound: what waits for resources is looked at again when it has them.
         let Ok(mut permit) = Permit::take(self, model) else {
@@ -300,7 +289,8 @@ impl Executor {
                 let started = Instant::now();
                 let again = model.run(bound);
                 drop(permit);
-                self.pool.lock().ready.charge(model.key, started.elapsed());
+                let ran = started.elapsed().saturating_sub(thread.take_waited());
+                self.pool.lock().ready.charge(model.key, ran);
                 if again {
                     self.schedule(model);
                 }

@@ -19,22 +19,25 @@ pub(crate) struct Connection {
     pub(crate) id: u64,
 }
 
+/// Until when an answer is waited for, and who says from time to time whether it still is.
+pub(crate) type Patience<'a> = (Instant, &'a dyn Fn() -> bool);
+
 impl Connection {
-    /// Connects and has the worker make an instance, which loads the model where it is the first.
+    /// Connects and has the worker make an instance, which loads the model where it is the first. Waits for it as `patience` says.
     pub(crate) fn open(
         process: &Arc<Process>,
         open: &Open,
-        deadline: Instant,
+        patience: Patience<'_>,
     ) -> Result<(Self, Opened), Failure> {
         let mut connection = Self::new(process, open.max_body_bytes)?;
-        let head = connection.ask(open, deadline)?;
+        let head = connection.ask(open, patience)?;
         let opened = serde_json::from_slice(&head).map_err(|error| Failure::Violation(error.into()))?;
         Ok((connection, opened))
     }
 
     /// Asks a worker whether a backend can run in it.
     pub(crate) fn probe(process: &Arc<Process>, open: &Open, deadline: Instant) -> Result<(), Failure> {
-        Self::new(process, open.max_body_bytes)?.ask(open, deadline).map(drop)
+        Self::new(process, open.max_body_bytes)?.ask(open, (deadline, &|| true)).map(drop)
     }
 
     /// A connection for nothing in particular.
@@ -44,14 +47,16 @@ impl Connection {
     }
 
     /// Says what the connection is for. Gives the head of the answer.
-    fn ask(&mut self, open: &Open, deadline: Instant) -> Result<Vec<u8>, Failure> {
+    fn ask(&mut self, open: &Open, (deadline, goes_on): Patience<'_>) -> Result<Vec<u8>, Failure> {
         let json = serde_json::to_vec(open).map_err(|error| {
             let reason = format!("it cannot be told to a worker: {error}");
             Failure::Said(Fault::Unsupported { what: reason })
         })?;
         let write = |head: &mut Vec<u8>| head.extend_from_slice(&json);
+        self.within(deadline)?;
         let link = &mut self.exchange.link;
         link.send((Kind::Open, 0), write, std::iter::empty()).map_err(Failure::of)?;
+        link.wait(deadline, goes_on).map_err(Failure::of)?;
         self.within(deadline)?;
         let head = self.exchange.opened()?;
         self.exchange.link.set_timeout(None).map_err(Failure::of)?;

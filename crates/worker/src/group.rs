@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use adulis_backend::{BackendError, BatchInput, ModelSignature};
+use adulis_backend::{BackendError, BatchInput, ModelSignature, while_waiting};
 use adulis_telemetry::{ModelLabels, WorkerHandles, WorkerMetrics};
 use adulis_tensor::{AlignedBuffer, Tensor};
 use bytes::Bytes;
@@ -162,7 +162,8 @@ impl Group {
         self.state.lock().why_broken(&self.options)
     }
 
-    /// A connection: one that is open already, else a new one, at home if possible. Waits for a worker to start.
+    /// A connection: one that is open already, else a new one, at home if possible. Waits for a worker to start, which whoever
+    /// lent the thread is told.
     ///
     /// # Errors
     /// [`BackendError::Broken`] where there is none in time, or none is to be expected; [`BackendError::Interrupted`].
@@ -171,18 +172,35 @@ impl Group {
         home: usize,
         interrupt: &RemoteInterrupt,
     ) -> Result<(usize, Connection), BackendError> {
+        match self.find(home) {
+            Found::Spare(index, connection) => Ok((index, connection)),
+            found => while_waiting(|| self.wait_for_connection(found, home, interrupt)),
+        }
+    }
+
+    fn find(&self, home: usize) -> Found {
+        self.state.lock().find(home, &self.options)
+    }
+
+    fn wait_for_connection(
+        &self,
+        mut found: Found,
+        home: usize,
+        interrupt: &RemoteInterrupt,
+    ) -> Result<(usize, Connection), BackendError> {
         let deadline = Instant::now() + self.options.start_timeout;
+        let goes_on = || !interrupt.is_asked();
         let broken = |reason: String| Err(BackendError::Broken { reason });
         loop {
-            let found = self.state.lock().find(home, &self.options);
             match found {
                 Found::Spare(index, connection) => return Ok((index, connection)),
-                Found::Up(index, process) => match Connection::open(&process, &self.open, deadline) {
+                Found::Up(index, process) => match Connection::open(&process, &self.open, (deadline, &goes_on)) {
                     Ok((connection, told)) => {
                         self.learn(&told).map_err(|failure| self.error(failure))?;
                         return Ok((index, connection));
                     }
                     Err(Failure::Died(_)) => process.kill(Order::None),
+                    Err(Failure::Late) if interrupt.is_asked() => {}
                     Err(failure) => return Err(self.error(failure)),
                 },
                 Found::Nothing => {}
@@ -192,16 +210,24 @@ impl Group {
             if interrupt.is_asked() {
                 return Err(BackendError::Interrupted);
             }
-            let mut state = self.state.lock();
-            if Instant::now() >= deadline {
-                let reason = state.reasons();
-                let within = self.options.start_timeout;
-                return broken(format!("no worker process of the model started within {within:?}: {reason}"));
-            }
-            if !state.has_up() {
-                self.changed.wait_for(&mut state, LOOK_EVERY);
-            }
+            self.wait_for_worker(deadline)?;
+            found = self.find(home);
         }
+    }
+
+    /// Waits a little for a worker to come up, if none is.
+    fn wait_for_worker(&self, deadline: Instant) -> Result<(), BackendError> {
+        let mut state = self.state.lock();
+        if Instant::now() >= deadline {
+            let within = self.options.start_timeout;
+            let reason =
+                format!("no worker process of the model started within {within:?}: {}", state.reasons());
+            return Err(BackendError::Broken { reason });
+        }
+        if !state.has_up() {
+            self.changed.wait_for(&mut state, LOOK_EVERY);
+        }
+        Ok(())
     }
 
     /// What a worker's failure is to the engine.

@@ -1,11 +1,14 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use adulis_tensor::AlignedBuffer;
 
 use crate::frame::{HEADER_BYTES, Header, INLINE_BYTES, Kind, MAX_HEAD_BYTES};
 use crate::sheet::Sheet;
+
+/// How often who waits for a first answer is asked whether to go on.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// One end of an instance's connection: frames over a socket, large bodies through a file in memory.
 #[derive(Debug)]
@@ -58,9 +61,29 @@ impl Link {
         self.max_body_bytes = max_body_bytes;
     }
 
-    /// How long a read may wait; `None`: for ever.
+    /// How long a read or a write may wait; `None`: for ever.
     pub(crate) fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.stream.get_ref().set_read_timeout(timeout)
+        self.stream.get_ref().set_read_timeout(timeout)?;
+        self.stream.get_ref().set_write_timeout(timeout)
+    }
+
+    /// Waits until there is something to read, or the other side has closed. Sets another timeout.
+    ///
+    /// # Errors
+    /// `TimedOut` when the time is over or `goes_on` says no, which it is asked every [`LOOK_EVERY`]; else as the system says.
+    pub(crate) fn wait(&mut self, deadline: Instant, goes_on: &dyn Fn() -> bool) -> io::Result<()> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || !goes_on() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.set_timeout(Some(left.min(LOOK_EVERY)))?;
+            match self.stream.fill_buf() {
+                Ok(_) => return Ok(()),
+                Err(error) if is_pause(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Sends a frame whose head `write` writes and whose body is `parts`, one after the other.
@@ -163,6 +186,12 @@ impl Link {
     }
 }
 
+/// Whether nothing has come yet, and may still come.
+fn is_pause(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    matches!(error.kind(), WouldBlock | TimedOut | Interrupted)
+}
+
 /// Whether a frame was not sent because it is larger than may be, or than there is memory for.
 pub(crate) fn is_too_large(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, InvalidInput, OutOfMemory, QuotaExceeded, StorageFull};
@@ -216,6 +245,23 @@ mod tests {
         }
         drop(near);
         assert_eq!(far.receive().unwrap(), None);
+    }
+
+    #[test]
+    fn a_wait_ends_with_its_time_or_when_it_is_told_to() {
+        let (mut near, mut far) = pair(1 << 10);
+        let soon = || Instant::now() + Duration::from_millis(50);
+        let late = |wait: io::Result<()>| wait.unwrap_err().kind() == io::ErrorKind::TimedOut;
+        assert!(late(near.wait(soon(), &|| true)));
+        let for_long = Instant::now() + Duration::from_secs(3600);
+        let asked = std::cell::Cell::new(0);
+        let three_times = || asked.replace(asked.get() + 1) < 3;
+        assert!(late(near.wait(for_long, &three_times)));
+        assert_eq!(asked.get(), 4);
+        send(&mut far, &[b"x"]).unwrap();
+        near.wait(for_long, &|| true).unwrap();
+        assert_eq!(near.receive().unwrap(), Some(Received { kind: Kind::Run, run: 7 }));
+        drop(far);
     }
 
     #[test]

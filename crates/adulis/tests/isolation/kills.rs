@@ -106,6 +106,40 @@ async fn a_worker_that_stands_still_is_replaced() {
     assert!(!is_alive(worker));
 }
 
+/// A model whose worker is away for seconds takes no execution thread from others, not even the only one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_that_waits_for_its_worker_keeps_no_other_from_running() {
+    let repository = TestRepository::new().unwrap();
+    // Too long to be run where the request arrives.
+    let parameters = [("execute_delay_microseconds", "2000")];
+    repository.identity("isolated", &byte_model(&parameters)).unwrap();
+    let here = [parameters[0], ("isolation", "none")];
+    repository.identity("plain", &byte_model(&here)).unwrap();
+    let settings = ["engine.execution_threads=1", "workers.min_delay=4s", "workers.max_delay=4s"];
+    let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+    let arguments: Vec<&str> = ["--workers", "1"].into_iter().chain(settings).collect();
+    let server = serve(&repository, &arguments);
+    server.ready().await;
+    // It has answered nothing: the next one is started after a delay.
+    send_signal(workers(&server, 1).await[0], ProcessSignal::Kill).unwrap();
+    server.metric_reaches("adulis_worker_deaths_total", &[], 1.0).await;
+    let mut connection = server.connect().await.unwrap();
+    let waiting = tokio::spawn(async move {
+        connection.request("POST /v2/models/isolated/infer", &[], byte_json(7).as_bytes()).await
+    });
+    server.metric_reaches("adulis_executing_batches", &["model=\"isolated\""], 1.0).await;
+    for byte in 0..3 {
+        let answer = server.infer("plain", &[], &byte_json(byte)).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    assert!(!waiting.is_finished(), "it should wait for its worker");
+    assert_eq!(server.metric("adulis_execution_threads_busy", &[]).await.unwrap(), 0.0);
+    let answer = waiting.await.unwrap().unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let answer = server.infer("plain", &[], &byte_json(9)).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
 /// A run that hangs is ended with its worker: no thread of the server's is stuck, and the next request is answered.
 #[tokio::test]
 async fn a_run_that_does_not_end_is_ended_with_its_worker() {

@@ -10,6 +10,7 @@ mod crashes;
 mod kills;
 mod lives;
 mod load;
+mod memory;
 mod starts;
 #[path = "../support/mod.rs"]
 mod support;
