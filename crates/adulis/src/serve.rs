@@ -109,9 +109,9 @@ pub async fn serve(adulis: Adulis, options: ServeOptions) -> anyhow::Result<()> 
 ///
 /// # Errors
 /// As [`serve`].
-pub async fn serve_hosted(adulis: Adulis, options: ServeOptions, hosting: Hosting) -> anyhow::Result<()> {
+pub async fn serve_hosted(adulis: Adulis, mut options: ServeOptions, hosting: Hosting) -> anyhow::Result<()> {
     let Hosting { mut sockets, supervisor, mut reload } = hosting;
-    open_files::raise_limit(&options);
+    open_files::raise_limit(&mut options);
     let mut times = StopTimes { lame_duck: options.lame_duck, store_timeout: options.store_timeout };
     let mut signals = Signals::new(reload.is_some())?;
     let (open, abandoned) = (CancellationToken::new(), CancellationToken::new());

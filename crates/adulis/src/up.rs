@@ -69,6 +69,8 @@ struct Socket {
 struct Up {
     args: ServeArgs,
     config: Config,
+    /// That of the server that serves, while another is being started in its place.
+    before: Option<Config>,
     program: PathBuf,
     sockets: Vec<Socket>,
     children: Vec<Child>,
@@ -89,6 +91,7 @@ impl Up {
             // Now: when another file has taken its place, that is what is to be started.
             program: std::env::current_exe().context("cannot tell which program this is")?,
             config,
+            before: None,
             sockets: Vec::new(),
             children: Vec::new(),
             restart_at: None,
@@ -184,20 +187,40 @@ impl Up {
             tracing::warn!("a server is being started already: send the signal again when it is ready");
             return;
         }
+        if let Some(before) = self.renew() {
+            self.before = self.serving().map(|_| before);
+            self.restart_at = None;
+            self.start();
+        }
+    }
+
+    /// Takes the configuration as it is now, and opens what it wants. Gives the one before; nothing where it is at fault.
+    fn renew(&mut self) -> Option<Config> {
         let config = match self.args.load() {
             Ok(loaded) => loaded.config,
             Err(errors) => {
                 tracing::error!(%errors, "the configuration is at fault: the server goes on with the old one");
-                return;
+                return None;
             }
         };
         if let Err(error) = self.open(&config, &mut Sockets::default()) {
             tracing::error!("{error:#}: the server goes on with the old configuration");
-            return;
+            return None;
         }
-        self.config = config;
-        self.restart_at = None;
-        self.start();
+        Some(std::mem::replace(&mut self.config, config))
+    }
+
+    /// The server that was to take another's place never will: nobody is to wait at its addresses.
+    fn give_up_next(&mut self) {
+        if let Some(before) = self.before.take() {
+            self.config = before;
+            self.close_unwanted();
+        }
+    }
+
+    fn close_unwanted(&mut self) {
+        let wanted = ServeOptions::of(&self.config).addresses();
+        self.sockets.retain(|socket| wanted.contains(&(socket.name, socket.address)));
     }
 
     /// A server is ready: the one before it may go.
@@ -221,8 +244,8 @@ impl Up {
                 Role::Next | Role::Leaving => {}
             }
         }
-        let wanted = ServeOptions::of(&self.config).addresses();
-        self.sockets.retain(|socket| wanted.contains(&(socket.name, socket.address)));
+        self.before = None;
+        self.close_unwanted();
     }
 
     /// Takes note of every process that has ended: servers, and, where this is a container's first process, orphans.
@@ -259,6 +282,7 @@ impl Up {
         }
         if child.role == Role::Next {
             tracing::error!(pid, how, "the new server ended before it was ready: the old one goes on");
+            self.give_up_next();
             return;
         }
         if child.ready && child.age() >= SETTLED {
@@ -268,6 +292,7 @@ impl Up {
         if let Some(next) = self.children.iter_mut().find(|child| child.role == Role::Next) {
             next.promote();
             tracing::error!(pid, how, replaced_by = next.pid(), "the server ended by itself");
+            self.before = None;
             return;
         }
         if code == Some(EXIT_CONFIGURATION) && !child.ready && self.restarts.failures() == 0 {
@@ -295,6 +320,8 @@ impl Up {
     fn act(&mut self, now: Instant) {
         if self.restart_at.is_some_and(|at| at <= now) && !self.stopping {
             self.restart_at = None;
+            // The server reads its configuration anew, too, and is to find its sockets open.
+            let _ = self.renew();
             self.start();
         }
         let start_timeout = self.config.supervisor.start_timeout;

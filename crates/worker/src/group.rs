@@ -194,15 +194,17 @@ impl Group {
         loop {
             match found {
                 Found::Spare(index, connection) => return Ok((index, connection)),
-                Found::Up(index, process) => match Connection::open(&process, &self.open, (deadline, &goes_on)) {
-                    Ok((connection, told)) => {
-                        self.learn(&told).map_err(|failure| self.error(failure))?;
-                        return Ok((index, connection));
+                Found::Up(index, process) => {
+                    match Connection::open(&process, &self.open, (deadline, &goes_on)) {
+                        Ok((connection, told)) => {
+                            self.learn(&told).map_err(|failure| self.error(failure))?;
+                            return Ok((index, connection));
+                        }
+                        Err(Failure::Died(_)) => process.kill(Order::None),
+                        Err(Failure::Late) if interrupt.is_asked() => {}
+                        Err(failure) => return Err(self.error(failure)),
                     }
-                    Err(Failure::Died(_)) => process.kill(Order::None),
-                    Err(Failure::Late) if interrupt.is_asked() => {}
-                    Err(failure) => return Err(self.error(failure)),
-                },
+                }
                 Found::Nothing => {}
                 Found::Closed => return broken("the model is being unloaded".to_owned()),
                 Found::Broken(reason) => return broken((*reason).to_owned()),

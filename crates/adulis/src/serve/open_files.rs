@@ -7,10 +7,11 @@ use super::ServeOptions;
 /// What is open beside connections: files of models, connections to what the server depends on, sockets of workers.
 const OTHER_FILES: u64 = 256;
 
-/// Lets the process open as many files as it may at most, and warns where connections are allowed that they do not suffice for.
+/// Lets the process open as many files as it may at most, and fewer connections than is configured where those do not suffice: one
+/// too many is refused, rather than left waiting for a file.
 ///
 /// Shells and systemd give a process a soft limit of 1,024, for programs that use `select(2)`, which nothing here does.
-pub(super) fn raise_limit(options: &ServeOptions) {
+pub(super) fn raise_limit(options: &mut ServeOptions) {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, ..limit };
     let limit = match setrlimit(Resource::Nofile, raised) {
@@ -22,20 +23,18 @@ pub(super) fn raise_limit(options: &ServeOptions) {
     };
     let shown = limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
     tracing::debug!(limit = shown, "open files");
-    if let Some(limit) = limit {
-        warn(limit, options.addresses().len() as u64, options.listener.max_connections as u64);
-    }
-}
-
-fn warn(limit: u64, listeners: u64, max_connections: u64) {
-    let connections = listeners.saturating_mul(max_connections);
-    if let Some(fitting) = fitting(limit, listeners).filter(|fitting| *fitting < max_connections) {
-        tracing::warn!(
+    let listeners = options.addresses().len() as u64;
+    let fitting = limit.and_then(|limit| fitting(limit, listeners));
+    let fitting = fitting.and_then(|fitting| usize::try_from(fitting).ok());
+    let configured = options.listener.max_connections;
+    if let Some(fitting) = fitting.filter(|fitting| *fitting < configured) {
+        options.listener.max_connections = fitting;
+        tracing::info!(
             listeners,
-            connections,
-            limit,
-            "server.max_connections allows more connections than files may be open: set it to {fitting} or less, or raise the hard \
-             limit (ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of a container)"
+            limit = shown,
+            configured,
+            "each listener takes {fitting} connections, for which files may be open, instead of server.max_connections; for more, \
+             raise the hard limit (ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of a container)"
         );
     }
 }

@@ -115,7 +115,11 @@ async fn a_model_that_waits_for_its_worker_keeps_no_other_from_running() {
     repository.identity("isolated", &byte_model(&parameters)).unwrap();
     let here = [parameters[0], ("isolation", "none")];
     repository.identity("plain", &byte_model(&here)).unwrap();
-    let settings = ["engine.execution_threads=1", "workers.min_delay=4s", "workers.max_delay=4s"];
+    let settings = [
+        "engine.execution_threads=1",
+        "workers.min_delay=4s",
+        "workers.max_delay=4s",
+    ];
     let settings = settings.iter().flat_map(|setting| ["--set", setting]);
     let arguments: Vec<&str> = ["--workers", "1"].into_iter().chain(settings).collect();
     let server = serve(&repository, &arguments);

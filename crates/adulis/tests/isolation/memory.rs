@@ -30,7 +30,11 @@ impl MemoryGroup {
         let folder = parent.join(format!("adulis-test-{}", process::id()));
         fs::create_dir(&folder)?;
         let names = if first {
-            ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.oom_control"]
+            [
+                "memory.limit_in_bytes",
+                "memory.memsw.limit_in_bytes",
+                "memory.oom_control",
+            ]
         } else {
             ["memory.max", "memory.swap.max", "memory.events"]
         };

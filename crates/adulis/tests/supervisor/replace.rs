@@ -137,6 +137,10 @@ async fn addresses_change_and_change_back() {
     send_signal(server.pid(), ProcessSignal::HangUp).unwrap();
     server.logged(&["ended before it was ready"]).await;
     answers("GET /ping", first).await;
+    // Nobody waits there for a server that never comes.
+    let refused =
+        async || RawConnection::open((Ipv4Addr::LOCALHOST, second).into()).await.is_err().then_some(());
+    server.wait("a closed socket", refused).await;
 
     std::fs::write(&config, good).unwrap();
     ports(first, None);
