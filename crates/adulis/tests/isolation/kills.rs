@@ -3,7 +3,9 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use adulis_testing::{IdentityModel, ProcessSignal, StopSignal, TestRepository, is_alive, send_signal};
+use adulis_testing::{
+    IdentityModel, ProcessSignal, StopSignal, TestRepository, children, is_alive, send_signal,
+};
 
 use crate::load::Load;
 use crate::support::{byte_json, byte_model, serve};
@@ -124,9 +126,13 @@ async fn a_model_that_waits_for_its_worker_keeps_no_other_from_running() {
     let arguments: Vec<&str> = ["--workers", "1"].into_iter().chain(settings).collect();
     let server = serve(&repository, &arguments);
     server.ready().await;
-    // It has answered nothing: the next one is started after a delay.
-    send_signal(workers(&server, 1).await[0], ProcessSignal::Kill).unwrap();
-    server.metric_reaches("adulis_worker_deaths_total", &[], 1.0).await;
+    // The first has answered when the model was tried, and the second nothing: the third is started after a delay.
+    let first = workers(&server, 1).await[0];
+    send_signal(first, ProcessSignal::Kill).unwrap();
+    let second = async || children(server.pid()).ok()?.into_iter().find(|worker| *worker != first);
+    let second = server.wait("a second worker", second).await;
+    send_signal(second, ProcessSignal::Kill).unwrap();
+    server.metric_reaches("adulis_worker_deaths_total", &[], 2.0).await;
     let mut connection = server.connect().await.unwrap();
     let waiting = tokio::spawn(async move {
         connection.request("POST /v2/models/isolated/infer", &[], byte_json(7).as_bytes()).await
