@@ -20,7 +20,7 @@ const PARAMETERS: &str = "parameters";
 /// The value of an input's name is its data: a scalar, or a list. A list nested as the model's shape wants it keeps its shape;
 /// other data is laid out in it, row-major: fixed dimensions first, what is left in the innermost open dimension, 1 in all
 /// others. `id` is the request's id. All other keys are parameters, and so is what stands in the object `parameters`, unless
-/// an input has the name. An empty body is an empty object. Cost: one pass.
+/// an input has the name. An empty body, or one of nothing but spaces, is an empty object. Cost: one pass.
 ///
 /// # Errors
 /// [`DecodeError`] naming the model, the input, what was expected and what came.
