@@ -95,8 +95,9 @@ impl<K: Clone + Eq + Hash, T> SequenceQueue<K, T> {
     /// Puts a request behind those of its sequence.
     ///
     /// # Errors
-    /// Gives the payload back with [`SequenceRefusedReason::NotStarted`] where the sequence is not open and the request does not
-    /// start it, and with [`SequenceRefusedReason::QueueFull`] where the bound is met.
+    /// Gives the payload back with [`SequenceRefusedReason::OfAnother`] where the sequence is somebody else's, with
+    /// [`SequenceRefusedReason::NotStarted`] where it is not open and the request does not start it, and with
+    /// [`SequenceRefusedReason::QueueFull`] where the bound is met.
     pub fn push(
         &mut self,
         offer: SequenceOffer<K, T>,
@@ -105,7 +106,7 @@ impl<K: Clone + Eq + Hash, T> SequenceQueue<K, T> {
         let now = self.tick(now);
         self.expire(now);
         let known = self.records.find(&offer.id);
-        if let Err(reason) = self.admit(known, offer.start) {
+        if let Err(reason) = self.admit(known, offer.owner, offer.start) {
             return Err(SequenceRefused { payload: offer.payload, reason });
         }
         let serial = self.serial;
@@ -117,7 +118,7 @@ impl<K: Clone + Eq + Hash, T> SequenceQueue<K, T> {
             enqueued: now,
             payload: offer.payload,
         };
-        let record = known.unwrap_or_else(|| self.begin(offer.id));
+        let record = known.unwrap_or_else(|| self.begin(offer.id, offer.owner));
         let sequence = self.records.at_mut(record);
         sequence.entries.push_back(entry);
         sequence.open = !offer.end;
@@ -269,7 +270,10 @@ impl<K: Clone + Eq + Hash, T> SequenceQueue<K, T> {
         now
     }
 
-    fn admit(&self, known: Option<u32>, start: bool) -> Result<(), SequenceRefusedReason> {
+    fn admit(&self, known: Option<u32>, owner: u64, start: bool) -> Result<(), SequenceRefusedReason> {
+        if known.is_some_and(|record| self.records.at(record).owner != owner) {
+            return Err(SequenceRefusedReason::OfAnother);
+        }
         if !start && known.is_none_or(|record| !self.records.at(record).open) {
             return Err(SequenceRefusedReason::NotStarted);
         }
@@ -284,11 +288,11 @@ impl<K: Clone + Eq + Hash, T> SequenceQueue<K, T> {
     }
 
     /// Makes a record for an id, at the end of the backlog.
-    fn begin(&mut self, id: K) -> u32 {
+    fn begin(&mut self, id: K, owner: u64) -> u32 {
         let place = Place::Backlog { serial: self.serial };
         let activity = Activity::Ready;
         let entries = VecDeque::with_capacity(1);
-        let record = self.records.insert(Record { id, entries, place, activity, open: true });
+        let record = self.records.insert(Record { id, owner, entries, place, activity, open: true });
         self.backlog.insert(self.serial, record);
         record
     }

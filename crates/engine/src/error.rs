@@ -94,6 +94,11 @@ pub enum EngineError {
         "inference request for sequence {id} to model '{model}' must specify the START flag on the first request of the sequence"
     )]
     SequenceNotStarted { model: Arc<str>, id: SequenceId },
+    /// The sequence is another identity's, and the model cannot tell two of one id apart.
+    #[error(
+        "model '{model}': sequence {id} is open for another client, and the model knows sequences by their ids: choose another id"
+    )]
+    SequenceOfAnother { model: Arc<str>, id: SequenceId },
     /// The sequence ended before its time, and takes the request with it.
     #[error("model '{model}': sequence {id} was given up: {reason}")]
     SequenceGivenUp { model: Arc<str>, id: SequenceId, reason: &'static str },
@@ -178,6 +183,7 @@ impl ServiceError for EngineError {
             | Self::CorrelationId { .. }
             | Self::SequenceRows { .. }
             | Self::SequenceNotStarted { .. }
+            | Self::SequenceOfAnother { .. }
             | Self::Refused { .. } => ErrorKind::InvalidArgument,
             Self::Unsupported { .. } | Self::Decoupled { .. } => ErrorKind::Unsupported,
             Self::TooLate { reason: TooLate::Impossible { .. }, .. } => ErrorKind::DeadlineExceeded,

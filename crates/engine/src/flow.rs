@@ -1,4 +1,4 @@
-//! Whose requests share a model's queue.
+//! Whose requests share a model's queue, and whose sequences are whose.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
@@ -11,12 +11,18 @@ static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// The flow of an identity's requests; `None` for those who are not known, who share one.
 pub(crate) fn of(identity: &Identity) -> Option<Flow> {
-    if identity.kind == IdentityKind::Anonymous {
-        return None;
+    match key(identity) {
+        0 => None,
+        key => Some(Flow { key, weight: identity.weight.get() }),
     }
-    // 0 would be nobody's.
-    let key = HASHER.hash_one((identity.kind, identity.name.as_str())).max(1);
-    Some(Flow { key, weight: identity.weight.get() })
+}
+
+/// What tells an identity apart from others, by its kind and name; 0 for those who are not known.
+pub(crate) fn key(identity: &Identity) -> u64 {
+    if identity.kind == IdentityKind::Anonymous {
+        return 0;
+    }
+    HASHER.hash_one((identity.kind, identity.name.as_str())).max(1)
 }
 
 #[cfg(test)]

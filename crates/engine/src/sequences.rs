@@ -11,6 +11,6 @@ mod plan;
 mod run;
 mod states;
 
-pub(crate) use admit::SequenceJob;
+pub(crate) use admit::{SequenceJob, SequenceKey};
 pub(crate) use plan::{Model, SequencePlan, hidden};
 pub(crate) use states::SlotStates;

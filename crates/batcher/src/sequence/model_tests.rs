@@ -134,7 +134,7 @@ impl Checked {
         } else {
             Some(SequenceRefusedReason::QueueFull { limit }).filter(|_| limit != 0 && self.waiting() >= limit)
         };
-        let offer = SequenceOffer { id, start, end, class: ShapeClass::new([class]), payload };
+        let offer = SequenceOffer { id, owner: 0, start, end, class: ShapeClass::new([class]), payload };
         let pushed = self.queue.push(offer, self.now);
         assert_eq!(pushed.as_ref().err().map(|refused| refused.reason), expected);
         self.tickets.push(pushed.as_ref().ok().copied());

@@ -7,6 +7,8 @@ use crate::ShapeClass;
 pub struct SequenceOffer<K, T> {
     /// The sequence that it is of.
     pub id: K,
+    /// Whose it is: nobody else's requests are taken while there is a sequence of this id.
+    pub owner: u64,
     /// Whether it begins the sequence.
     pub start: bool,
     /// Whether it ends the sequence.
@@ -46,6 +48,9 @@ pub enum SequenceRefusedReason {
     /// There is no such sequence, or it has ended or was given up, and the request does not start one.
     #[error("the first request of a sequence must start it")]
     NotStarted,
+    /// There is a sequence of this id, and it is somebody else's.
+    #[error("the sequence is somebody else's")]
+    OfAnother,
     /// No room: try again later.
     #[error("the queue is full: its limit is {limit} requests")]
     QueueFull {

@@ -19,6 +19,7 @@ pub(super) struct Entry<T> {
 #[derive(Debug)]
 pub(super) struct Record<K, T> {
     pub(super) id: K,
+    pub(super) owner: u64,
     /// What waits, in order. What follows an `end` here is a `start`, and so is the first in the backlog.
     pub(super) entries: VecDeque<Entry<T>>,
     pub(super) place: Place,

@@ -33,10 +33,20 @@ impl Bench {
     fn try_push(
         &mut self,
         id: char,
+        flags: (bool, bool),
+        payload: u32,
+    ) -> Result<SequenceTicket, SequenceRefusedReason> {
+        self.push_of(0, id, flags, payload)
+    }
+
+    fn push_of(
+        &mut self,
+        owner: u64,
+        id: char,
         (start, end): (bool, bool),
         payload: u32,
     ) -> Result<SequenceTicket, SequenceRefusedReason> {
-        let offer = SequenceOffer { id, start, end, class: ShapeClass::default(), payload };
+        let offer = SequenceOffer { id, owner, start, end, class: ShapeClass::default(), payload };
         self.queue.push(offer, self.now).map_err(|refused| {
             assert_eq!(refused.payload, payload, "it is given back");
             refused.reason
@@ -49,7 +59,7 @@ impl Bench {
 
     fn classed(&mut self, id: char, payload: u32, class: u64) {
         let class = ShapeClass::new([class]);
-        let offer = SequenceOffer { id, start: true, end: false, class, payload };
+        let offer = SequenceOffer { id, owner: 0, start: true, end: false, class, payload };
         self.queue.push(offer, self.now).unwrap();
     }
 
@@ -153,6 +163,25 @@ fn the_first_request_must_start_its_sequence() {
     assert_eq!(bench.queue.backlog(), 1);
     assert_eq!(bench.runs(0), [[1], [2], [4], [5]]);
     assert_eq!(bench.try_push('a', MIDDLE, 6), Err(SequenceRefusedReason::NotStarted), "it has ended");
+}
+
+#[test]
+fn a_sequence_takes_no_requests_of_another_owner_until_it_is_over() {
+    let mut bench = Bench::direct(1, 2);
+    bench.push_of(1, 'a', START, 0).unwrap();
+    for flags in [START, MIDDLE, END] {
+        assert_eq!(bench.push_of(2, 'a', flags, 1), Err(SequenceRefusedReason::OfAnother));
+    }
+    bench.push_of(2, 'b', START, 2).unwrap();
+    bench.push_of(1, 'a', END, 3).unwrap();
+    assert_eq!(bench.push_of(2, 'a', START, 4), Err(SequenceRefusedReason::OfAnother), "it ends");
+    assert_eq!(bench.batch(0).0, [(0, 0), (2, 1)]);
+    bench.complete(0);
+    assert_eq!(bench.batch(0).0, [(3, 0)]);
+    bench.complete(0);
+    assert_eq!(bench.push_of(2, 'a', MIDDLE, 5), Err(SequenceRefusedReason::NotStarted), "it has ended");
+    bench.push_of(2, 'a', START, 6).unwrap();
+    assert_eq!(bench.push_of(1, 'a', MIDDLE, 7), Err(SequenceRefusedReason::OfAnother));
 }
 
 #[test]

@@ -5,12 +5,11 @@ use adulis_batcher::{
     SequenceTicket,
 };
 use adulis_telemetry::SequenceReport;
-use adulis_types::SequenceId;
 use parking_lot::Mutex;
 
 use super::{Answers, Bound, Next, Replies, Work};
 use crate::instance::Slot;
-use crate::sequences::{SequenceJob, SequencePlan};
+use crate::sequences::{SequenceJob, SequenceKey, SequencePlan};
 
 /// The scheduling state of a model whose requests form sequences: its sequences, its free instances.
 ///
@@ -22,7 +21,7 @@ pub(crate) struct SequenceLane {
 }
 
 struct State {
-    queue: SequenceQueue<SequenceId, SequenceJob>,
+    queue: SequenceQueue<SequenceKey, SequenceJob>,
     free: Vec<Slot>,
     /// In the executor's ready set, or about to be put there.
     scheduled: bool,
@@ -78,7 +77,7 @@ impl SequenceLane {
     /// Queues a request behind those of its sequence. The flag says whether the executor has to be told.
     pub(crate) fn push(
         &self,
-        offer: SequenceOffer<SequenceId, SequenceJob>,
+        offer: SequenceOffer<SequenceKey, SequenceJob>,
         now: Instant,
     ) -> Result<(SequenceTicket, bool), SequenceNotQueued> {
         let mut state = self.state.lock();

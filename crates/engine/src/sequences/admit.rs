@@ -9,9 +9,18 @@ use super::controls::can_tell;
 use crate::EngineError;
 use crate::admission::{Admitted, shape_class};
 use crate::executor::Executor;
+use crate::flow;
 use crate::instances::{Instances, microseconds};
 use crate::job::{Job, Reply};
 use crate::lane::{SequenceLane, SequenceNotQueued};
+
+/// What tells the sequences of a model apart. Each identity has ids of its own, so that nobody gets into another's sequence, but
+/// with a model that is told the ids and would take two of one id for the same.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct SequenceKey {
+    owner: u64,
+    id: SequenceId,
+}
 
 /// A request of a sequence that waits for its turn.
 #[derive(Debug)]
@@ -28,7 +37,8 @@ impl Instances {
         lane: &SequenceLane,
         request: InferRequest,
     ) -> Result<(usize, InferResponse), EngineError> {
-        let InferRequest { id, request_id, inputs, outputs, sequence, timeout, arrived, .. } = request;
+        let InferRequest { id, request_id, identity, inputs, outputs, sequence, timeout, arrived, .. } =
+            request;
         let Admitted { inputs, rows, outputs } = self.served.interface.admit(inputs, &outputs)?;
         let sequence = self.check_sequence(lane.plan(), sequence, rows)?;
         let deadline = timeout.and_then(|timeout| arrived.checked_add(timeout));
@@ -38,8 +48,11 @@ impl Instances {
         let _waiting = self.served.metrics().wait_in_queue();
         let Sequence { id: sequence, start, end } = sequence;
         let job = Job { id: 0, request_id, inputs, about: None, queued, reply, _waiting };
+        let owner = identity.as_deref().map_or(0, flow::key);
+        let is_told = lane.plan().id_datatype().is_some();
         let offer = SequenceOffer {
-            id: sequence.clone(),
+            id: SequenceKey { owner: if is_told { 0 } else { owner }, id: sequence.clone() },
+            owner,
             start,
             end,
             class,
@@ -81,6 +94,9 @@ impl Instances {
             SequenceNotQueued::Closed => EngineError::Unloaded { model: (&*model).into() },
             SequenceNotQueued::Refused(SequenceRefusedReason::NotStarted) => {
                 EngineError::SequenceNotStarted { model, id }
+            }
+            SequenceNotQueued::Refused(SequenceRefusedReason::OfAnother) => {
+                EngineError::SequenceOfAnother { model, id }
             }
             SequenceNotQueued::Refused(SequenceRefusedReason::QueueFull { limit }) => {
                 let retry_after = lane.backlog().unwrap_or(Duration::from_secs(1));

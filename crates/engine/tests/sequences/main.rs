@@ -7,6 +7,7 @@
 mod backend;
 mod controls;
 mod faults;
+mod owners;
 mod simulation;
 mod slots;
 mod states;
