@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adulis_types::{ErrorKind, Name, Retry, ServiceError};
+use adulis_types::{ErrorKind, Name, Retry, ServiceError, Who};
 
 /// Who says which models are loaded. Triton's words.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -53,6 +53,11 @@ pub enum ControlError {
     /// What the request brought along for the model is at fault.
     #[error("failed to load '{model}', {reason}")]
     Override { model: Name, reason: Arc<str> },
+    /// An ensemble is made of a model that whoever asks may not use.
+    #[error(
+        "failed to load '{model}', {who} may not use its step '{step}': ask as somebody whose models include that one"
+    )]
+    Step { model: Name, step: Name, who: Who },
     /// Too many loads and unloads wait for their turn.
     #[error("model '{model}': {limit} loads and unloads are waiting already")]
     Busy { model: Name, limit: usize },
@@ -66,6 +71,7 @@ impl ServiceError for ControlError {
         match self {
             Self::Busy { .. } | Self::Closing => ErrorKind::Overloaded,
             Self::Unreadable { .. } => ErrorKind::Unavailable,
+            Self::Step { .. } => ErrorKind::PermissionDenied,
             Self::Polled
             | Self::AtStartOnly
             | Self::NotFound { .. }

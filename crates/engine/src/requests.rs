@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use adulis_repository::{Repositories, Scan};
-use adulis_types::{LoadModel, Name, UnloadModel};
+use adulis_types::{Identity, LoadModel, Name, UnloadModel};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::composing::{self, Descent};
@@ -24,6 +24,8 @@ type Further = mpsc::UnboundedSender<oneshot::Receiver<()>>;
 struct Below {
     ensemble: Source,
     told: Told,
+    /// Who asks, if that is known.
+    identity: Option<Arc<Identity>>,
     descent: Descent,
     /// The ensembles that it is made of.
     inner: HashMap<String, Source>,
@@ -90,8 +92,12 @@ impl Lifecycle {
         if steps.is_empty() {
             return self.finish_load(&source, told);
         }
-        let descent = Descent::new(&source.name, steps);
-        self.load_below(Below { ensemble: source, told, descent, inner: HashMap::new() });
+        if let Err(error) = check_steps(request.identity.as_deref(), &source.name, &steps) {
+            let _ = told.send(Err(error));
+            return;
+        }
+        let (identity, descent) = (request.identity.clone(), Descent::new(&source.name, steps));
+        self.load_below(Below { ensemble: source, told, identity, descent, inner: HashMap::new() });
     }
 
     fn finish_load(self: &Arc<Self>, source: &Source, told: Told) {
@@ -125,6 +131,10 @@ impl Lifecycle {
             let source = lifecycle.source_below(&name);
             let steps = source.as_ref().map(|source| composing::steps(&source.entry.config));
             let steps = steps.unwrap_or_default();
+            if let Err(error) = check_steps(below.identity.as_deref(), &below.ensemble.name, &steps) {
+                let _ = below.told.send(Err(error));
+                return;
+            }
             match source {
                 Some(source) if steps.is_empty() => {
                     below.descent.enter(name, steps);
@@ -146,7 +156,7 @@ impl Lifecycle {
 
     /// Loads an ensemble, and before it those that it is made of, when everything else below them has had its turn.
     fn load_ensembles(self: &Arc<Self>, below: Below) {
-        let Below { ensemble, told, descent, mut inner } = below;
+        let Below { ensemble, told, descent, mut inner, .. } = below;
         let mut before: Vec<Arc<str>> = Vec::new();
         for name in descent.into_found() {
             let model: Arc<str> = name.as_str().into();
@@ -202,7 +212,7 @@ impl Lifecycle {
 
     /// Finds the model, in the repositories or in the files that came along.
     fn look_up(&self, request: &LoadModel) -> Result<(Scan, Option<Arc<OverrideFolder>>), ControlError> {
-        let LoadModel { name, config, files } = request;
+        let LoadModel { name, config, files, .. } = request;
         let refused = |error: OverrideError| ControlError::Override {
             model: name.clone(),
             reason: error.to_string().into(),
@@ -247,6 +257,19 @@ impl Lifecycle {
 
     fn is_in_repository(&self, name: &str) -> bool {
         self.settings.repositories.has(name)
+    }
+}
+
+/// Who may name some models only has no others loaded by way of an ensemble, nor may they make one that asks others.
+fn check_steps(identity: Option<&Identity>, ensemble: &str, steps: &[String]) -> Result<(), ControlError> {
+    let Some(identity) = identity else { return Ok(()) };
+    match steps.iter().find(|step| !identity.models.matches(step)) {
+        None => Ok(()),
+        Some(step) => Err(ControlError::Step {
+            model: ensemble.into(),
+            step: step.as_str().into(),
+            who: identity.into(),
+        }),
     }
 }
 

@@ -42,10 +42,7 @@ pub(crate) async fn load(
         let (_, extensions, message) = request.into_parts();
         let name = message.model_name.clone();
         let entered = shared.enter(&extensions, &Asked::new(Operation::ModelLoad, &id).of(&name))?;
-        let load = grpc::decode_load(message)?;
-        let (own, files) = (load.config.is_some(), load.files.len());
-        entered.services().inference.load_model(load).await?;
-        entered.done(|| own.then(|| format!("configuration of the request, {files} files")));
+        entered.load_model(grpc::decode_load(message)?).await?;
         Ok(RepositoryModelLoadResponse {})
     })
     .await

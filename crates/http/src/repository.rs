@@ -45,9 +45,7 @@ pub(crate) async fn load(State(rest): State<Arc<Rest>>, request: Request) -> Res
         let load = rest::decode_load(target, &body)?;
         // Files are decoded copies: the text that they came in is as large again.
         drop(body);
-        let (own, files) = (load.config.is_some(), load.files.len());
-        entered.services().inference.load_model(load).await?;
-        entered.done(|| own.then(|| format!("configuration of the request, {files} files")));
+        entered.load_model(load).await?;
         Ok(Response::new(Body::empty()))
     };
     answer(call, Box::pin(work)).await

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::Name;
+use crate::{Identity, Name};
 
 /// What `POST /v2/repository/index` and `RepositoryIndex` ask.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub struct LoadModel {
     pub config: Option<Bytes>,
     /// Files that stand in for the model's folder, by path relative to it (`1/model.onnx`). Only with `config`.
     pub files: Vec<(Name, Bytes)>,
+    /// Who asks; `None` where nobody is asked who they are. The models that an ensemble is made of must be among theirs.
+    pub identity: Option<Arc<Identity>>,
 }
 
 /// A model to unload.

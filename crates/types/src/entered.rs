@@ -1,7 +1,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::{AccessError, AuditEvent, AuditOutcome, Fault, Identity, Name, Operation, RequestId, Services};
+use crate::{
+    AccessError, AuditEvent, AuditOutcome, ErrorKind, Fault, Identity, LoadModel, Name, Operation, RequestId,
+    Services,
+};
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -128,6 +131,23 @@ impl<'a> Entered<'a> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Loads a model in the name of whoever asks: of an ensemble, only if they may use all that it is made of.
+    ///
+    /// # Errors
+    /// What [`InferenceService::load_model`](crate::InferenceService::load_model) says.
+    pub async fn load_model(self, load: LoadModel) -> Result<(), Fault> {
+        let (own, files) = (load.config.is_some(), load.files.len());
+        let load = LoadModel { identity: self.identity.clone(), ..load };
+        if let Err(fault) = self.services.inference.load_model(load).await {
+            if let (ErrorKind::PermissionDenied, Some(identity)) = (fault.kind(), &self.identity) {
+                self.denied(identity);
+            }
+            return Err(fault);
+        }
+        self.done(|| own.then(|| format!("configuration of the request, {files} files")));
+        Ok(())
     }
 
     fn denied(&self, identity: &Identity) {

@@ -1,3 +1,5 @@
+use adulis_types::{ErrorKind, Identity, IdentityKind, ModelPatterns, Scopes};
+
 use super::*;
 
 /// An ensemble of models one after the other.
@@ -16,6 +18,13 @@ pub(super) fn chain(models: &[&str]) -> String {
     }
     text
 }
+
+/// The configuration of an ensemble of one model.
+const BROUGHT: &str = r#"{"platform":"ensemble","max_batch_size":8,
+    "input":[{"name":"IN","data_type":"TYPE_UINT8","dims":[1]}],
+    "output":[{"name":"OUT","data_type":"TYPE_UINT8","dims":[1]}],
+    "ensemble_scheduling":{"step":[{"model_name":"MODEL","model_version":-1,
+        "input_map":{"IN":"IN"},"output_map":{"OUT":"OUT"}}]}}"#;
 
 fn repository() -> Repository {
     let repository = Repository::new();
@@ -224,15 +233,11 @@ async fn a_reload_of_an_ensemble_that_does_not_fit_keeps_the_old_one() {
 async fn an_ensemble_that_came_with_a_request_and_does_not_fit_is_forgotten() {
     let repository = repository();
     let server = Server::start(&repository, explicit());
-    let config = r#"{"platform":"ensemble","max_batch_size":8,
-        "input":[{"name":"IN","data_type":"TYPE_UINT8","dims":[1]}],
-        "output":[{"name":"OUT","data_type":"TYPE_UINT8","dims":[1]}],
-        "ensemble_scheduling":{"step":[{"model_name":"MODEL","model_version":-1,
-            "input_map":{"IN":"IN"},"output_map":{"OUT":"OUT"}}]}}"#;
     let load = |model: &str| LoadModel {
         name: "new".into(),
-        config: Some(config.replace("MODEL", model).into()),
+        config: Some(BROUGHT.replace("MODEL", model).into()),
         files: vec![("1/note.txt".into(), Bytes::from_static(b"an ensemble has no model file"))],
+        identity: None,
     };
     let why = "failed to load 'new', step[0]: model 'nine' is not there";
     assert_eq!(server.load_with(load("nine")).await, Err(why.to_owned()));
@@ -240,6 +245,44 @@ async fn an_ensemble_that_came_with_a_request_and_does_not_fit_is_forgotten() {
     server.load_with(load("one")).await.unwrap();
     assert_eq!(server.adds("new", None).await, Ok(1));
     assert_eq!(server.index(), ["e", "new 1 READY", "one 1 READY", "two"]);
+}
+
+#[tokio::test]
+async fn who_may_use_some_models_has_no_others_loaded_by_an_ensemble() {
+    let repository = repository();
+    repository.configure("outer", &chain(&["one", "inner"]));
+    repository.configure("inner", &chain(&["two", "two"]));
+    let server = Server::start(&repository, explicit());
+    let load = async |models: &[&str], request: LoadModel| {
+        let identity = Identity {
+            models: ModelPatterns::new(models.iter().copied()),
+            ..Identity::new("key_1", IdentityKind::ApiKey, Scopes::NONE)
+        };
+        let request = LoadModel { identity: Some(Arc::new(identity)), ..request };
+        let outcome = server.engine.load_model(request).await;
+        outcome.map_err(|fault| (fault.kind(), fault.client_message().into_owned()))
+    };
+    let named = |name: &str| LoadModel { name: name.into(), ..LoadModel::default() };
+    let refused = |model: &str| {
+        let why = format!(
+            "failed to load '{model}', 'key_1' may not use its step 'two': ask as somebody whose models include that one"
+        );
+        Err((ErrorKind::PermissionDenied, why))
+    };
+    assert_eq!(load(&["e", "one"], named("e")).await, refused("e"));
+    assert_eq!(server.backend.loads(), 0);
+    // What the ensemble is made of may be one itself.
+    assert_eq!(load(&["outer", "inner", "one"], named("outer")).await, refused("outer"));
+    let brought = LoadModel { config: Some(BROUGHT.replace("MODEL", "two").into()), ..named("e") };
+    assert_eq!(load(&["e", "one"], brought.clone()).await, refused("e"));
+    assert_eq!(
+        server.adds("two", None).await,
+        Err("Request for unknown model: 'two' is not found".to_owned())
+    );
+    load(&["e", "t*"], brought).await.unwrap();
+    assert_eq!(server.adds("e", None).await, Ok(2));
+    load(&["outer", "inner", "one", "two"], named("outer")).await.unwrap();
+    assert_eq!(server.adds("outer", None).await, Ok(5));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

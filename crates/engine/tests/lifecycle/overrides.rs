@@ -10,6 +10,7 @@ fn with_files(name: &str, config: Option<&str>, files: &[(&str, &str)]) -> LoadM
             .iter()
             .map(|(path, content)| (Name::from(*path), Bytes::copy_from_slice(content.as_bytes())))
             .collect(),
+        identity: None,
     }
 }
 
