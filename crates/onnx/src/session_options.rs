@@ -9,7 +9,8 @@ use crate::api::{OrtError, api, call, filled};
 use crate::environment::{Environment, c_text, count};
 use crate::session::os_path;
 
-/// Prefixes of model parameters that are handed to the session's configuration as they are.
+/// Prefixes of model parameters that are handed to the session's configuration as they are. Which of them may come with a request
+/// is for `adulis_repository` to say.
 const PASSED_ON: [&str; 3] = ["session.", "optimization.", "ep."];
 
 /// Models smaller than this run each operator on the thread that calls: waking a second one costs more than it saves.

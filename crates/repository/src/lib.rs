@@ -12,6 +12,7 @@
 //! none of them, everything is derived from the model itself. The way back is `render`, and [`ModelConfig::document`] is
 //! what clients are told.
 
+mod brought;
 mod caching;
 mod config;
 mod convert;

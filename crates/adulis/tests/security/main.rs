@@ -11,6 +11,7 @@ mod secrets;
 mod smuggling;
 #[path = "../support/mod.rs"]
 mod support;
+mod tenants;
 mod tokens;
 
 use std::path::Path;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::MODEL_FILE;
 use super::folder::{Folder, link_fault, version_of};
 use super::search::unreadable;
+use crate::brought;
 use crate::name::name_fault;
 use crate::read::MAX_CONFIG_BYTES;
 use crate::strict::KeyFault;
@@ -277,7 +278,11 @@ pub(super) fn read_json(
     directory: &Path,
 ) -> Result<(ModelConfig, Vec<Problem>), Vec<Problem>> {
     let problem = |fault: KeyFault| Problem::of_key(REQUEST_CONFIG, fault).of_model(name);
-    match ModelConfig::read_json(json, name, directory) {
+    let read = ModelConfig::read_json(json, name, directory).and_then(|read| {
+        let faults = brought::faults(&read.config);
+        if faults.is_empty() { Ok(read) } else { Err(faults) }
+    });
+    match read {
         Ok(read) => Ok((read.config, read.notes.into_iter().map(problem).collect())),
         Err(faults) => Err(faults.into_iter().map(problem).collect()),
     }

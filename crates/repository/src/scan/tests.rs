@@ -291,6 +291,28 @@ fn a_configuration_can_stand_in_for_the_models_own() {
 }
 
 #[test]
+fn a_configuration_that_stands_in_reaches_nothing_beside_the_model() {
+    let root = tree(&[
+        "x/m/1/model.onnx",
+        "x/m/model.toml = parameters = { lookup = '[]', 'session.load_model_format' = 'ONNX' }",
+        "x/n.onnx",
+    ]);
+    let repositories = named(root.path(), &["x"]);
+    assert!(repositories.find("m", None).model("m").unwrap().is_ok(), "it is the model's own");
+    let config = br#"{"parameters": {"lookup": {"string_value": "[]"}, "session.load_model_format": {"string_value": "ONNX"}}}"#;
+    for name in ["m", "n"] {
+        let scan = repositories.find(name, Some(config));
+        let told: Vec<String> =
+            scan.model(name).unwrap().unwrap_err().iter().map(ToString::to_string).collect();
+        let (lookup, entry) = (
+            "config in the request: parameters.lookup: is taken from the configuration in the model's folder",
+            "config in the request: parameters.session.load_model_format: is taken from",
+        );
+        assert!(told.len() == 2 && told[0].starts_with(lookup) && told[1].starts_with(entry), "{told:?}");
+    }
+}
+
+#[test]
 fn names_are_told_with_their_repositories() {
     let root = tree(&[
         "x/a/1/model.onnx",
