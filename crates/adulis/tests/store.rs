@@ -151,8 +151,11 @@ fn exports_that_cannot_be_say_why() {
 async fn inputs_are_looked_up_by_an_id() {
     let database = PostgresServer::start().expect("PostgreSQL starts");
     let repository = TestRepository::new().unwrap();
-    let lookup = r#"{"key": "customer", "datatype": "INT64", "table": "adulis_migrations", "key_column": "version",
-        "inputs": {"INPUT0": "version"}}"#;
+    database
+        .run("CREATE TABLE customers (id INT PRIMARY KEY, age INT); INSERT INTO customers VALUES (1, 41)")
+        .unwrap();
+    let lookup = r#"{"key": "customer", "datatype": "INT64", "table": "customers", "key_column": "id",
+        "inputs": {"INPUT0": "age"}}"#;
     repository
         .identity("digits", &byte_model(&[("lookup", &lookup.replace('"', "\\\"").replace('\n', ""))]))
         .unwrap();
@@ -165,7 +168,7 @@ async fn inputs_are_looked_up_by_an_id() {
         server.infer("digits", &[], &body).await.unwrap()
     };
     let found = ask(1).await;
-    assert!(found.status == 200 && found.text().contains(r#""data":[1]"#), "{}", found.text());
+    assert!(found.status == 200 && found.text().contains(r#""data":[41]"#), "{}", found.text());
     let missing = ask(9).await;
     assert_eq!(missing.status, 400, "{}", missing.text());
     assert!(missing.text().contains("nothing is known of 9"), "{}", missing.text());

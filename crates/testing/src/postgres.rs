@@ -115,6 +115,20 @@ impl PostgresServer {
         format!("postgres://adulis@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// Has its database run statements, such as those that make a table.
+    ///
+    /// # Errors
+    /// As the system says, or what `psql` complains of.
+    pub fn run(&self, statements: &str) -> io::Result<()> {
+        let mut psql = self.program("psql");
+        psql.args(["-q", "-v", "ON_ERROR_STOP=1", "-c", statements]).arg(self.url());
+        let output = psql.stderr(Stdio::piped()).output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))
+    }
+
     /// Stops the server at once, as a crash does: connections break.
     ///
     /// # Errors

@@ -10,6 +10,9 @@ use crate::sql::is_identifier;
 const MAX_COLUMNS: usize = 512;
 /// Longest key of a hash without its id, and longest name of a field, in bytes.
 const MAX_NAME_BYTES: usize = 1024;
+/// How the names begin of tables that are the server's own, and of those, or schemas, in which databases keep what they know of
+/// themselves.
+const KEPT: [&str; 5] = ["adulis_", "sqlite_", "pragma_", "pg_", "information_schema"];
 /// What stands for the id in the key of a hash.
 const ID: char = '*';
 
@@ -117,6 +120,11 @@ impl LookupConfig {
         if parts.len() > 2 || !parts.iter().all(|part| is_identifier(part)) {
             return Err(format!("{table:?} is no table's name: expected TABLE or SCHEMA.TABLE"));
         }
+        if let Some(part) = parts.iter().find(|part| is_kept(part)) {
+            return Err(format!(
+                "{table:?} is not looked up in: names like {part:?} are the server's own and the database's"
+            ));
+        }
         Ok(Place::Table { table, key_column })
     }
 
@@ -141,6 +149,13 @@ impl LookupConfig {
     fn columns(&self) -> impl Iterator<Item = &String> {
         self.inputs.values().flat_map(Columns::names)
     }
+}
+
+/// Whether tables or schemas of this name hold what is no model's: keys and what others sent, or what the database knows of itself.
+fn is_kept(name: &str) -> bool {
+    // SQLite takes names in any case.
+    let name = name.to_ascii_lowercase();
+    KEPT.iter().any(|kept| name.starts_with(kept))
 }
 
 /// Reads the lookups of a model: an object or a list of objects.
@@ -205,6 +220,21 @@ mod tests {
             (r#"{"key": "id", "table": "t; DROP TABLE t", "inputs": {"x": "a"}}"#, "no table's name"),
             (r#"{"key": "id", "table": "t", "inputs": {"x": "a\" OR \"b"}}"#, "no column's name"),
             (r#"{"key": "an id", "table": "t", "inputs": {"x": "a"}}"#, "\"an id\""),
+            (
+                r#"{"key": "id", "table": "adulis_inference_log", "inputs": {"x": "inputs"}}"#,
+                "not looked up in",
+            ),
+            (
+                r#"{"key": "id", "table": "main.Adulis_API_keys", "inputs": {"x": "a"}}"#,
+                "\"Adulis_API_keys\"",
+            ),
+            (r#"{"key": "id", "table": "sqlite_master", "inputs": {"x": "sql"}}"#, "not looked up in"),
+            (r#"{"key": "id", "table": "pg_authid", "inputs": {"x": "a"}}"#, "not looked up in"),
+            (r#"{"key": "id", "table": "pg_catalog.anything", "inputs": {"x": "a"}}"#, "\"pg_catalog\""),
+            (
+                r#"{"key": "id", "table": "information_schema.tables", "inputs": {"x": "a"}}"#,
+                "\"information_schema\"",
+            ),
             (
                 r#"{"key": "id", "table": "t", "key_column": "", "inputs": {"x": "a"}}"#,
                 "no column's name",
