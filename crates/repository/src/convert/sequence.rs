@@ -5,6 +5,7 @@ use std::time::Duration;
 use adulis_tensor::DataType;
 
 use super::Check;
+use super::tensors::lies_beside;
 use crate::name::is_plain_file_name;
 use crate::raw::{
     RawControl, RawControlInput, RawDirect, RawInitialState, RawOldest, RawSequenceBatching, RawState,
@@ -314,6 +315,11 @@ impl Check<'_> {
             let message = format!("{file:?} is not there");
             self.faults
                 .push_with_remedy(key, message, format!("put it into the model's {folder} folder"));
+        } else if !lies_beside(&path, self.directory) {
+            // What is in the file can show in what the model gives, and in errors.
+            let message = format!("{file:?} is a link that leads out of the repository");
+            let remedy = format!("copy what it leads to into the model's {folder} folder");
+            self.faults.push_with_remedy(key, message, remedy);
         }
         path
     }

@@ -156,7 +156,7 @@ impl Check<'_> {
 }
 
 /// Whether a file in a model's folder is, links followed, within the repository that the folder is in.
-fn lies_beside(file: &Path, folder: &Path) -> bool {
+pub(super) fn lies_beside(file: &Path, folder: &Path) -> bool {
     let real = folder.canonicalize().ok();
     let real_parent = real.as_deref().and_then(Path::parent).map(Path::to_owned);
     let named_parent = folder.parent().and_then(|parent| parent.canonicalize().ok());

@@ -385,6 +385,36 @@ fn labels_are_read_with_the_configuration() {
 }
 
 #[test]
+fn files_of_warm_up_and_states_must_lie_in_the_repository() {
+    let repository = tempfile::tempdir().unwrap();
+    let folder = repository.path().join("m");
+    let outside = tempfile::NamedTempFile::new().unwrap();
+    fs::write(repository.path().join("shared.bin"), [7]).unwrap();
+    for kind in ["warmup", "initial_state"] {
+        fs::create_dir_all(folder.join(kind)).unwrap();
+        symlink("../../shared.bin", folder.join(kind).join("inside.bin")).unwrap();
+        symlink(outside.path(), folder.join(kind).join("outside.bin")).unwrap();
+    }
+    let read = |file: &str| {
+        let tensor = "data_type = 'UINT8', dims = [1]";
+        let text = format!(
+            "model_warmup = [{{ inputs.x = {{ {tensor}, input_data_file = '{file}' }} }}]\n\
+             sequence_batching.state = [{{ input_name = 'a', output_name = 'b', {tensor}, \
+             initial_state = [{{ {tensor}, data_file = '{file}' }}] }}]"
+        );
+        let read = ModelConfig::read(ConfigFormat::Toml, &text, "m", &folder);
+        read.map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    read("inside.bin").unwrap();
+    let told = read("outside.bin").unwrap_err();
+    let out = "\"outside.bin\" is a link that leads out of the repository";
+    let key = "sequence_batching.state[0].initial_state[0].data_file";
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains(&format!("model_warmup[0].inputs.x.input_data_file: {out}")), "{told:?}");
+    assert!(told[1].contains(&format!("{key}: {out}")), "{told:?}");
+}
+
+#[test]
 fn batch_sizes_ascend_and_are_few() {
     let text = |sizes: &str| format!("parameters.batch_sizes = \"{sizes}\"\n");
     let read = |sizes: &str| read(ConfigFormat::Toml, &text(sizes)).config.optimization.batch_sizes;
