@@ -409,7 +409,7 @@ impl Config {
             request_timeout: server.request_timeout,
             compression: server.compression.rest,
             min_compress_bytes: server.compression.min_bytes,
-            forward_headers: server.http_header_forward_pattern.clone(),
+            forward_headers: self.auth.forwarded(server.http_header_forward_pattern.as_ref()),
         }
     }
 
@@ -423,7 +423,7 @@ impl Config {
             max_stream_requests: server.max_grpc_stream_requests,
             request_timeout: server.request_timeout,
             compress_responses: server.compression.grpc,
-            forward_metadata: server.grpc_header_forward_pattern.clone(),
+            forward_metadata: self.auth.forwarded(server.grpc_header_forward_pattern.as_ref()),
             ..GrpcOptions::default()
         }
     }

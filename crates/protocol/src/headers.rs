@@ -27,17 +27,34 @@ const RESERVED: [&str; 9] = [
 ];
 const RESERVED_PREFIX: &str = "triton_";
 
+/// Headers that hold credentials: what a model does with parameters, and who sees them, is not known here.
+const CREDENTIALS: [&str; 5] = [
+    "authorization",
+    "proxy-authorization",
+    "x-api-key",
+    "cookie",
+    "set-cookie",
+];
+/// What comes before the names of metadata that hold keys, as Triton has it.
+const CREDENTIALS_PREFIX: &str = "triton-grpc-protocol-";
+
 /// Which headers, or gRPC metadata, become parameters of their request.
 ///
 /// A header is taken where the pattern matches any part of its name, whatever the case, unless it begins with `(?-i)`. Names are
 /// lower-case, as HTTP/2 has them. A header that stands several times is one parameter, its values joined by `, `. It takes the
 /// place of a parameter of that name in the body: what a proxy sets, a client cannot forge.
 ///
+/// Credentials are never taken, whatever the pattern says: `authorization`, `proxy-authorization`, `x-api-key`, cookies, metadata
+/// of Triton's restricted protocols, and what [`HeaderPattern::without`] adds to them.
+///
 /// Cost: a search in linear time per header of the request, nothing where no pattern is set.
 ///
 /// Source: Triton, "Parameters Extension", "Forwarding HTTP/GRPC Headers as Parameters".
 #[derive(Debug, Clone)]
-pub struct HeaderPattern(Regex);
+pub struct HeaderPattern {
+    regex: Regex,
+    withheld: Vec<String>,
+}
 
 /// A pattern that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +79,7 @@ impl HeaderPattern {
             .size_limit(MAX_COMPILED_BYTES)
             .dfa_size_limit(MAX_COMPILED_BYTES);
         match builder.build() {
-            Ok(regex) => Ok(Self(regex)),
+            Ok(regex) => Ok(Self { regex, withheld: Vec::new() }),
             // The library draws a picture over several lines; the last one says it.
             Err(error) => {
                 let text = error.to_string();
@@ -72,10 +89,16 @@ impl HeaderPattern {
         }
     }
 
+    /// The same pattern, by which these headers are never taken: they hold credentials.
+    #[must_use]
+    pub fn without(self, headers: impl IntoIterator<Item = String>) -> Self {
+        Self { withheld: headers.into_iter().collect(), ..self }
+    }
+
     /// The pattern as it was given.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.as_str()
+        self.regex.as_str()
     }
 
     /// The parameters that some headers make. Values that are not UTF-8, and names and values that are overlong, are left out.
@@ -86,7 +109,10 @@ impl HeaderPattern {
             let Ok(text) = std::str::from_utf8(value) else {
                 continue;
             };
-            if name.len() > MAX_NAME_BYTES || is_reserved(name) || !self.0.is_match(name) {
+            if name.len() > MAX_NAME_BYTES || is_reserved(name) || self.is_withheld(name) {
+                continue;
+            }
+            if !self.regex.is_match(name) {
                 continue;
             }
             let text = match parameters.get(name) {
@@ -105,21 +131,28 @@ impl HeaderPattern {
         }
         parameters
     }
+
+    fn is_withheld(&self, name: &str) -> bool {
+        let mut withheld = CREDENTIALS.into_iter().chain(self.withheld.iter().map(String::as_str));
+        begins_with(name, CREDENTIALS_PREFIX) || withheld.any(|withheld| name.eq_ignore_ascii_case(withheld))
+    }
 }
 
 impl PartialEq for HeaderPattern {
     fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
+        self.as_str() == other.as_str() && self.withheld == other.withheld
     }
 }
 
 impl Eq for HeaderPattern {}
 
 fn is_reserved(name: &str) -> bool {
-    let begins = name
-        .get(..RESERVED_PREFIX.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(RESERVED_PREFIX));
-    begins || RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved))
+    let mut reserved = RESERVED.into_iter();
+    begins_with(name, RESERVED_PREFIX) || reserved.any(|reserved| name.eq_ignore_ascii_case(reserved))
+}
+
+fn begins_with(name: &str, prefix: &str) -> bool {
+    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 #[cfg(test)]
@@ -175,6 +208,27 @@ mod tests {
             assert_eq!(taken(".*", &[(name, b"1")]), [], "{name}");
         }
         assert_eq!(taken(".*", &[("tritone", b"1")]), [pair("tritone", "1")]);
+    }
+
+    #[test]
+    fn credentials_are_never_taken() {
+        let pattern = HeaderPattern::parse(".*").unwrap().without(["admin-key".to_owned()]);
+        for name in [
+            "authorization",
+            "Authorization",
+            "proxy-authorization",
+            "x-api-key",
+            "cookie",
+            "triton-grpc-protocol-admin-key",
+            "Triton-Grpc-Protocol-x",
+            "Admin-Key",
+        ] {
+            let headers: [(&str, &[u8]); 2] = [(name, b"secret"), ("x-other", b"1")];
+            let found = pattern.parameters(headers.into_iter());
+            let names: Vec<&str> = found.iter().map(|(name, _)| name).collect();
+            assert_eq!(names, ["x-other"], "{name}");
+        }
+        assert_eq!(taken("admin", &[("admin-key", b"1")]), [pair("admin-key", "1")], "where it is none");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use adulis_http::HeaderPattern;
 use adulis_security::{AuthOptions, CertificateRule, ConfiguredKey, KeyDigest, RestrictedApi};
 use adulis_types::{Identity, IdentityKind, ModelPatterns, Scope, Scopes, Wire};
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,15 @@ impl Default for AuthConfig {
             restricted: Vec::new(),
             options: AuthOptions::default(),
         }
+    }
+}
+
+impl AuthConfig {
+    /// What headers become parameters by `pattern`: none of those that hold keys.
+    pub(super) fn forwarded(&self, pattern: Option<&HeaderPattern>) -> Option<HeaderPattern> {
+        let keys = self.options.keys.iter().filter_map(|key| key.header.clone());
+        let apis = self.restricted.iter().map(|api| api.header.clone());
+        pattern.map(|pattern| pattern.clone().without(keys.chain(apis)))
     }
 }
 

@@ -421,3 +421,33 @@ fn frontends_follow_the_configuration() {
     );
     assert_eq!(listener.http2_ping_interval, Duration::from_secs(1));
 }
+
+#[test]
+fn headers_that_hold_keys_become_no_parameters() {
+    let digest = "ab".repeat(32);
+    let file = format!(
+        r#"
+        [server]
+        http_header_forward_pattern = ".*"
+        grpc_header_forward_pattern = "key|other"
+        [auth]
+        enabled = true
+        http_restricted_api = ["logging:Log-Key=planted"]
+        [auth.keys.admin]
+        header = "Admin-Key"
+        digest = "sha256:{digest}"
+        scopes = ["infer"]
+    "#
+    );
+    let config = load(&file, &[]).config;
+    for pattern in [config.http().forward_headers, config.grpc().forward_metadata] {
+        let headers: [(&str, &[u8]); 4] = [
+            ("admin-key", b"1"),
+            ("log-key", b"2"),
+            ("x-api-key", b"3"),
+            ("x-other", b"4"),
+        ];
+        let found = pattern.unwrap().parameters(headers.into_iter());
+        assert_eq!(found.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["x-other"]);
+    }
+}
