@@ -39,7 +39,7 @@ pub use offer::{Flow, Offer, QueueLimit, Refused, RefusedReason, Ticket};
 pub use pace::Pace;
 pub use policy::{BatchPolicy, QueuePolicy, TimeoutAction};
 pub(crate) use queue::LONGEST_DELAY;
-pub use queue::{BatchQueue, Mix};
+pub use queue::{Backlog, BatchQueue, Mix};
 pub use release::OrderedRelease;
 pub use resources::{LimitFault, Needs, Resource, ResourceLimit, ResourceLimiter};
 pub use sequence::{

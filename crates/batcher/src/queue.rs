@@ -82,6 +82,19 @@ pub struct BatchQueue<T> {
     latest: Option<Instant>,
 }
 
+/// What waits in a queue, of all levels, as far as it is work.
+#[derive(Debug, Clone, Copy)]
+pub struct Backlog<'a> {
+    /// Requests.
+    pub requests: usize,
+    /// Their rows.
+    pub rows: usize,
+    /// The same by the size of the rows.
+    pub mix: &'a Mix,
+    /// Rows of a batch at most; 1 where requests do not share batches, however many rows they have.
+    pub max_batch_size: usize,
+}
+
 /// What there is to do.
 enum Choice {
     Nothing,
@@ -250,6 +263,13 @@ impl<T> BatchQueue<T> {
     #[must_use]
     pub fn mix(&self) -> &Mix {
         &self.mix
+    }
+
+    /// What is waiting, as far as it is work.
+    #[must_use]
+    pub fn backlog(&self) -> Backlog<'_> {
+        let max_batch_size = if self.policy.merges() { self.policy.max_batch_size } else { 1 };
+        Backlog { requests: self.len(), rows: self.rows, mix: &self.mix, max_batch_size }
     }
 
     /// Whether nothing is waiting.

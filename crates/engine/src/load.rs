@@ -194,6 +194,7 @@ impl Lifecycle {
 
     /// An ensemble. Whether its models are there and fit together is seen whenever it is asked, and may change; but one that
     /// does not answer now takes no place of one that does.
+            parallel: plan::parallel(plan.instances, &self.settings),
     fn make_ensemble(
         &self,
         source: &Source,

@@ -264,9 +264,14 @@ fn admission(config: &ModelConfig, instances: usize, settings: &Settings) -> Opt
     }
     let max_queue_time = config.safeguards.max_queue_time.or(settings.max_queue_time);
     Some(AdmissionPolicy {
-        parallel: instances.min(or_cores(settings.execution_threads)),
+        parallel: parallel(instances, settings),
         max_queue_time: max_queue_time.filter(|limit| !limit.is_zero()),
     })
+}
+
+/// Batches of a model that run at a time at most.
+pub(crate) fn parallel(instances: usize, settings: &Settings) -> usize {
+    instances.min(or_cores(settings.execution_threads))
 }
 
 fn instances(config: &ModelConfig) -> usize {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::CostModel;
-use crate::{Mix, ShapeBucket};
+use crate::{Backlog, Mix, ShapeBucket};
 
 /// Observations from which on a bucket's own line counts. Before, the model's does.
 const TRUSTED: usize = 4;
@@ -50,10 +50,16 @@ impl CostLines {
         self.line(bucket).estimate(rows)
     }
 
-    /// How long a batch of `rows` will take on average, of those that wait.
+    /// How long it takes to run all that waits, `parallel` batches at a time, each with as many requests as fit in it; `None`
+    /// before the first observation of any bucket.
     #[must_use]
-    pub fn estimate_of(&self, waiting: &Mix, rows: usize) -> Option<Duration> {
-        self.average(waiting, Per::Row, rows)
+    pub fn backlog(&self, waiting: Backlog<'_>, parallel: usize) -> Option<Duration> {
+        let Backlog { requests, rows, mix, max_batch_size } = waiting;
+        let each = rows.div_ceil(requests.max(1)).max(1);
+        let fit = (max_batch_size / each).max(1);
+        let batch = self.average(mix, Per::Row, each * fit.min(requests.max(1)))?;
+        let rounds = requests.div_ceil(fit).div_ceil(parallel.max(1));
+        Some(batch.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX)))
     }
 
     pub(crate) fn average(&self, waiting: &Mix, per: Per, rows: usize) -> Option<Duration> {
@@ -136,10 +142,31 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_is_run_in_batches_several_at_a_time() {
+        let mut lines = CostLines::default();
+        let mix = Mix::default();
+        let waiting = |requests, rows, max_batch_size| Backlog { requests, rows, mix: &mix, max_batch_size };
+        assert_eq!(lines.backlog(waiting(1, 1, 64), 1), None);
+        lines.observe(ShapeBucket::NONE, 64, ms(100));
+        for (waiting, parallel, expected) in [
+            (waiting(16_384, 16_384, 64), 1, 25_600),
+            (waiting(16_384, 16_384, 64), 4, 6_400),
+            // Two of these do not fit in one batch.
+            (waiting(100, 3_300, 64), 1, 10_000),
+            (waiting(1, 1, 64), 8, 100),
+            // Each by itself, whatever its rows.
+            (waiting(30, 90, 1), 2, 1_500),
+            (waiting(0, 0, 64), 1, 0),
+        ] {
+            assert_eq!(lines.backlog(waiting, parallel), Some(ms(expected)), "{waiting:?} {parallel}");
+        }
+    }
+
+    #[test]
     fn a_mixture_costs_what_its_parts_do() {
         let (lines, short, long) = known();
         let mut mix = Mix::default();
-        assert_eq!(lines.estimate_of(&mix, 4), lines.estimate(ShapeBucket::NONE, 4));
+        assert_eq!(lines.average(&mix, Per::Row, 4), lines.estimate(ShapeBucket::NONE, 4));
         // 30 rows of three requests, and ten of one.
         for _ in 0..3 {
             mix.add(short, 10);

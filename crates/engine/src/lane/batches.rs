@@ -32,6 +32,8 @@ pub(crate) struct BatchLane {
     /// With a queue delay, a waiting lane is looked at again only when this many rows are there.
     wake_rows: usize,
     instances: usize,
+    /// Batches that run at a time at most.
+    parallel: usize,
     inline: InlineLimits,
     /// Runs on callers' threads that hang.
     hanging: AtomicUsize,
@@ -54,6 +56,8 @@ pub(crate) struct Rules {
     pub(crate) admission: Option<AdmissionPolicy>,
     /// Whether runs that take too long are stopped or written off.
     pub(crate) is_watched: bool,
+    /// Batches that run at a time at most.
+    pub(crate) parallel: usize,
 }
 
 struct State {
@@ -147,7 +151,7 @@ pub(crate) struct Queued {
 
 impl BatchLane {
     pub(crate) fn new(rules: Rules, slots: Vec<Slot>, cost: CostModel) -> Self {
-        let Rules { policy, preserve_ordering, inline, admission, is_watched } = rules;
+        let Rules { policy, preserve_ordering, inline, admission, is_watched, parallel } = rules;
         let merges = policy.max_batch_size > 1;
         let delays = !policy.max_queue_delay.is_zero();
         let wake_rows = policy.preferred_batch_sizes.iter().copied().min().unwrap_or(policy.max_batch_size);
@@ -181,6 +185,7 @@ impl BatchLane {
             wake_rows,
             instances,
             inline,
+            parallel,
             hanging: AtomicUsize::new(0),
             merges,
             delays,
@@ -293,7 +298,7 @@ impl BatchLane {
     /// How long what waits would take from now, if that can be said.
     pub(crate) fn backlog(&self) -> Option<Duration> {
         let state = self.state.lock();
-        state.cost.estimate_of(state.queue.mix(), state.queue.rows())
+        state.cost.backlog(state.queue.backlog(), self.parallel)
     }
 
     /// Takes everything out, and lets nothing in any more; what is running goes on.

@@ -227,6 +227,9 @@ async fn low_priority_makes_room_for_high_and_is_told_once() {
     // Its equals do not make room for it, and neither does one above it.
     let fault = server.ask(of_priority(3)).await.unwrap().unwrap_err();
     assert!(fault.client_message().contains("the queue is full"), "{fault}");
+    // Two wait, and run one after the other.
+    let delay = retry_after(&fault);
+    assert!(delay >= 395 * MS && delay < 1000 * MS, "{delay:?}");
     for asked in [first, older, high] {
         asked.await.unwrap().unwrap();
     }

@@ -31,6 +31,7 @@ fn ordered_lane(instances: usize) -> BatchLane {
             inline,
             admission: None,
             is_watched: false,
+            parallel: instances,
         },
         slots,
         CostModel::new(),
