@@ -17,7 +17,17 @@ use crate::entry::Entry;
 ///
 /// The table has one lock, so that all rows of a request are joined in one moment: of requests that are the same, one leads
 /// all of them.
-pub(crate) struct Flights(Mutex<HashMap<Key, Vec<Waiting>>>);
+///
+/// Whoever has a lower rank than a flight computes for itself, beside its leader, and tells all that wait if it is the first to
+/// finish.
+pub(crate) struct Flights(Mutex<HashMap<Key, Flight>>);
+
+#[derive(Default)]
+struct Flight {
+    waiting: Vec<Waiting>,
+    /// The lowest of those that compute.
+    rank: u64,
+}
 
 type Waiting = oneshot::Sender<News>;
 
@@ -40,16 +50,20 @@ impl Flights {
         Arc::new(Self(Mutex::default()))
     }
 
-    /// Of each key, leads its flight, if there is none, or waits for it; all in one moment.
-    pub(crate) fn join(self: &Arc<Self>, keys: &[Key]) -> Vec<Joined> {
+    /// Of each key, leads its flight, if there is none, or none of this rank or a lower one, or waits for it; all in one moment.
+    pub(crate) fn join(self: &Arc<Self>, keys: &[Key], rank: u64) -> Vec<Joined> {
         let mut flights = self.0.lock();
         let join = |key: &Key| match flights.entry(*key) {
             hash_map::Entry::Vacant(flight) => {
-                flight.insert(Vec::new());
-                Joined::Lead(self.lead_of(*key))
+                flight.insert(Flight { rank, ..Flight::default() });
+                Joined::Lead(self.lead_of(*key, true))
+            }
+            hash_map::Entry::Occupied(mut flight) if rank < flight.get().rank => {
+                flight.get_mut().rank = rank;
+                Joined::Lead(self.lead_of(*key, false))
             }
             hash_map::Entry::Occupied(mut flight) => {
-                let waiting = flight.get_mut();
+                let waiting = &mut flight.get_mut().waiting;
                 // Those that went away are forgotten here, so that a long flight does not collect them.
                 if waiting.len() == waiting.capacity() {
                     waiting.retain(|follower| !follower.is_closed());
@@ -66,19 +80,19 @@ impl Flights {
     pub(crate) fn lead(self: &Arc<Self>, key: Key) -> Option<Lead> {
         match self.0.lock().entry(key) {
             hash_map::Entry::Occupied(_) => return None,
-            hash_map::Entry::Vacant(flight) => flight.insert(Vec::new()),
+            hash_map::Entry::Vacant(flight) => flight.insert(Flight::default()),
         };
-        Some(self.lead_of(key))
+        Some(self.lead_of(key, true))
     }
 
-    fn lead_of(self: &Arc<Self>, key: Key) -> Lead {
-        Lead { key, flights: Arc::clone(self), armed: true }
+    fn lead_of(self: &Arc<Self>, key: Key, armed: bool) -> Lead {
+        Lead { key, flights: Arc::clone(self), armed }
     }
 
     /// The next that still waits; takes the flight out of the table if there is none.
     fn next(&self, key: &Key) -> Option<Waiting> {
         let mut flights = self.0.lock();
-        let waiting = flights.get_mut(key)?;
+        let waiting = &mut flights.get_mut(key)?.waiting;
         // In the order in which they came.
         waiting.retain(|follower| !follower.is_closed());
         if waiting.is_empty() {
@@ -98,6 +112,7 @@ impl Flights {
 pub(crate) struct Lead {
     key: Key,
     flights: Arc<Flights>,
+    /// Whether the flight is this one's to hand on. If not, another leads it, whom this one is to overtake.
     armed: bool,
 }
 
@@ -106,11 +121,16 @@ impl Lead {
         &self.key
     }
 
+    /// Whether another leads the flight, too.
+    pub(crate) fn overtakes(&self) -> bool {
+        !self.armed
+    }
+
     /// Tells all that wait, and ends the flight. What is to be found by those who come later must be in the memory tier by now.
     pub(crate) fn land(mut self, entry: &Arc<Entry>) {
         self.armed = false;
-        let waiting = self.flights.0.lock().remove(&self.key);
-        for follower in waiting.into_iter().flatten() {
+        let flight = self.flights.0.lock().remove(&self.key);
+        for follower in flight.into_iter().flat_map(|flight| flight.waiting) {
             // One that has gone needs no news.
             let _ = follower.send(News::Landed(Arc::clone(entry)));
         }

@@ -114,7 +114,7 @@ impl ModelCache {
         let (mut leads, mut following) = (Leads::new(), FuturesUnordered::new());
         let missing: Vec<usize> = plan.missing().collect();
         let keys: Vec<Key> = missing.iter().map(|slot| plan.slots()[*slot].key).collect();
-        for (slot, joined) in missing.into_iter().zip(self.cache.flights.join(&keys)) {
+        for (slot, joined) in missing.into_iter().zip(self.cache.flights.join(&keys, asked.compute.rank())) {
             match joined {
                 Joined::Lead(lead) => self.lead_or_know(plan, slot, lead, &mut leads),
                 Joined::Follow(news) => following.push(heard(slot, news)),
@@ -138,7 +138,7 @@ impl ModelCache {
                 Some((slot, Ok(News::Lead(lead)))) => self.lead_or_know(plan, slot, lead, &mut leads),
                 // A flight without a leader, which there never is: as if it had not been there.
                 Some((slot, Err(_))) => {
-                    for joined in self.cache.flights.join(&[plan.slots()[slot].key]) {
+                    for joined in self.cache.flights.join(&[plan.slots()[slot].key], asked.compute.rank()) {
                         match joined {
                             Joined::Lead(lead) => self.lead_or_know(plan, slot, lead, &mut leads),
                             Joined::Follow(news) => following.push(heard(slot, news)),

@@ -64,7 +64,9 @@ impl ModelCache {
         let until = asked.deadline.map_or(end, |deadline| deadline.min(end));
         loop {
             let found = self.find(tier, plan, (&mut leads, &begun), asked).await;
-            if found.is_err() || leads.is_empty() || duration.is_zero() {
+            // Who overtakes a leader here is not to wait for its lease.
+            let overtakes = leads.iter().any(|(_, lead)| lead.overtakes());
+            if found.is_err() || leads.is_empty() || duration.is_zero() || overtakes {
                 return (leads, begun);
             }
             let keys = shared_keys(&leads, generations);

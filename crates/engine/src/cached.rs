@@ -84,6 +84,11 @@ pub(crate) trait Lookup: Sync {
     /// Whether the model is told of a request's id and parameters.
     fn reads_requests(&self) -> bool;
 
+    /// How late a request of this priority is served where requests wait. All are equal, unless it says otherwise.
+    fn rank(&self, _priority: u64) -> u64 {
+        0
+    }
+
     /// An output, or as many of its highest values as classes, where that is wanted.
     fn classified(&self, index: usize, output: Tensor, classes: usize) -> Tensor {
         self.served().interface.classified(index, output, classes)
@@ -284,6 +289,10 @@ impl<L: Lookup> Compute for Runner<'_, L> {
         let answer = self.place.run(self.asking, (inputs, rows), self.outputs).await?;
         let Answer { outputs, parameters, timings } = answer;
         Ok(Computed { answer: value::Answer { outputs, parameters }, timings })
+    }
+
+    fn rank(&self) -> u64 {
+        self.place.rank(self.asking.priority)
     }
 
     fn late(&self) -> EngineError {

@@ -14,14 +14,14 @@ fn entry() -> Arc<Entry> {
 }
 
 fn lead(flights: &Arc<Flights>) -> Lead {
-    match flights.join(&[KEY]).pop().unwrap() {
+    match flights.join(&[KEY], 1).pop().unwrap() {
         Joined::Lead(lead) => lead,
         Joined::Follow(_) => panic!("somebody leads already"),
     }
 }
 
 fn follow(flights: &Arc<Flights>) -> oneshot::Receiver<News> {
-    match flights.join(&[KEY]).pop().unwrap() {
+    match flights.join(&[KEY], 1).pop().unwrap() {
         Joined::Lead(_) => panic!("nobody leads"),
         Joined::Follow(news) => news,
     }
@@ -80,7 +80,7 @@ async fn followers_that_went_are_not_collected() {
     for _ in 0..10_000 {
         drop(follow(&flights));
     }
-    let waiting = flights.0.lock().get(&KEY).map(Vec::capacity);
+    let waiting = flights.0.lock().get(&KEY).map(|flight| flight.waiting.capacity());
     assert!(waiting.is_some_and(|capacity| capacity < 64), "{waiting:?}");
     drop(leader);
 }
@@ -106,7 +106,7 @@ async fn of_requests_that_are_the_same_one_leads_all_rows() {
         let joining: Vec<_> = (0..8)
             .map(|_| {
                 let flights = Arc::clone(&flights);
-                tokio::spawn(async move { flights.join(&keys) })
+                tokio::spawn(async move { flights.join(&keys, 0) })
             })
             .collect();
         let mut leaders = 0;
@@ -121,4 +121,35 @@ async fn of_requests_that_are_the_same_one_leads_all_rows() {
         assert_eq!(leaders, 1);
     }
     assert_eq!(flights.count(), 0);
+}
+
+#[tokio::test]
+async fn who_goes_first_waits_for_nobody_behind() {
+    let flights = Flights::new();
+    let (leader, follower) = (lead(&flights), follow(&flights));
+    let Some(Joined::Lead(first)) = flights.join(&[KEY], 0).pop() else {
+        panic!("it would be served before the leader")
+    };
+    assert!(first.overtakes() && !leader.overtakes());
+    // Those that come now wait for whoever is the first.
+    let Some(Joined::Follow(second)) = flights.join(&[KEY], 0).pop() else {
+        panic!("its equal computes already")
+    };
+    first.land(&entry());
+    for told in [follower.await, second.await] {
+        assert!(matches!(told, Ok(News::Landed(_))));
+    }
+    assert_eq!(flights.count(), 0);
+    leader.land(&entry());
+    drop(lead(&flights));
+}
+
+#[tokio::test]
+async fn one_that_overtakes_and_fails_leaves_the_flight_to_its_leader() {
+    let flights = Flights::new();
+    let (leader, follower) = (lead(&flights), follow(&flights));
+    drop(flights.join(&[KEY], 0));
+    assert_eq!(flights.count(), 1);
+    leader.land(&entry());
+    assert!(matches!(follower.await, Ok(News::Landed(_))));
 }

@@ -34,6 +34,10 @@ impl Lookup for OnInstances<'_> {
         self.instances.model.reads_requests()
     }
 
+    fn rank(&self, priority: u64) -> u64 {
+        self.instances.policy.level(priority).into()
+    }
+
     async fn run(
         &self,
         asking: &Asking,

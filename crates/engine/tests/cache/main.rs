@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use adulis_backend::{Backend, BuiltIn};
 use adulis_engine::{CacheSettings, Engine, Settings};
-use adulis_repository::{Caching, ModelConfig, ModelEntry, ModelVersion};
+use adulis_repository::{Caching, DynamicBatching, ModelConfig, ModelEntry, ModelVersion, Scheduling};
 use adulis_telemetry::{MetricRegistry, MetricsFormat};
 use adulis_tensor::{DataType, Shape, Tensor};
 use adulis_types::{
@@ -102,6 +102,31 @@ fn request(model: &str, rows: &[u8]) -> InferRequest {
     let tensor = Tensor::new(DataType::Fp32, Shape::from([rows.len(), 16]), Bytes::from(data)).unwrap();
     request.inputs.push(InputTensor { name: "INPUT0".into(), tensor });
     request
+}
+
+/// What goes before others waits for none of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_waits_for_no_run_of_lower_priority() {
+    let mut model = entry("m", None, &[("execute_delay_microseconds", "100000")]);
+    let batching = DynamicBatching { priority_levels: 2, ..DynamicBatching::default() };
+    model.config.scheduling = Scheduling::Dynamic(batching);
+    model.config.max_batch_size = Some(1);
+    let server = Arc::new(Server::start(&[model]));
+    let ask = |row: u8, priority: u64| {
+        let server = Arc::clone(&server);
+        let request = InferRequest { priority, ..request("m", &[row]) };
+        tokio::spawn(async move { server.status(request).await })
+    };
+    // One runs, and the others wait in this order.
+    let mut asked = Vec::new();
+    for row in [1, 2, 3, 4] {
+        asked.push(ask(row, 2));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (equal, before) = (ask(4, 2), ask(4, 1));
+    assert_eq!(before.await.unwrap(), CacheStatus::Miss, "it runs by itself");
+    assert!(!asked[2].is_finished(), "it should have gone first");
+    assert_eq!(equal.await.unwrap(), CacheStatus::Coalesced);
 }
 
 #[tokio::test]
