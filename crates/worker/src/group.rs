@@ -272,11 +272,7 @@ impl Group {
         let slot = &mut state.slots[index];
         (slot.worker, slot.reason) = (Worker::Down, Some(reason.into()));
         let spares = std::mem::take(&mut slot.spares);
-        if had_answered {
-            slot.restarts.succeeded();
-        } else {
-            slot.restarts.failed();
-        }
+        slot.ended(had_answered, Instant::now());
         let next = (slot.restarts.delay(), slot.restarts.failures());
         let next = state.loaded.then_some(next);
         let broken = state.why_broken(&self.options).is_some();

@@ -8,7 +8,7 @@
 //!
 //! A worker has one model. So a crash tells whose fault it is, the limit of memory is the model's, and other models notice
 //! nothing. A keeper thread for each worker starts it, asks it for signs of life, restarts it after a delay that grows while
-//! it dies without having answered, and opens connections ahead so that nobody waits for a load who need not.
+//! it dies without having answered or too often, and opens connections ahead so that nobody waits for a load who need not.
 //!
 //! What travels: control messages of fixed size over the worker's standard input, which is a socket; for each instance a
 //! socket for frames, and two memory files, one for each direction, for tensors too large for a frame. Memory is read and

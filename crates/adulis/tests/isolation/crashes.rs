@@ -136,6 +136,41 @@ async fn a_crash_loop_makes_the_model_not_ready_until_it_ends() {
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
+/// A model that answers now and then, and dies again at once, is left alone for longer each time, and tells why it is not ready.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_that_dies_after_every_answer_turns_red() {
+    let repository = TestRepository::new().unwrap();
+    repository.identity("touchy", &byte_model(&[("abort_on", "113")])).unwrap();
+    let settings = [
+        "workers.min_delay=300ms",
+        "workers.max_delay=2s",
+        "workers.max_crashes=3",
+    ];
+    let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+    let arguments: Vec<&str> = ["--workers", "1"].into_iter().chain(settings).collect();
+    let server = serve(&repository, &arguments);
+    server.ready().await;
+    let mut connection = server.connect().await.unwrap();
+    let asking = tokio::spawn(async move {
+        loop {
+            for byte in [1, 113] {
+                let body = byte_json(byte);
+                let answer = connection.request("POST /v2/models/touchy/infer", &[], body.as_bytes()).await;
+                answer.unwrap();
+            }
+        }
+    });
+    server
+        .wait("a model that is not ready", async || {
+            (server.get("/v2/models/touchy/ready").await.unwrap().status == 503).then_some(())
+        })
+        .await;
+    asking.abort();
+    server.ready().await;
+    let answer = server.infer("touchy", &[], &byte_json(2)).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
 #[tokio::test]
 async fn no_worker_is_started_by_hand() {
     let output = tokio::task::spawn_blocking(|| {

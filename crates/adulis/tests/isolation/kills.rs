@@ -25,12 +25,11 @@ fn batching() -> TestRepository {
 
 /// Ends one worker after the other, so many times in all, each when all of them answer again: a batch is tried on two workers, and
 /// is to meet the end of one.
-async fn ended_under_load(count: &str, times: u32, signal: ProcessSignal, cause: &str) {
+async fn ended_under_load((expected, more): (u32, &[&str]), times: u32, signal: ProcessSignal, cause: &str) {
     let repository = batching();
-    let server = serve(&repository, &["--workers", count]);
+    let server = serve(&repository, &[&["--workers", &expected.to_string()], more].concat());
     server.ready().await;
     let load = Load::start(&server, "byte", 12).await;
-    let expected: u32 = count.parse().unwrap();
     let label = format!("cause=\"{cause}\"");
     for time in 0..times {
         server.metric_reaches("adulis_workers", &[], f64::from(expected)).await;
@@ -58,23 +57,24 @@ async fn ended_under_load(count: &str, times: u32, signal: ProcessSignal, cause:
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_that_are_killed_under_load_cost_no_request() {
-    ended_under_load("2", 8, ProcessSignal::Kill, "killed").await;
+    ended_under_load((2, &[]), 8, ProcessSignal::Kill, "killed").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_only_worker_that_is_killed_under_load_costs_no_request() {
-    ended_under_load("1", 4, ProcessSignal::Kill, "killed").await;
+    ended_under_load((1, &[]), 4, ProcessSignal::Kill, "killed").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_that_crash_under_load_cost_no_request() {
-    ended_under_load("2", 4, ProcessSignal::Segfault, "segfault").await;
+    ended_under_load((2, &[]), 4, ProcessSignal::Segfault, "segfault").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "the long form, by hand: cargo nextest run --workspace --run-ignored only --no-capture killed_for_long"]
 async fn workers_that_are_killed_for_long_cost_no_request() {
-    ended_under_load("2", 1000, ProcessSignal::Kill, "killed").await;
+    // Many more than are forgiven without a pause.
+    ended_under_load((2, &["--set", "workers.max_delay=100ms"]), 1000, ProcessSignal::Kill, "killed").await;
 }
 
 /// A worker that stands still answers no pings: it is killed, and another runs what it had.

@@ -1,10 +1,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::connection::Connection;
 use crate::options::WorkerOptions;
 use crate::process::Process;
 use crate::restarts::Restarts;
+
+/// A worker that has answered may die so often within this time, and be started again at once.
+const FORGIVEN: usize = 3;
+const FORGIVEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// What there is of each worker.
 #[derive(Debug)]
@@ -20,6 +25,8 @@ pub(super) struct State {
 pub(super) struct Slot {
     pub(super) worker: Worker,
     pub(super) restarts: Restarts,
+    /// When workers died that had answered, and were started again at once.
+    forgiven: Vec<Instant>,
     /// Connections that are open and belong to nobody yet.
     pub(super) spares: Vec<Connection>,
     /// How the last one ended, or why it could not be started.
@@ -43,12 +50,27 @@ pub(super) enum Found {
     Broken(Arc<str>),
 }
 
+impl Slot {
+    /// Its worker is gone, or could not be started. A death after an answer is no failure, unless there are too many of them: the
+    /// model may crash after every few answers.
+    pub(super) fn ended(&mut self, had_answered: bool, now: Instant) {
+        self.forgiven.retain(|died| now.saturating_duration_since(*died) < FORGIVEN_WITHIN);
+        if had_answered && self.forgiven.len() < FORGIVEN {
+            self.forgiven.push(now);
+            self.restarts.succeeded();
+        } else {
+            self.restarts.failed();
+        }
+    }
+}
+
 impl State {
     /// Nothing is started yet.
     pub(super) fn new(options: &WorkerOptions) -> Self {
         let slot = |_| Slot {
             worker: Worker::Down,
             restarts: Restarts::new(options.min_delay, options.max_delay),
+            forgiven: Vec::new(),
             spares: Vec::new(),
             reason: None,
         };
@@ -91,7 +113,7 @@ impl State {
         let last = worst.reason.as_deref().unwrap_or("it ended");
         Some(
             format!(
-                "its worker process died {failures} times in a row without an answer (the last time: {last}); it is started again"
+                "its worker process died {failures} times in a row without an answer or soon after it (the last time: {last}); it is started again"
             )
             .into(),
         )
@@ -105,5 +127,41 @@ impl State {
         } else {
             reasons.join("; ")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot() -> Slot {
+        State::new(&WorkerOptions::default()).slots.remove(0)
+    }
+
+    #[test]
+    fn a_worker_that_answered_is_started_again_at_once_three_times_in_ten_seconds() {
+        let (mut slot, now) = (slot(), Instant::now());
+        let after = |seconds| now + Duration::from_secs(seconds);
+        let mut failures = |second| {
+            slot.ended(true, after(second));
+            assert_eq!(slot.restarts.delay().is_zero(), slot.restarts.failures() == 0);
+            slot.restarts.failures()
+        };
+        assert_eq!([0, 1, 2, 3, 9].map(&mut failures), [0, 0, 0, 1, 2]);
+        // The first was ten seconds ago.
+        assert_eq!([10, 10].map(&mut failures), [0, 1]);
+        assert_eq!([100, 111, 122, 133, 144].map(&mut failures), [0; 5]);
+    }
+
+    #[test]
+    fn one_that_did_not_answer_is_not_started_at_once() {
+        let (mut slot, now) = (slot(), Instant::now());
+        for failures in [1, 2] {
+            slot.ended(false, now);
+            assert_eq!(slot.restarts.failures(), failures);
+            assert!(!slot.restarts.delay().is_zero());
+        }
+        slot.ended(true, now);
+        assert_eq!(slot.restarts.failures(), 0);
     }
 }
