@@ -16,7 +16,7 @@ use adulis_tensor::{DataType, ShapePattern};
 use adulis_types::{CacheReport, CachedModel, SharedTierReport};
 
 pub(crate) use admin::CacheAdmin;
-pub(crate) use identity::{Identified, Identity};
+pub(crate) use identity::{Identified, Identity, files_of};
 
 use crate::admission::Interface;
 use crate::lifecycle::Lifecycle;

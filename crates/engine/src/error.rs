@@ -250,6 +250,11 @@ pub enum LoadError {
     /// The backend panicked while it loaded.
     #[error("the backend panicked: {reason}")]
     Panicked { reason: String },
+    /// They were changed again whenever they were read.
+    #[error(
+        "the model's files changed while they were read, {times} times in a row: load it again when they are complete"
+    )]
+    Changing { times: usize },
     /// Configuration and model disagree.
     #[error("{key}: {reason}")]
     Configuration { key: String, reason: String },

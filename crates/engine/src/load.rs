@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use adulis_backend::{Backend, BackendError, LoadRequest, Model, TensorSpec};
 use adulis_batcher::{CostModel, LimitFault};
 use adulis_cache::Scope;
-use adulis_repository::{Labels, ModelConfig, ModelVersion};
+use adulis_repository::{Fingerprint, Labels, ModelConfig, ModelVersion};
 use adulis_telemetry::panic_message;
 
 use crate::admission::Interface;
@@ -26,6 +26,9 @@ use crate::{LoadError, warmup};
 
 /// What clients are told as the platform of an ensemble. Triton's word.
 const PLATFORM: &str = "ensemble";
+
+/// How often a version is read whose files change meanwhile.
+const MAX_READS: usize = 3;
 
 impl Lifecycle {
     /// Loads and warms one version. It does not answer yet.
@@ -69,8 +72,41 @@ impl Lifecycle {
             return self.make_ensemble(source, version.version, ensemble, started);
         }
         let backend = self.choose_backend(config.backend.as_deref())?;
-        // Looked at before the engine reads them.
-        let cache = caching::wanted(self.cache.as_ref(), &source.entry, version);
+        let (files, _) = caching::files_of(&source.entry, &version.path);
+        for _ in 0..MAX_READS {
+            let before = Fingerprint::of(&files);
+            // Its files are looked at before the engine reads them.
+            let cache = caching::wanted(self.cache.as_ref(), &source.entry, version);
+            let read = self.read(source, version, backend);
+            if Fingerprint::of(&files) == before {
+                let Read { model, plan, slots, cost } = read?;
+                let version = version.version;
+                return self.assemble(Parts {
+                    source,
+                    version,
+                    backend,
+                    model,
+                    plan,
+                    slots,
+                    cost,
+                    cache,
+                    started,
+                });
+            }
+            // What was read may be of two minds.
+            tracing::warn!(model = %name, version = version.version, "its files changed while they were read");
+        }
+        Err(LoadError::Changing { times: MAX_READS })
+    }
+
+    /// All of a load that reads the version's files.
+    fn read(
+        &self,
+        source: &Source,
+        version: &ModelVersion,
+        backend: &Arc<dyn Backend>,
+    ) -> Result<Read, LoadError> {
+        let (name, config) = (&source.name, &source.entry.config);
         let model = backend.load(&LoadRequest {
             name: Arc::clone(name),
             version: version.version,
@@ -99,8 +135,7 @@ impl Lifecycle {
             tracing::info!(model = %name, version = version.version, sizes = ?sizes.all(), "batches are padded");
             warmup::sizes(&plan, &*model, &mut slots, &sizes);
         }
-        let version = version.version;
-        self.assemble(Parts { source, version, backend, model, plan, slots, cost, cache, started })
+        Ok(Read { model, plan, slots, cost })
     }
 
     fn choose_backend(&self, wanted: Option<&str>) -> Result<&Arc<dyn Backend>, LoadError> {
@@ -159,6 +194,7 @@ impl Lifecycle {
             admission: plan.admission,
             is_watched: has_limit,
             inline: if is_apart { InlineLimits::new(Duration::ZERO) } else { self.inline },
+            parallel: plan::parallel(plan.instances, &self.settings),
         };
         let lane = match plan.sequences {
             None => Lane::Batches(BatchLane::new(rules, slots, cost)),
@@ -194,7 +230,6 @@ impl Lifecycle {
 
     /// An ensemble. Whether its models are there and fit together is seen whenever it is asked, and may change; but one that
     /// does not answer now takes no place of one that does.
-            parallel: plan::parallel(plan.instances, &self.settings),
     fn make_ensemble(
         &self,
         source: &Source,
@@ -309,6 +344,14 @@ fn check_policy(decoupled: bool, model: &dyn Model, backend: &str) -> Result<(),
 }
 
 /// What a served model is put together from.
+/// A version whose files have been read.
+struct Read {
+    model: Arc<dyn Model>,
+    plan: Plan,
+    slots: Vec<Slot>,
+    cost: CostModel,
+}
+
 struct Parts<'a> {
     source: &'a Source,
     version: u64,

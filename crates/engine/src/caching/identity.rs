@@ -70,7 +70,7 @@ impl Identity {
 }
 
 /// The folder of a version, or the model's only file.
-pub(super) fn files_of(entry: &ModelEntry, path: &Path) -> (PathBuf, bool) {
+pub(crate) fn files_of(entry: &ModelEntry, path: &Path) -> (PathBuf, bool) {
     if path.is_dir() {
         return (path.to_owned(), false);
     }

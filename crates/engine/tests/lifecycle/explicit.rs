@@ -120,6 +120,28 @@ async fn a_load_that_fails_says_why() {
 }
 
 #[tokio::test]
+async fn files_that_change_while_they_are_read_are_read_again() {
+    let repository = Repository::new();
+    repository.put("m", 1, "add=1");
+    let server = Server::start(&repository, explicit());
+    server.backend.replace_in_loads(&["add=22", "add=3"]);
+    server.load("m").await.unwrap();
+    assert_eq!(server.adds("m", None).await, Ok(3), "nothing of what was read before");
+    assert_eq!((server.backend.loads(), server.backend.models()), (3, 1));
+
+    // What was read never was a whole: what serves goes on.
+    server.backend.replace_in_loads(&["add=44", "add=5", "add=66"]);
+    let told = server.load("m").await.unwrap_err();
+    assert!(
+        told.contains("version 1: the model's files changed while they were read, 3 times in a row"),
+        "{told}"
+    );
+    assert_eq!(server.adds("m", None).await, Ok(3));
+    server.load("m").await.unwrap();
+    assert_eq!(server.adds("m", None).await, Ok(66));
+}
+
+#[tokio::test]
 async fn requests_do_not_decide_in_the_other_modes() {
     let repository = Repository::new();
     repository.put("m", 1, "add=1");
