@@ -1,7 +1,7 @@
 //! Goodput: answers within their deadline, under as much load as a model can bear and up to ten times more; admitted by
 //! cost, and first come, first served.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -13,15 +13,31 @@ use super::spread::Spread;
 use super::workbench::Workbench;
 use crate::process;
 
-const MODEL: &str = "busy";
+/// A model that is asked for more than it can do.
+struct Model {
+    name: &'static str,
+    what: &'static str,
+    /// What a run takes, and what each row of it does more.
+    takes: [(&'static str, &'static str); 2],
+}
 
-/// 40 ms for a full batch of eight, which only sleeps: the load generator does not take what is measured.
-const CONFIG: &str = r#"backend: "identity"
-max_batch_size: 8
-dynamic_batching { }
-parameters { key: "execute_delay_microseconds" value { string_value: "16000" } }
-parameters { key: "execute_delay_row_microseconds" value { string_value: "3000" } }
-"#;
+const MODELS: [Model; 2] = [
+    // 40 ms for a full batch of eight, which only sleeps: the load generator does not take what is measured.
+    Model {
+        name: "busy",
+        what: "model that sleeps",
+        takes: [
+            ("execute_delay_microseconds", "16000"),
+            ("execute_delay_row_microseconds", "3000"),
+        ],
+    },
+    // About the same on a core of its own, which refused requests and the load generator have a use for, too.
+    Model {
+        name: "working",
+        what: "model that computes",
+        takes: [("execute_steps", "16000000"), ("execute_steps_row", "3000000")],
+    },
+];
 
 /// What each answer may take, from the moment at which it was meant to be asked.
 const DEADLINE: &str = "200ms";
@@ -44,20 +60,29 @@ struct Level {
     goodput_per_second: Option<f64>,
 }
 
-/// Goodput at each multiple against the best of the same repetition, with admission by cost and without.
+/// Goodput of each model at each multiple against the best of the same repetition, with admission by cost and without.
 pub(super) fn run(bench: &Workbench) -> Result<Vec<Figure>> {
     let models = models(bench)?;
+    let mut figures = Vec::new();
+    for model in &MODELS {
+        figures.append(&mut measure(bench, &models, model)?);
+    }
+    Ok(figures)
+}
+
+fn measure(bench: &Workbench, models: &Path, model: &Model) -> Result<Vec<Figure>> {
     let mut capacities = Vec::new();
     let mut goodput = [BY_COST, FIFO].map(|admission| (admission, vec![Vec::new(); FACTORS.len()]));
     for _ in 0..bench.count(4, 1) {
         let capacity = {
-            let adulis = bench.serve(&models)?;
-            capacity(bench, &rest(adulis.http))?
+            let adulis = bench.serve(models)?;
+            capacity(bench, (model.name, &rest(adulis.http)))?
         };
         capacities.push(capacity);
         for (admission, levels) in &mut goodput {
-            let adulis = bench.serve_with(&models, &["--set", &format!("engine.admission={admission}")])?;
-            for (level, good) in levels.iter_mut().zip(offer(bench, &rest(adulis.http), capacity)?) {
+            let adulis = bench.serve_with(models, &["--set", &format!("engine.admission={admission}")])?;
+            let told = offer(bench, (model.name, &rest(adulis.http)), capacity)?;
+            for (level, good) in levels.iter_mut().zip(told) {
                 level.push(good);
             }
         }
@@ -66,19 +91,17 @@ pub(super) fn run(bench: &Workbench) -> Result<Vec<Figure>> {
     let peaks: Vec<f64> = (0..capacities.len())
         .map(|round| by_cost.iter().map(|level| level[round]).fold(f64::MIN_POSITIVE, f64::max))
         .collect();
-    let mut figures = vec![Figure::new(
-        "capacity of the model: requests/s, 32 connections",
-        "/s",
-        &capacities,
-    )?];
+    let what = model.what;
+    let title = format!("capacity of the {what}: requests/s, 32 connections");
+    let mut figures = vec![Figure::new(title, "/s", &capacities)?];
     for (index, factor) in FACTORS.iter().enumerate() {
-        let what = format!("goodput at {factor} times that, {DEADLINE} deadline, against its peak");
-        let figure = figure(what, &by_cost[index], &peaks)?;
+        let title = format!("{what}: goodput at {factor} times that, {DEADLINE} deadline, against its peak");
+        let figure = figure(title, &by_cost[index], &peaks)?;
         figures.push(if *factor > 1.0 { figure.goal(Goal::AtLeast(0.95)) } else { figure });
     }
     for (index, factor) in FACTORS.iter().enumerate() {
-        let what = format!("the same first come, first served, at {factor} times");
-        figures.push(figure(what, &fifo[index], &peaks)?);
+        let title = format!("{what}: the same first come, first served, at {factor} times");
+        figures.push(figure(title, &fifo[index], &peaks)?);
     }
     Ok(figures)
 }
@@ -90,17 +113,17 @@ fn figure(what: String, goodput: &[f64], peaks: &[f64]) -> Result<Figure> {
 }
 
 /// Requests per second where as many are in flight as fill batches.
-fn capacity(bench: &Workbench, url: &str) -> Result<f64> {
-    let told = bench_run(bench, url, &["--concurrency", "32"])?;
+fn capacity(bench: &Workbench, asked: (&str, &str)) -> Result<f64> {
+    let told = bench_run(bench, asked, &["--concurrency", "32"])?;
     let level = told.results.first().context("`adulis bench` has no result")?;
     ensure!(level.requests_per_second > 0.0, "the model answers nothing");
     Ok(level.requests_per_second)
 }
 
 /// Goodput at each multiple of `capacity`.
-fn offer(bench: &Workbench, url: &str, capacity: f64) -> Result<Vec<f64>> {
+fn offer(bench: &Workbench, asked: (&str, &str), capacity: f64) -> Result<Vec<f64>> {
     let rates = FACTORS.map(|factor| format!("{:.1}", factor * capacity)).join(",");
-    let told = bench_run(bench, url, &["--rate", &rates, "--deadline", DEADLINE, "--connections", "1024"])?;
+    let told = bench_run(bench, asked, &["--rate", &rates, "--deadline", DEADLINE, "--connections", "1024"])?;
     ensure!(told.results.len() == FACTORS.len(), "`adulis bench` left levels out");
     told.results
         .iter()
@@ -108,20 +131,31 @@ fn offer(bench: &Workbench, url: &str, capacity: f64) -> Result<Vec<f64>> {
         .collect()
 }
 
-fn bench_run(bench: &Workbench, url: &str, load: &[&str]) -> Result<Told> {
-    let mut command = lenient(bench, MODEL, url);
+fn bench_run(bench: &Workbench, (model, url): (&str, &str), load: &[&str]) -> Result<Told> {
+    let mut command = lenient(bench, model, url);
     command.args(load);
     let windows = bench.count(5, 2).to_string();
     command.args(["--warmup", "2s", "--measurement-interval", "1s"]);
     command.args(["--windows", &windows, "--max-windows", &windows]);
-    let told = process::capture_with_progress(&mut command, &format!("overload: {}", load.join(" ")))?;
+    let told =
+        process::capture_with_progress(&mut command, &format!("overload of {model}: {}", load.join(" ")))?;
     serde_json::from_str(&told).context("cannot understand what `adulis bench` says")
 }
 
 fn models(bench: &Workbench) -> Result<PathBuf> {
     let repository = bench.folder.join("overloaded");
-    super::cache::write(&repository.join(MODEL), CONFIG)?;
+    for Model { name, takes, .. } in &MODELS {
+        super::cache::write(&repository.join(name), &config(takes))?;
+    }
     Ok(repository)
+}
+
+fn config(takes: &[(&str, &str)]) -> String {
+    let parameter = |(key, value): &(&str, &str)| {
+        format!("parameters {{ key: \"{key}\" value {{ string_value: \"{value}\" }} }}\n")
+    };
+    let parameters: String = takes.iter().map(parameter).collect();
+    format!("backend: \"identity\"\nmax_batch_size: 8\ndynamic_batching {{ }}\n{parameters}")
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use crate::{BackendError, BatchInput, LoadRequest};
 pub(super) struct Behaviour {
     delay: Duration,
     row_delay: Duration,
+    steps: u64,
+    row_steps: u64,
     fail_on: Option<u8>,
     panic_on: Option<u8>,
     hang_on: Option<u8>,
@@ -36,6 +38,8 @@ impl Behaviour {
             delay: Duration::from_micros(parameter("execute_delay_microseconds")?.unwrap_or(0))
                 + Duration::from_millis(milliseconds),
             row_delay: Duration::from_micros(parameter("execute_delay_row_microseconds")?.unwrap_or(0)),
+            steps: parameter("execute_steps")?.unwrap_or(0),
+            row_steps: parameter("execute_steps_row")?.unwrap_or(0),
             fail_on: byte("fail_on")?,
             panic_on: byte("panic_on")?,
             hang_on: byte("hang_on")?,
@@ -59,6 +63,7 @@ impl Behaviour {
         if !delay.is_zero() {
             thread::sleep(delay);
         }
+        work(self.steps.saturating_add(self.row_steps.saturating_mul(rows as u64)));
         if hit(self.fail_on) {
             return Err(BackendError::Execution { reason: "asked to fail by parameter fail_on".to_owned() });
         }
@@ -75,6 +80,18 @@ impl Behaviour {
         }
         Ok(())
     }
+}
+
+/// Keeps a core busy for so many steps, each of which needs the one before: about a nanosecond each.
+fn work(steps: u64) {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..steps {
+        // xorshift64: Marsaglia, "Xorshift RNGs", 2003.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+    }
+    std::hint::black_box(state);
 }
 
 /// The first byte of each row; of texts, which have no fixed length, of the first row.
