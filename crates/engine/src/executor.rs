@@ -287,9 +287,10 @@ impl Executor {
                 let place = bound.slot.index;
                 self.metrics.execution_threads_busy().inc();
                 let started = Instant::now();
+                thread.begins(model, place);
                 let again = model.run(bound);
                 drop(permit);
-                let ran = started.elapsed().saturating_sub(thread.take_waited());
+                let ran = started.elapsed().saturating_sub(thread.ended());
                 self.pool.lock().ready.charge(model.key, ran);
                 if again {
                     self.schedule(model);

@@ -68,16 +68,22 @@ impl Slot {
             states: SlotStates::default(),
         };
         slot.pad_to(sizes);
-        let made = catch_unwind(AssertUnwindSafe(|| slot.fill(model).map(|_| ())));
+        slot.renew(model);
+        slot
+    }
+
+    /// Makes an instance in the place of one that is gone. `false` if none can be made: the next run tries again.
+    pub(crate) fn renew(&mut self, model: &dyn Model) -> bool {
+        let made = catch_unwind(AssertUnwindSafe(|| self.fill(model).map(|_| ())));
         match made {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "no instance in the place of one that was written off"),
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => tracing::error!(%error, "no instance in the place of one that is gone"),
             Err(panic) => {
                 let reason = panic_message(&*panic);
                 tracing::error!(reason, "a backend panicked while it made an instance");
             }
         }
-        slot
+        false
     }
 
     /// Has every batch padded to one of `sizes` from now on, each with an instance of its own, made by its first run.

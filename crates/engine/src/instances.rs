@@ -116,7 +116,7 @@ impl Instances {
     async fn run_queued(&self, executor: &Executor, lane: &BatchLane, entry: Entry) -> Reply {
         let (priority, deadline) = (entry.priority, entry.deadline);
         // From before its run can be written off.
-        let watched = self.watch.as_deref().map(Watch::hear_written_off);
+        let watched = self.watch.as_deref().filter(|_| self.has_limit()).map(Watch::hear_written_off);
         let (reply, caller) = oneshot::channel();
         let (place, queued) = self.enqueue((executor, lane), entry, reply)?;
         let waiting = Waiting { lane, place, armed: true };
@@ -155,7 +155,7 @@ impl Instances {
 
     /// Whether the run at a place that has just ended on this thread had been written off, and another has its place.
     pub(crate) fn was_replaced(&self, place: usize) -> bool {
-        self.watch.is_some() && self.batch_lane().is_some_and(|lane| lane.was_replaced(place))
+        self.has_limit() && self.batch_lane().is_some_and(|lane| lane.was_replaced(place))
     }
 
     /// What callers are told of a run that takes longer than it may.
@@ -169,9 +169,37 @@ impl Instances {
         EngineError::ExecutionLimit { model: self.served.interface.model.clone(), limit_milliseconds }
     }
 
-    /// Whether the watchdog looks after it.
+    /// Whether its runs may take so long and no longer.
+    pub(crate) fn has_limit(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.limit.is_some())
+    }
+
+    /// The run at a place only waits from now on: that does not count as time of its.
+    pub(crate) fn pause(&self, place: usize) {
+        if let Some(lane) = self.batch_lane() {
+            lane.pause(place);
+        }
+    }
+
+    /// The run at a place has waited, and begins.
+    pub(crate) fn go_on(&self, place: usize) {
+        if let Some(lane) = self.batch_lane() {
+            lane.go_on(place, Instant::now());
+        }
+    }
+
+    /// Whether the watchdog looks after it, if there is one.
     pub(crate) fn is_watched(&self) -> bool {
         self.watch.is_some() || self.batch_lane().is_some_and(BatchLane::runs_inline)
+    }
+
+    /// Whether there has to be a watchdog for it, even while nothing goes wrong.
+    pub(crate) fn needs_watchdog(&self) -> bool {
+        self.batch_lane().is_some_and(BatchLane::runs_inline)
+            || self
+                .watch
+                .as_ref()
+                .is_some_and(|watch| watch.limit.is_some() || watch.self_check.is_some())
     }
 
     /// Whether requests may be put to it: unless it says that it can't answer, or all of its instances hang.

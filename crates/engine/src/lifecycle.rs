@@ -62,6 +62,7 @@ impl Lifecycle {
     ) -> Arc<Self> {
         let begun = watch::Sender::new(!settings.repositories.has_remote());
         Arc::new(Self {
+            watchdog: Watchdog::new(&executor),
             cache: caching::open(&settings, metrics.cache()),
             inline: InlineLimits::new(settings.inline_threshold),
             loaders: Loaders::new(or_cores(settings.load_threads)),
@@ -72,7 +73,6 @@ impl Lifecycle {
             executor,
             metrics,
             retired: Retired::default(),
-            watchdog: Watchdog::default(),
             poll: Mutex::default(),
             begun,
         })

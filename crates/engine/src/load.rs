@@ -183,7 +183,8 @@ impl Lifecycle {
         let made = made.transpose()?.unwrap_or_default();
         let limited = self.executor.limited(config);
         let varies = interface.varies();
-        let watch = Watch::new(config, &self.settings, &interface, cost.observations() > 0);
+        let proven = cost.observations() > 0;
+        let watch = Watch::new(config, &self.settings, (&interface, proven), &self.watchdog);
         let has_limit = watch.as_ref().is_some_and(|watch| watch.limit.is_some());
         // What has to wait, for resources, clients or another process, does so on another thread, and what may have to be written off
         // runs on one.
@@ -193,8 +194,8 @@ impl Lifecycle {
             preserve_ordering: plan.preserve_ordering,
             admission: plan.admission,
             is_watched: has_limit,
-            inline: if is_apart { InlineLimits::new(Duration::ZERO) } else { self.inline },
             parallel: plan::parallel(plan.instances, &self.settings),
+            inline: if is_apart { InlineLimits::new(Duration::ZERO) } else { self.inline },
         };
         let lane = match plan.sequences {
             None => Lane::Batches(BatchLane::new(rules, slots, cost)),
@@ -221,8 +222,8 @@ impl Lifecycle {
             reason: fault.to_string(),
         };
         let instances = instances.map_err(fault)?;
-        if instances.is_watched() {
-            self.watchdog.watch(&self.executor);
+        if instances.needs_watchdog() {
+            self.watchdog.watch();
         }
         let scheduler = Scheduler::Instances(instances);
         Ok(Arc::new(ServingModel { served, scheduler }))
@@ -343,7 +344,6 @@ fn check_policy(decoupled: bool, model: &dyn Model, backend: &str) -> Result<(),
     Err(LoadError::Configuration { key: "model_transaction_policy.decoupled".to_owned(), reason })
 }
 
-/// What a served model is put together from.
 /// A version whose files have been read.
 struct Read {
     model: Arc<dyn Model>,
@@ -352,6 +352,7 @@ struct Read {
     cost: CostModel,
 }
 
+/// What a served model is put together from.
 struct Parts<'a> {
     source: &'a Source,
     version: u64,

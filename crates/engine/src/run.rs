@@ -1,14 +1,15 @@
-use std::fmt;
+mod failed;
+
 use std::time::{Duration, Instant};
 
 use adulis_backend::{BatchInput, BatchRequest, Execution};
 use adulis_batcher::{Batch, Member};
 use adulis_telemetry::ShedReason;
 use adulis_tensor::Tensor;
-use adulis_types::{RequestId, StageTimings};
+use adulis_types::StageTimings;
 use smallvec::SmallVec;
-use tokio::sync::oneshot;
 
+use self::failed::Caller;
 use crate::EngineError;
 use crate::admission::Interface;
 use crate::decoupled::About;
@@ -31,7 +32,10 @@ impl Instances {
     fn run_batch(&self, lane: &BatchLane, batch: Batch<Job>, mut slot: Slot, at: Instant) -> bool {
         self.served.metrics().executing.inc();
         let size = Size { rows: batch.rows, bucket: batch.bucket };
-        let (replies, infer) = self.run_members(batch.members, &mut slot, at);
+        if slot.has_lost() {
+            self.begin_again(lane, &mut slot);
+        }
+        let (replies, infer) = self.run_members(lane, batch.members, (&mut slot, at));
         // The instance goes back before anybody is told, so that who comes next finds it free.
         let again = lane.give_back(slot, size, infer);
         self.served.metrics().executing.dec();
@@ -67,16 +71,16 @@ impl Instances {
             Ok(mut answers) => {
                 answers.pop().ok_or_else(|| self.lost()).and_then(|answer| self.served.checked(answer))
             }
-            Err(error) => Err(self.fault(error)),
+            Err(error) => Err(self.failed(error)),
         };
         (reply, again)
     }
 
     fn run_members(
         &self,
+        lane: &BatchLane,
         members: impl IntoIterator<Item = Member<Job>>,
-        slot: &mut Slot,
-        at: Instant,
+        (slot, at): (&mut Slot, Instant),
     ) -> (Replies, Option<Duration>) {
         let mut callers = Vec::new();
         let mut rows = SmallVec::<[usize; 32]>::new();
@@ -101,41 +105,8 @@ impl Instances {
                 });
                 (replies.collect(), infer)
             }
-            // A batch is interrupted when nobody waits for it any more.
-            Err(error) if rows.len() == 1 || matches!(error, RunError::Interrupted) => {
-                let error = self.fault(error);
-                (callers.into_iter().map(|caller| (caller.reply, Err(error.clone()))).collect(), None)
-            }
-            Err(error) => {
-                tracing::warn!(
-                    model = %self.served.interface.model, version = self.served.version, requests = rows.len(),
-                    request_ids = %Ids(&callers), ?error,
-                    "a batch failed: its requests are run one by one"
-                );
-                let replies = self.run_singly(&callers, &batch, slot);
-                (callers.into_iter().map(|caller| caller.reply).zip(replies).collect(), None)
-            }
+            Err(error) => (self.answer_failed(lane, (callers, &batch), slot, error), None),
         }
-    }
-
-    /// Runs each part of a failed batch by itself, so that only those requests fail that make it fail. Leaves out those
-    /// whose callers have gone.
-    fn run_singly(&self, callers: &[Caller], batch: &Run<'_>, slot: &mut Slot) -> Vec<Reply> {
-        let members = callers.iter().zip(batch.rows).enumerate();
-        members
-            .map(|(member, (caller, &rows))| {
-                if caller.reply.is_closed() {
-                    return Err(self.lost());
-                }
-                let alone: JobInputs =
-                    batch.inputs.iter().map(|input| (input.index, input.parts[member].clone())).collect();
-                let alone = assemble(&self.served.interface, std::iter::once(alone), rows);
-                let request = batch.requests.get(member).map(std::slice::from_ref).unwrap_or_default();
-                let batch = Run { inputs: &alone, rows: &[rows], requests: request, bound: Duration::ZERO };
-                let mut answers = self.run_once(&batch, slot).map_err(|error| self.fault(error))?;
-                self.served.checked(answers.pop().ok_or_else(|| self.lost())?)
-            })
-            .collect()
     }
 
     /// One run of the instance over a batch, cut into one answer for each of its members.
@@ -182,9 +153,7 @@ impl Instances {
         match error {
             RunError::Failed(reason) => EngineError::Execution { model, reason },
             RunError::Refused(reason) => EngineError::Refused { model, reason },
-            RunError::Interrupted if self.watch.as_ref().is_some_and(|watch| watch.limit.is_some()) => {
-                self.execution_limit()
-            }
+            RunError::Interrupted if self.has_limit() => self.execution_limit(),
             RunError::Interrupted => {
                 EngineError::Broken { model, reason: "the run was interrupted".to_owned() }
             }
@@ -225,33 +194,6 @@ pub(crate) struct Run<'a> {
     pub(crate) requests: &'a [BatchRequest],
     /// How long ago it was bound.
     pub(crate) bound: Duration,
-}
-
-/// A request of a batch that is being run.
-struct Caller {
-    reply: oneshot::Sender<Reply>,
-    /// How long it waited.
-    queued: Duration,
-    request_id: RequestId,
-}
-
-/// Ids of a batch's requests, as a log line has them: the first few, and how many more there are.
-struct Ids<'a>(&'a [Caller]);
-
-/// Ids that one log line names.
-const MAX_IDS: usize = 8;
-
-impl fmt::Display for Ids<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, caller) in self.0.iter().take(MAX_IDS).enumerate() {
-            let separator = if index > 0 { " " } else { "" };
-            write!(f, "{separator}{}", caller.request_id)?;
-        }
-        match self.0.len().saturating_sub(MAX_IDS) {
-            0 => Ok(()),
-            more => write!(f, " and {more} more"),
-        }
-    }
 }
 
 /// Puts the inputs of several requests, all of one shape class, side by side. Copies no data.

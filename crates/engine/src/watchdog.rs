@@ -1,7 +1,7 @@
 //! The thread that looks after runs that take too long, and tries models that did not answer.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,8 @@ use crate::decoupled::About;
 use crate::executor::Executor;
 use crate::instance::Slot;
 use crate::instances::{Entry, Instances, STUCK};
-use crate::lane::{BatchLane, INLINE_PATIENCE, Lane, NewPlace, Overdue};
-use crate::watch::{Trial, Ward, Watch};
+use crate::lane::{BatchLane, INLINE_PATIENCE, Lane, NewPlace, NotQueued, Overdue};
+use crate::watch::{self, Trial, Ward, Watch};
 
 /// Between two looks at a trial that is under way, and the shortest time between any two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -25,31 +25,44 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How long a model has to answer a self-check, where its runs have no limit.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Looks after the models that want to be watched. There is no thread before there is such a model.
-#[derive(Default)]
-pub(crate) struct Watchdog {
-    shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
+/// Looks after the models that want to be watched. There is no thread before there is such a model, or a run has broken.
+#[derive(Clone)]
+pub(crate) struct Watchdog(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
+    executor: Weak<Executor>,
+    thread: Mutex<Option<JoinHandle<()>>>,
     closing: AtomicBool,
     lock: Mutex<()>,
     wake: Condvar,
 }
 
 impl Watchdog {
-    /// A model is to be watched from now on. It is found in the executor.
-    pub(crate) fn watch(&self, executor: &Arc<Executor>) {
-        let mut running = self.thread.lock();
+    /// For the models of this executor.
+    pub(crate) fn new(executor: &Arc<Executor>) -> Self {
+        Self(Arc::new(Shared {
+            executor: Arc::downgrade(executor),
+            thread: Mutex::default(),
+            closing: AtomicBool::new(false),
+            lock: Mutex::default(),
+            wake: Condvar::new(),
+        }))
+    }
+
+    /// A model is to be looked at, from now on or because a run broke. It is found in the executor.
+    pub(crate) fn watch(&self) {
+        let mut running = self.0.thread.lock();
         if running.is_some() {
-            // Its time to the next look may be too long for this model.
-            let _in_turn = self.shared.lock.lock();
-            self.shared.wake.notify_one();
+            // The time to the next look may be too long for this model.
+            let _in_turn = self.0.lock.lock();
+            self.0.wake.notify_one();
             return;
         }
-        let (shared, executor) = (Arc::clone(&self.shared), Arc::clone(executor));
+        let Some(executor) = self.0.executor.upgrade().filter(|_| !self.0.closing.load(Ordering::SeqCst))
+        else {
+            return;
+        };
+        let shared = Arc::clone(&self.0);
         let started = thread::Builder::new()
             .name("adulis-watchdog".to_owned())
             .spawn(move || shared.run(&executor));
@@ -61,12 +74,13 @@ impl Watchdog {
 
     /// Ends the thread.
     pub(crate) fn close(&self) {
-        self.shared.closing.store(true, Ordering::SeqCst);
+        self.0.closing.store(true, Ordering::SeqCst);
         {
-            let _in_turn = self.shared.lock.lock();
-            self.shared.wake.notify_one();
+            let _in_turn = self.0.lock.lock();
+            self.0.wake.notify_one();
         }
-        if let Some(thread) = self.thread.lock().take()
+        let thread = self.0.thread.lock().take();
+        if let Some(thread) = thread
             && thread.join().is_err()
         {
             tracing::error!("the watchdog panicked");
@@ -228,13 +242,18 @@ fn check(
     ward: &mut Ward,
 ) {
     let now = Instant::now();
+    let doubt = watch.take_doubt();
     let runs = runs(model);
-    if runs > std::mem::replace(&mut ward.runs, runs) {
+    // What succeeded before another run broke says nothing any more.
+    if runs > std::mem::replace(&mut ward.runs, runs) && doubt.is_none_or(|before| runs > before) {
         return good(model, watch, ward);
     }
+    // One that does not answer is tried in any case.
+    if doubt.is_some() && ward.trial.is_none() && watch.healthy().is_ok() {
+        ward.doubted(now);
+    }
     if let Some(Trial { reply, place, since }) = &mut ward.trial {
-        let patience = watch.limit.map_or(PATIENCE, |limit| limit.limit + limit.grace + PATIENCE);
-        let is_late = since.elapsed() > patience;
+        let is_late = since.elapsed() > patience(watch);
         match reply.try_recv() {
             Ok(Err(EngineError::Execution { .. } | EngineError::NonFiniteOutput { .. })) if !watch.proven => {
                 good(model, watch, ward);
@@ -255,6 +274,11 @@ fn check(
         ward.next = None;
         try_out(executor, model, (watch, lane), ward);
     }
+}
+
+/// How long a model has to answer a trial.
+fn patience(watch: &Watch) -> Duration {
+    watch.limit.map_or(PATIENCE, |limit| limit.limit + limit.grace + PATIENCE)
 }
 
 fn good(model: &Instances, watch: &Watch, ward: &mut Ward) {
@@ -284,7 +308,7 @@ fn try_out(
     (watch, lane): (&Watch, &BatchLane),
     ward: &mut Ward,
 ) {
-    let Some(inputs) = watch.trial.clone() else {
+    let Ok(inputs) = watch::trial(&model.served.interface) else {
         // There is nothing to try it with: only what clients ask shows that it answers.
         return;
     };
@@ -303,8 +327,21 @@ fn try_out(
         about,
     };
     match model.offer((&**executor, lane), entry, reply) {
-        Ok((place, since)) => ward.trial = Some(Trial { reply: receiver, place, since }),
-        // It is asked so much that it shows by itself whether it answers; or it is on its way out.
-        Err(_) => ward.next = Some(Instant::now() + PATIENCE),
+        Ok((place, since)) => {
+            ward.trial = Some(Trial { reply: receiver, place, since });
+            ward.tried = Some(since);
+        }
+        // It is on its way out.
+        Err(NotQueued::Closed) => {}
+        // It is asked so much that it shows by itself whether it answers.
+        Err(_) => {
+            if ward.refused(Instant::now(), patience(watch)) {
+                bad(
+                    model,
+                    (watch, ward),
+                    "nothing was answered, and a trivial request found no place in the queue",
+                );
+            }
+        }
     }
 }

@@ -150,6 +150,34 @@ async fn a_model_that_waits_for_its_worker_keeps_no_other_from_running() {
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
+/// A worker that is away for longer than a run may take costs no request: to wait for one is not to run.
+#[tokio::test]
+async fn the_time_that_a_worker_takes_to_start_is_no_time_of_the_run() {
+    let repository = TestRepository::new().unwrap();
+    repository.identity("byte", &byte_model(&[("max_execution_time", "100ms")])).unwrap();
+    let settings = ["workers.min_delay=1500ms", "workers.max_delay=1500ms"];
+    let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+    let arguments: Vec<&str> = ["--workers", "1"].into_iter().chain(settings).collect();
+    let server = serve(&repository, &arguments);
+    server.ready().await;
+    // The second has answered nothing: the next one is started after a delay.
+    for deaths in [1.0, 2.0] {
+        server.metric_reaches("adulis_workers", &[], 1.0).await;
+        send_signal(workers(&server, 1).await[0], ProcessSignal::Kill).unwrap();
+        server.metric_reaches("adulis_worker_deaths_total", &[], deaths).await;
+    }
+    let begun = Instant::now();
+    let answer = server.infer("byte", &[], &byte_json(7)).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(begun.elapsed() > Duration::from_millis(400), "it did not wait: {:?}", begun.elapsed());
+    assert_eq!(
+        server.metric("adulis_execution_limit_exceeded_total", &[]).await.unwrap(),
+        0.0,
+        "{}",
+        server.log()
+    );
+}
+
 /// A run that hangs is ended with its worker: no thread of the server's is stuck, and the next request is answered.
 #[tokio::test]
 async fn a_run_that_does_not_end_is_ended_with_its_worker() {

@@ -1,6 +1,6 @@
 //! The execution threads themselves: how many there are, and who stands in for one that does not execute.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use adulis_backend::Lender;
 
 use super::Executor;
+use crate::instances::Instances;
 
 /// Those that there are, but for the ones that are stuck. As many of them execute, or would, as the executor was started with.
 #[derive(Default)]
@@ -72,6 +73,8 @@ pub(super) struct ExecutionThread {
     since: Cell<Option<Instant>>,
     waited: Cell<Duration>,
     has_stand_in: Cell<bool>,
+    /// The model that it runs and the place of the instance, where its runs have a limit.
+    run: RefCell<Option<(Arc<Instances>, usize)>>,
 }
 
 impl ExecutionThread {
@@ -81,7 +84,13 @@ impl ExecutionThread {
             since: Cell::default(),
             waited: Cell::default(),
             has_stand_in: Cell::default(),
+            run: RefCell::default(),
         }
+    }
+
+    /// It runs this model's instance at a place from now on.
+    pub(super) fn begins(&self, model: &Arc<Instances>, place: usize) {
+        self.run.replace(model.has_limit().then(|| (Arc::clone(model), place)));
     }
 
     /// Whether another thread has its place.
@@ -89,14 +98,18 @@ impl ExecutionThread {
         self.has_stand_in.get()
     }
 
-    /// How long the run has waited that has just ended.
-    pub(super) fn take_waited(&self) -> Duration {
+    /// The run has ended. Gives how long it has waited.
+    pub(super) fn ended(&self) -> Duration {
+        self.run.take();
         self.waited.take()
     }
 }
 
 impl Lender for ExecutionThread {
     fn waits(&self) {
+        if let Some((model, place)) = &*self.run.borrow() {
+            model.pause(*place);
+        }
         self.executor.metrics.execution_threads_busy().dec();
         self.since.set(Some(Instant::now()));
         if self.has_stand_in() {
@@ -113,6 +126,9 @@ impl Lender for ExecutionThread {
         self.executor.metrics.execution_threads_busy().inc();
         if let Some(since) = self.since.take() {
             self.waited.set(self.waited.get() + since.elapsed());
+        }
+        if let Some((model, place)) = &*self.run.borrow() {
+            model.go_on(*place);
         }
     }
 }

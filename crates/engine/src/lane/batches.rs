@@ -99,7 +99,8 @@ struct Running {
     number: u64,
     callers: Vec<u64>,
     interrupt: Option<Arc<dyn Interrupt>>,
-    since: Instant,
+    /// When the run began that its instance is in; `None` while that only waits, for a worker process, say.
+    since: Option<Instant>,
     /// The thread that runs it, where it is watched.
     thread: Option<ThreadId>,
     /// When it was asked to stop because it takes too long.
@@ -184,8 +185,8 @@ impl BatchLane {
             state: Mutex::new(state),
             wake_rows,
             instances,
-            inline,
             parallel,
+            inline,
             hanging: AtomicUsize::new(0),
             merges,
             delays,
@@ -336,7 +337,7 @@ impl State {
                 number: batch.sequence,
                 callers: batch.members.iter().map(|member| member.payload.id).collect(),
                 interrupt,
-                since: now,
+                since: Some(now),
                 thread: self.is_watched.then(|| thread::current().id()),
                 asked_to_stop: None,
                 killed: false,

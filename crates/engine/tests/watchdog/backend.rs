@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use adulis_backend::{
     Backend, BackendError, BatchInput, Execution, Interrupt, LoadRequest, Model, ModelInstance,
@@ -16,6 +16,11 @@ use crate::support::byte_signature;
 /// An input that makes a run hang until it is let go, and one that makes it hang until it is asked to stop.
 pub(crate) const HANG: u8 = 13;
 pub(crate) const STOPPABLE: u8 = 14;
+/// One that makes a run take [`SLOW_TIME`], and one that makes it fail at once.
+pub(crate) const SLOW: u8 = 15;
+pub(crate) const FAIL: u8 = 16;
+
+pub(crate) const SLOW_TIME: Duration = Duration::from_millis(60);
 
 /// Gives back what it is given, unless it hangs.
 #[derive(Debug, Default, Clone)]
@@ -27,6 +32,9 @@ struct State {
     released: AtomicBool,
     /// Every run hangs, whatever its input.
     all_hang: AtomicBool,
+    /// Every run hangs until it is asked to stop, or panics.
+    all_stop: AtomicBool,
+    all_panic: AtomicBool,
     instances: AtomicUsize,
     /// The name of the thread of the last run.
     thread: Mutex<String>,
@@ -39,6 +47,14 @@ impl Hanging {
 
     pub(crate) fn all_hang(&self, hang: bool) {
         self.0.all_hang.store(hang, Ordering::SeqCst);
+    }
+
+    pub(crate) fn all_stop(&self, stop: bool) {
+        self.0.all_stop.store(stop, Ordering::SeqCst);
+    }
+
+    pub(crate) fn all_panic(&self, panic: bool) {
+        self.0.all_panic.store(panic, Ordering::SeqCst);
     }
 
     /// Whether the last run was on an execution thread.
@@ -110,7 +126,13 @@ impl ModelInstance for HangingInstance {
         while hangs() && !self.state.released.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(1));
         }
-        while data.contains(&STOPPABLE) {
+        assert!(!self.state.all_panic.load(Ordering::SeqCst), "told to panic");
+        if data.contains(&FAIL) {
+            return Err(BackendError::Execution { reason: "told to fail".to_owned() });
+        }
+        let began = Instant::now();
+        let is_slow = || data.contains(&SLOW) && began.elapsed() < SLOW_TIME;
+        while data.contains(&STOPPABLE) || is_slow() || self.state.all_stop.load(Ordering::SeqCst) {
             if self.stop.0.load(Ordering::SeqCst) {
                 return Err(BackendError::Interrupted);
             }

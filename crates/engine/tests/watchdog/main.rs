@@ -9,14 +9,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adulis_engine::{Engine, Settings};
-use adulis_repository::{InstanceGroup, InstanceKind, ModelConfig, ModelEntry, ModelVersion, Safeguards};
+use adulis_repository::{
+    DynamicBatching, InstanceGroup, InstanceKind, ModelConfig, ModelEntry, ModelVersion, Safeguards,
+    Scheduling,
+};
 use adulis_telemetry::{MetricRegistry, MetricsFormat};
 use adulis_types::{
     ErrorKind, Fault, IndexQuery, InferResponse, InferenceService, ModelRef, ModelState, Retry,
 };
 use tokio::task::JoinHandle;
 
-use backend::{HANG, Hanging, STOPPABLE};
+use backend::{FAIL, HANG, Hanging, SLOW, STOPPABLE};
 use support::byte_request;
 
 const MS: Duration = Duration::from_millis(1);
@@ -30,16 +33,31 @@ struct Server {
 
 impl Server {
     fn start(settings: Settings, safeguards: Safeguards, instances: usize) -> Self {
-        let (registry, backend) = (MetricRegistry::default(), Hanging::default());
-        let engine = Engine::new(settings, vec![Arc::new(backend.clone())], &registry).unwrap();
         let group = InstanceGroup { count: instances, kind: InstanceKind::Cpu, ..InstanceGroup::default() };
         let config = ModelConfig {
-            backend: Some("hanging".to_owned()),
             max_batch_size: Some(1),
             instance_group: vec![group],
             safeguards,
             ..ModelConfig::derived("m")
         };
+        Self::of(settings, config)
+    }
+
+    /// Requests that wait while a run is under way share the next one.
+    fn batching() -> Self {
+        let config = ModelConfig {
+            max_batch_size: Some(8),
+            scheduling: Scheduling::Dynamic(DynamicBatching::default()),
+            safeguards: limited(),
+            ..ModelConfig::derived("m")
+        };
+        Self::of(settings(), config)
+    }
+
+    fn of(settings: Settings, config: ModelConfig) -> Self {
+        let (registry, backend) = (MetricRegistry::default(), Hanging::default());
+        let engine = Engine::new(settings, vec![Arc::new(backend.clone())], &registry).unwrap();
+        let config = ModelConfig { backend: Some("hanging".to_owned()), ..config };
         let versions = vec![ModelVersion { version: 1, path: "none".into() }];
         engine.load(&[ModelEntry { name: "m".to_owned(), config, versions, directory: None }]);
         Self { engine: Some(engine), registry, backend }
@@ -72,6 +90,23 @@ impl Server {
         let engine = Arc::clone(self.engine());
         let request = byte_request(ModelRef::latest("m"), &[value]);
         tokio::spawn(async move { engine.infer(request).await })
+    }
+
+    /// Asks for all of these in one batch.
+    async fn ask_together(&self, values: &[u8]) -> Vec<Result<InferResponse, Fault>> {
+        let before = self.ask(SLOW);
+        tokio::time::sleep(20 * MS).await;
+        let asked: Vec<_> = values.iter().map(|value| self.ask(*value)).collect();
+        before.await.unwrap().unwrap();
+        let mut answers = Vec::new();
+        for answer in asked {
+            answers.push(answer.await.unwrap());
+        }
+        answers
+    }
+
+    fn self_checks(&self, outcome: &str) -> f64 {
+        self.metric(&format!("adulis_self_checks_total{{model=\"m\",version=\"1\",outcome=\"{outcome}\"}}"))
     }
 
     async fn answers(&self, value: u8) {
@@ -126,6 +161,91 @@ async fn a_run_that_can_be_stopped_is_stopped_and_its_instance_goes_on() {
         (1.0, 0.0, 0.0)
     );
     assert_eq!(server.backend.instances(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_request_of_a_batch_that_failed_has_a_time_of_its_own() {
+    let server = Server::batching();
+    // One after the other they take twice as long as a run may.
+    let mut answers = server.ask_together(&[SLOW, SLOW, SLOW, SLOW, SLOW, FAIL]).await;
+    let failed = answers.pop().unwrap().unwrap_err();
+    assert_eq!(failed.client_message(), "model 'm': execution failed: told to fail");
+    for answer in answers {
+        assert_eq!(&answer.unwrap().outputs[0].tensor.data()[..], [SLOW]);
+    }
+    assert_eq!((server.exceeded("interrupted"), server.exceeded("written_off")), (0.0, 0.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_takes_too_long_fails_alone() {
+    let server = Server::batching();
+    let mut answers = server.ask_together(&[1, STOPPABLE, 2, 3]).await;
+    assert_given_up(answers.remove(1));
+    for (answer, value) in answers.into_iter().zip([1, 2, 3]) {
+        assert_eq!(&answer.unwrap().outputs[0].tensor.data()[..], [value]);
+    }
+    assert_eq!(server.exceeded("interrupted"), 2.0, "its batch, and then it alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_one_batch_no_more_than_three_runs_are_stopped() {
+    let server = Server::batching();
+    let asked = Instant::now();
+    for answer in server.ask_together(&[STOPPABLE; 8]).await {
+        assert_given_up(answer);
+    }
+    assert!(asked.elapsed() < 6 * LIMIT, "{:?}", asked.elapsed());
+    assert_eq!(server.exceeded("interrupted"), 3.0);
+    server.answers(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_whose_every_run_is_stopped_turns_red() {
+    let server = Server::start(settings(), limited(), 1);
+    server.answers(1).await;
+    server.backend.all_stop(true);
+    assert_given_up(server.ask(1).await.unwrap());
+    until("red", || !server.is_ready()).await;
+    server.backend.all_stop(false);
+    until("green", || server.is_ready()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_whose_every_run_panics_turns_red_though_nobody_wanted_it_watched() {
+    for settings in [
+        settings(),
+        Settings { inline_threshold: Duration::ZERO, ..settings() },
+    ] {
+        let server = Server::start(settings, Safeguards::default(), 1);
+        server.answers(1).await;
+        server.backend.all_panic(true);
+        assert!(
+            server.is_ready() && server.self_checks("ok") == 0.0,
+            "it is not tried while nothing fails"
+        );
+        assert_eq!(
+            server.ask(1).await.unwrap().unwrap_err().client_message(),
+            "model 'm': the backend panicked"
+        );
+        until("red", || !server.is_ready()).await;
+        server.backend.all_panic(false);
+        until("green", || server.is_ready()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_makes_a_run_fail_turns_no_model_red() {
+    let server = Server::start(settings(), Safeguards::default(), 1);
+    for _ in 0..3 {
+        server.ask(FAIL).await.unwrap().unwrap_err();
+    }
+    tokio::time::sleep(50 * MS).await;
+    assert!(server.is_ready());
+    assert_eq!(
+        (server.self_checks("ok"), server.self_checks("failed")),
+        (0.0, 0.0),
+        "its input is to blame"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,10 +331,7 @@ async fn stuck_threads_are_bounded_and_a_model_that_hangs_more_answers_nothing()
 async fn a_model_that_nobody_asks_is_tried() {
     let safeguards = Safeguards { self_check_interval: Some(50 * MS), ..limited() };
     let server = Server::start(settings(), safeguards, 1);
-    let checks = |outcome: &str| {
-        server.metric(&format!("adulis_self_checks_total{{model=\"m\",version=\"1\",outcome=\"{outcome}\"}}"))
-    };
-    until("tried", || checks("ok") >= 2.0).await;
+    until("tried", || server.self_checks("ok") >= 2.0).await;
     assert!(server.is_ready());
     server.backend.all_hang(true);
     until("red", || !server.is_ready()).await;

@@ -1,7 +1,7 @@
 use std::thread::ThreadId;
 use std::time::Instant;
 
-use super::{BatchLane, State};
+use super::{BatchLane, Running, State};
 use crate::instance::Slot;
 use crate::job::Job;
 use crate::padding::BatchSizes;
@@ -45,8 +45,11 @@ impl BatchLane {
         let mut state = self.state.lock();
         let mut found = LookedAfter { overdue: Vec::new(), next: now + limit.limit };
         for running in &mut state.running {
+            let Some(since) = running.since else {
+                continue;
+            };
             let due = match running.asked_to_stop {
-                None => running.since + limit.limit,
+                None => since + limit.limit,
                 Some(asked) => asked + limit.grace,
             };
             if due > now {
@@ -71,6 +74,34 @@ impl BatchLane {
             }
         }
         found
+    }
+
+    /// The instance in a slot begins another run for its batch, with a time of its own. `false` if nobody waits for that batch.
+    pub(crate) fn begin_again(&self, slot: &Slot, now: Instant) -> bool {
+        let mut state = self.state.lock();
+        match state.running_at(slot.index) {
+            Some(running) => {
+                // The instance may be a new one.
+                running.interrupt = slot.interrupt();
+                running.restart(now);
+                !running.callers.is_empty()
+            }
+            None => state.written_off.iter().all(|written_off| written_off.place != slot.index),
+        }
+    }
+
+    /// The run at a place only waits from now on: that is no time of its.
+    pub(crate) fn pause(&self, place: usize) {
+        if let Some(running) = self.state.lock().running_at(place) {
+            running.since = None;
+        }
+    }
+
+    /// The run at a place has waited, and begins.
+    pub(crate) fn go_on(&self, place: usize, now: Instant) {
+        if let Some(running) = self.state.lock().running_at(place) {
+            running.restart(now);
+        }
     }
 
     /// Gives a run up: its callers need not wait, and its instance is not expected back. `replace` is asked to have another
@@ -126,7 +157,17 @@ impl BatchLane {
     }
 }
 
+impl Running {
+    fn restart(&mut self, now: Instant) {
+        (self.since, self.asked_to_stop, self.killed) = (Some(now), None, false);
+    }
+}
+
 impl State {
+    fn running_at(&mut self, place: usize) -> Option<&mut Running> {
+        self.running.iter_mut().find(|running| running.slot == place)
+    }
+
     /// If the run that gives its instance back had been written off and replaced, that is surplus.
     pub(super) fn take_back(&mut self, place: usize) -> bool {
         let Some(index) = self.written_off.iter().position(|written_off| written_off.place == place) else {
