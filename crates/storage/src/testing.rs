@@ -1,6 +1,4 @@
-//! Object stores for tests: in memory, and over HTTP; both with faults on demand.
-
-pub(crate) mod server;
+//! An object store for tests: in memory, with faults on demand. `adulis-testing` has one over HTTP.
 
 use std::collections::BTreeSet;
 use std::fmt;

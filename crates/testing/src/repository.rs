@@ -64,7 +64,9 @@ impl TestRepository {
 }
 
 impl IdentityModel<'_> {
-    fn config(&self, name: &str) -> String {
+    /// Its `config.pbtxt`, under a name.
+    #[must_use]
+    pub fn config(&self, name: &str) -> String {
         let mut text =
             format!("name: \"{name}\"\nbackend: \"identity\"\nmax_batch_size: {}\n", self.max_batch_size);
         for (index, (datatype, dimensions)) in self.inputs.iter().enumerate() {

@@ -1,5 +1,5 @@
 //! A full disk, as the limit of the size of files has it, which needs no rights, and as a small file system does: SQLite, audit log,
-//! log.
+//! log, optimised models.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -198,4 +198,45 @@ async fn a_log_that_cannot_be_written_stops_no_request() {
     }
     let answer = connection.request("POST /v2/models/nobody/infer", &[], byte_json(1).as_bytes()).await;
     assert_eq!(answer.unwrap().status, 404);
+}
+
+/// The entries of a folder, and the length of the longest.
+fn held(folder: &Path) -> (usize, u64) {
+    let lengths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
+    lengths.fold((0, 0), |(count, longest), length| (count + 1, longest.max(length)))
+}
+
+#[tokio::test]
+async fn a_cache_of_optimised_models_without_room_stops_no_load() {
+    let example = format!("{}/../../examples/models/digits", env!("CARGO_MANIFEST_DIR"));
+    let request = fs::read_to_string(format!("{example}/request.json")).unwrap();
+    let model = fs::read(format!("{example}/1/model.onnx")).unwrap();
+    let (repository, folder) = (TestRepository::new().unwrap(), tempfile::tempdir().unwrap());
+    repository.onnx("early", &model).unwrap();
+    let cache = folder.path().join("optimised");
+    let setting = format!("engine.optimized_cache={}", cache.display());
+    // Less than an entry takes.
+    let program = after(folder.path(), &format!("{IGNORE}; ulimit -S -f 16"));
+    let models = repository.path().to_str().unwrap();
+    let explicit = ["--model-control-mode", "explicit", "--load-model", "early"];
+    let arguments = [
+        &[models, "--engine", "onnxruntime", "--set", &setting][..],
+        &explicit,
+    ]
+    .concat();
+    let server = TestServer::start(&program, &arguments).unwrap();
+    server.ready().await;
+    assert_ok(&server.infer("early", &[], &request).await.unwrap());
+    server.logged(&["WARN", "cache of optimised models was not used", "File too large"]).await;
+    assert_eq!(held(&cache).0, 0, "nothing of what had no room is left");
+
+    server.limit_file_size(None).unwrap();
+    repository.onnx("late", &model).unwrap();
+    assert_ok(&server.post("/v2/repository/models/late/load", "").await.unwrap());
+    assert_ok(&server.infer("late", &[], &request).await.unwrap());
+    let (count, longest) = held(&cache);
+    assert!(
+        count == 1 && longest > model.len() as u64 / 2,
+        "{count} entries, the longest of {longest} bytes"
+    );
 }

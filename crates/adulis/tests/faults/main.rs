@@ -14,6 +14,7 @@ mod database;
 mod disk;
 mod files;
 mod slow;
+mod storage;
 #[path = "../support/mod.rs"]
 mod support;
 

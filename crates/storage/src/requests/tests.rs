@@ -4,10 +4,10 @@ use std::time::Instant;
 use adulis_repository::{Mirrored, Problem, RemoteRepository};
 use adulis_retry::BreakerOptions;
 use adulis_telemetry::{MetricRegistry, MetricsFormat};
+use adulis_testing::{S3Server, Trouble};
 
 use super::*;
 use crate::connect::s3;
-use crate::testing::server::{S3Server, Trouble};
 use crate::testing::tree;
 use crate::{ObjectRepository, Storage};
 

@@ -1,7 +1,6 @@
-//! A server that speaks as much of S3's protocol as a mirror asks for, over HTTP, with faults on demand.
-
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -9,9 +8,9 @@ use std::thread;
 
 use parking_lot::Mutex;
 
-/// What becomes of a request, in place of its answer.
+/// What becomes of a request to an [`S3Server`], in place of its answer.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Trouble {
+pub enum Trouble {
     /// This status.
     Status(u16),
     /// No answer: the connection is closed.
@@ -47,19 +46,25 @@ struct State {
     quotes: (&'static str, &'static str),
 }
 
-/// The server, until the test ends.
+/// A server that speaks as much of S3's protocol as a mirror asks for, over HTTP, with faults on demand; until the test ends.
 #[derive(Debug, Clone)]
-pub(crate) struct S3Server {
-    pub(crate) address: SocketAddr,
+pub struct S3Server {
+    /// Where it listens.
+    pub address: SocketAddr,
     state: Arc<Mutex<State>>,
 }
 
 impl S3Server {
     /// With objects in a bucket called `bucket`.
-    pub(crate) fn start(objects: &[(&str, &str)]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    ///
+    /// # Panics
+    /// Where there is no free port.
+    #[must_use]
+    pub fn start(objects: &[(&str, &str)]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("a port that is bound");
         let state = State { page: 1000, quotes: ("\"", "\""), ..State::default() };
-        let server = Self { address: listener.local_addr().unwrap(), state: Arc::new(Mutex::new(state)) };
+        let server = Self { address, state: Arc::new(Mutex::new(state)) };
         objects.iter().for_each(|(key, content)| server.put(key, content));
         let serving = server.clone();
         thread::spawn(move || {
@@ -72,30 +77,34 @@ impl S3Server {
         server
     }
 
-    pub(crate) fn put(&self, key: &str, content: &str) {
+    /// Puts an object there, or another one in its place.
+    pub fn put(&self, key: &str, content: &str) {
         self.state.lock().objects.insert(key.to_owned(), content.to_owned());
     }
 
-    /// The next so many requests that are like this are in trouble.
-    pub(crate) fn trouble(&self, like: &'static str, times: usize, trouble: Trouble) {
+    /// The next so many requests that are like this are in trouble: that have it in their first line, or their `Range`.
+    pub fn trouble(&self, like: &'static str, times: usize, trouble: Trouble) {
         self.state.lock().rules.push(Rule { like, left: times, trouble });
     }
 
-    pub(crate) fn end_trouble(&self) {
+    /// Ends all trouble.
+    pub fn end_trouble(&self) {
         self.state.lock().rules.clear();
     }
 
-    pub(crate) fn page(&self, objects: usize) {
+    /// No more than so many objects are on a page of a listing.
+    pub fn page(&self, objects: usize) {
         self.state.lock().page = objects;
     }
 
     /// Tags are told in one way with objects and in another one in listings; where they differ, they are not compared.
-    pub(crate) fn quote(&self, objects: &'static str, listings: &'static str) {
+    pub fn quote(&self, objects: &'static str, listings: &'static str) {
         self.state.lock().quotes = (objects, listings);
     }
 
     /// What was asked since this was asked last: `GET a/1/model.onnx bytes=4-`, `LIST`, `LIST after a/1/model.onnx`.
-    pub(crate) fn take_asked(&self) -> Vec<String> {
+    #[must_use]
+    pub fn take_asked(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().asked)
     }
 
@@ -168,10 +177,11 @@ impl S3Server {
 
 /// A tag that only this content has; none where nothing is to be written around it.
 fn tag(content: &str, quotes: &str) -> String {
-    let digest = crate::cache::digest(&[content.as_bytes()]);
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
     match quotes {
         "" => String::new(),
-        quotes => format!("{quotes}{}{quotes}", &digest[..8]),
+        quotes => format!("{quotes}{:016x}{quotes}", hasher.finish()),
     }
 }
 
@@ -219,8 +229,8 @@ impl Request {
     fn line(&mut self, line: &str) {
         if self.method.is_empty() {
             let mut words = line.split(' ').map(str::to_owned);
-            self.method = words.next().unwrap();
-            self.target = words.next().unwrap().replace("%2F", "/");
+            self.method = words.next().unwrap_or_default();
+            self.target = words.next().unwrap_or_default().replace("%2F", "/");
         }
         let Some((name, value)) = line.split_once(": ") else {
             return;
