@@ -229,13 +229,23 @@ async fn one_sighup_reads_certificates_and_configuration() {
     signal();
     tls.server.logged(&["configuration read again", "server.lame_duck"]).await;
     tls.server.logged(&["the new certificates are not taken"]).await;
+    assert_eq!(tls.shown().await, second.der().to_vec(), "a bad key takes the place of no good one");
 
     let third = tls.authority.server(&["localhost"]);
     let _ = third.write(tls.folder.path(), "server");
-    write("log.acces = true\n");
+    write("log.access = false\nlog.acces = true\n");
     signal();
     tls.server.logged(&["ERROR", "stays as it was", "log.acces"]).await;
     shows(&third).await;
+    // Nothing of a configuration at fault is in effect: requests are logged as before.
+    let answer = tls
+        .connect("http", None)
+        .await
+        .request("GET /v2/models/asked-last", &[], b"")
+        .await
+        .unwrap();
+    assert_eq!(answer.status, 404, "{}", answer.text());
+    tls.server.logged(&["adulis::access", "/v2/models/asked-last"]).await;
 }
 
 #[tokio::test]
