@@ -92,8 +92,9 @@ impl Listener {
     /// Serves `router` until `shutdown` resolves, then drains.
     ///
     /// Draining: no connection is accepted any more; HTTP/1.1 connections close with the response in progress, or with
-    /// that to a request which comes within the next 100 ms, or after these; HTTP/2 connections send GOAWAY and end with their last stream. What is still there after
-    /// [`ListenerOptions::drain_timeout`] is cut off, which cancels its requests.
+    /// that to a request which comes within the next second (a quarter of [`ListenerOptions::drain_timeout`] where that is less), or
+    /// after it; HTTP/2 connections send GOAWAY and end with their last stream. What is still there after the drain timeout is cut off,
+    /// which cancels its requests.
     ///
     /// Dropping the future closes the sockets and leaves the connections to themselves.
     pub async fn serve(self, router: Router, shutdown: impl Future<Output = ()>) -> Drained {

@@ -263,8 +263,8 @@ async fn draining_answers_requests_that_are_on_their_way() {
     let mut silent = server.connect().await;
     let mut silent_for_good = server.connect().await;
     server.begin_shutdown();
-    // By now the connections have been told.
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    // By now the connections have been told, for as long as a client may pause between two requests.
+    tokio::time::sleep(Duration::from_millis(400)).await;
     for connection in [&mut idle, &mut silent] {
         let response = connection.request("POST /v2/models/echo/infer", &[], &json_body(1)).await.unwrap();
         assert_eq!((response.status, response.header("connection")), (200, Some("close")));

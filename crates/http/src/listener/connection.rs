@@ -23,8 +23,8 @@ use super::version::{Version, detect};
 use super::{ListenerOptions, Protocols};
 
 /// How long an HTTP/1.1 connection that is told to end waits for a request that may be on its way: there is no other way
-/// to tell its client than with an answer.
-const LAST_CALL: Duration = Duration::from_millis(100);
+/// to tell its client than with an answer. Longer than clients that ask all the time pause, on a busy machine, too.
+const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// A connection that is there and not served yet.
 pub(super) struct Arrival {
@@ -167,7 +167,9 @@ struct LastCall {
 
 impl LastCall {
     fn new(options: &ListenerOptions) -> Self {
-        Self { patience: LAST_CALL.min(options.drain_timeout / 4), over: None }
+        // An idle connection that does not end is cut off when it was idle for twice as long: it is to end before.
+        let patience = LAST_CALL.min(options.drain_timeout / 4).min(options.keep_alive_timeout / 2);
+        Self { patience, over: None }
     }
 
     fn none() -> Self {
