@@ -12,7 +12,7 @@ const LATEST: u64 = 1 << 48;
 ///
 /// Source: S. Kulkarni and others, "Logical Physical Clocks", 2014.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Generation {
+pub struct Generation {
     began: u64,
     chance: u64,
 }
@@ -21,7 +21,8 @@ impl Generation {
     pub(crate) const BYTES: usize = 16;
 
     /// One that is greater than another.
-    pub(crate) fn after(before: Option<Self>) -> Self {
+    #[must_use]
+    pub fn after(before: Option<Self>) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u64::try_from(now.as_millis()).unwrap_or(LATEST).min(LATEST);
         // Seeded by the system's source of randomness.
@@ -34,7 +35,8 @@ impl Generation {
     }
 
     /// As it lies in a shared tier.
-    pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         bytes[..8].copy_from_slice(&self.began.to_be_bytes());
         bytes[8..].copy_from_slice(&self.chance.to_be_bytes());
@@ -42,7 +44,8 @@ impl Generation {
     }
 
     /// `None` for what is none.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (began, chance) = bytes.split_at_checked(8)?;
         let began = u64::from_be_bytes(began.try_into().ok()?);
         let chance = u64::from_be_bytes(chance.try_into().ok()?);

@@ -47,6 +47,8 @@ pub mod value;
 pub use cache::{Found, Look, ModelCache, Refresh, ResponseCache, Search};
 pub use compute::{Compute, Computed, Inputs};
 pub use files::FilesSeen;
+#[doc(hidden)] // for the fuzzer
+pub use generation::Generation;
 pub use guarded::{GuardedTier, TierCounts};
 pub use key::{Key, ModelDigest, ModelKeys, Question};
 pub use scope::{Counts, Scope};

@@ -8,7 +8,7 @@ pub struct Target {
 }
 
 /// All of them, by their names.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 19] = [
     Target { name: "cached_value", run: crate::cached_value },
     Target { name: "certificates", run: crate::certificates },
     Target { name: "config_json", run: crate::config_json },
@@ -20,6 +20,9 @@ pub const TARGETS: [Target; 16] = [
     Target { name: "flatbuffers_decode", run: crate::flatbuffers_decode },
     Target { name: "generate_decode", run: crate::generate_decode },
     Target { name: "grpc_decode", run: crate::grpc_decode },
+    Target { name: "headers", run: crate::headers },
+    Target { name: "labels", run: crate::labels },
+    Target { name: "looked_up_cells", run: crate::looked_up_cells },
     Target { name: "protobuf_body", run: crate::protobuf_body },
     Target { name: "rest_decode", run: crate::rest_decode },
     Target { name: "token", run: crate::token },

@@ -29,7 +29,11 @@ impl Labels {
         Self::parse(&bytes)
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, String> {
+    /// Reads what such a file holds.
+    ///
+    /// # Errors
+    /// What is wrong with it: a line is too long, or it is not text.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(bytes).map_err(|error| {
             let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
             format!("is not UTF-8 (line {line})")

@@ -47,6 +47,8 @@ pub use export::{ExportError, JsonLines, LogFilter, LogSink, Parquet, export_log
 pub use features::{FeatureRow, FeatureTables};
 pub use keys::{ApiKey, ApiKeys, KeyEvent, KeySecret, NewKey};
 pub use lookup::{LookupConfig, LookupError, Lookups, Missing, SourceError};
+#[doc(hidden)] // for the fuzzer
+pub use lookup::{append_cell, ids_of};
 pub use migrate::Tables;
 pub use options::PoolOptions;
 pub use policy::{Capture, LogPolicies, LogPolicy};

@@ -22,3 +22,4 @@ pub use config::{LookupConfig, Missing};
 pub use error::LookupError;
 pub use lookups::Lookups;
 pub use source::SourceError;
+pub use value::{append_cell, ids_of};

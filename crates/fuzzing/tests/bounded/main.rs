@@ -126,6 +126,9 @@ searches! {
     flatbuffers_decode
     generate_decode
     grpc_decode
+    headers
+    labels
+    looked_up_cells
     protobuf_body
     rest_decode
     token

@@ -9,7 +9,10 @@ use serde_json::Value;
 const MAX_ID_BYTES: usize = 1024;
 
 /// The ids in a tensor, as text.
-pub(crate) fn ids_of(tensor: &Tensor) -> Result<Vec<Bytes>, String> {
+///
+/// # Errors
+/// What is wrong with them: their datatype, or their length.
+pub fn ids_of(tensor: &Tensor) -> Result<Vec<Bytes>, String> {
     let data = tensor.data();
     match tensor.datatype() {
         DataType::Bytes => tensor.bytes_elements().map(text_id).collect(),
@@ -46,7 +49,7 @@ pub(crate) fn default_cell(value: &Value) -> Option<Bytes> {
 }
 
 /// Appends a cell as an element of a tensor; `None` where it is no value of the datatype.
-pub(crate) fn append_cell(out: &mut Vec<u8>, datatype: DataType, cell: &[u8]) -> Option<()> {
+pub fn append_cell(out: &mut Vec<u8>, datatype: DataType, cell: &[u8]) -> Option<()> {
     if datatype == DataType::Bytes {
         return append_element(out, cell).ok();
     }
