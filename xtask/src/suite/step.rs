@@ -33,7 +33,7 @@ pub(super) enum Step {
     Doctest,
     /// The documentation builds, warnings denied.
     Rustdoc,
-    /// Licences, sources and bans of all dependencies.
+    /// Licences, sources and bans of all dependencies, those of the fuzz targets too.
     Deny,
     /// Known vulnerabilities in dependencies, where their database can be fetched.
     Advisories,
@@ -87,9 +87,7 @@ impl Step {
             Self::Test => tests(),
             Self::Doctest => cargo(&["test", "--workspace", "--doc"]),
             Self::Rustdoc => rustdoc(),
-            Self::Deny => CARGO_DENY.command().and_then(|mut deny| {
-                process::run(deny.args(["check", "--hide-inclusion-graph", "bans", "licenses", "sources"]))
-            }),
+            Self::Deny => deny(),
             Self::Advisories => return advisories(),
             Self::Conformance => conformance(),
         };
@@ -159,6 +157,16 @@ fn rustdoc() -> Result<()> {
     let mut doc = workspace::cargo();
     doc.env("RUSTDOCFLAGS", "--deny warnings").args(["doc", "--workspace", "--no-deps"]);
     process::run(&mut doc)
+}
+
+/// What the server is made of, and what the fuzz targets are, which have a lock file of their own.
+fn deny() -> Result<()> {
+    for manifest in ["Cargo.toml", "fuzz/Cargo.toml"] {
+        let mut deny = CARGO_DENY.command()?;
+        deny.args(["--manifest-path", manifest, "check", "--hide-inclusion-graph"]);
+        process::run(deny.args(["bans", "licenses", "sources"]))?;
+    }
+    Ok(())
 }
 
 fn advisories() -> Verdict {
