@@ -60,6 +60,12 @@ impl BatchPolicy {
         }
     }
 
+    /// The priority of a request that may have `highest` at most, whether it names one or none; 0: any.
+    #[must_use]
+    pub fn capped(&self, priority: u64, highest: u32) -> u64 {
+        if highest == 0 { priority } else { self.level(priority).max(highest).into() }
+    }
+
     /// The queue policy of a level.
     #[must_use]
     pub fn queue_policy(&self, level: u32) -> &QueuePolicy {
@@ -126,6 +132,22 @@ mod tests {
         assert_eq!(levels(5, 2).level(4), 4);
         assert_eq!(levels(5, 2).level(6), 5);
         assert_eq!(levels(5, 2).level(u64::MAX), 5);
+    }
+
+    #[test]
+    fn a_capped_priority_is_never_above_its_cap() {
+        for (priority_levels, default_priority) in [(0, 0), (2, 0), (3, 0), (3, 1), (3, 3)] {
+            let policy = BatchPolicy { priority_levels, default_priority, ..BatchPolicy::default() };
+            for priority in 0..5 {
+                let level = |highest| policy.level(policy.capped(priority, highest));
+                assert_eq!(level(0), policy.level(priority), "without a cap");
+                for highest in 1..5 {
+                    let lowest = priority_levels.max(1);
+                    let expected = policy.level(priority).max(highest).min(lowest);
+                    assert_eq!(level(highest), expected, "{priority} of {policy:?}, {highest} at most");
+                }
+            }
+        }
     }
 
     #[test]

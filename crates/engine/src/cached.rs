@@ -36,6 +36,7 @@ pub(crate) struct Asking {
     pub(crate) parameters: Parameters,
     pub(crate) sequence: Option<Sequence>,
     pub(crate) priority: u64,
+    pub(crate) highest_priority: u32,
     pub(crate) deadline: Option<Instant>,
     pub(crate) arrived: Instant,
     pub(crate) directive: CacheDirective,
@@ -52,6 +53,7 @@ impl Asking {
             parameters,
             sequence,
             priority,
+            highest_priority,
             timeout,
             arrived,
             trace,
@@ -66,6 +68,7 @@ impl Asking {
             parameters,
             sequence,
             priority,
+            highest_priority,
             deadline,
             arrived,
             directive,
@@ -84,8 +87,8 @@ pub(crate) trait Lookup: Sync {
     /// Whether the model is told of a request's id and parameters.
     fn reads_requests(&self) -> bool;
 
-    /// How late a request of this priority is served where requests wait. All are equal, unless it says otherwise.
-    fn rank(&self, _priority: u64) -> u64 {
+    /// How late a request is served where requests wait. All are equal, unless it says otherwise.
+    fn rank(&self, _asking: &Asking) -> u64 {
         0
     }
 
@@ -292,7 +295,7 @@ impl<L: Lookup> Compute for Runner<'_, L> {
     }
 
     fn rank(&self) -> u64 {
-        self.place.rank(self.asking.priority)
+        self.place.rank(self.asking)
     }
 
     fn late(&self) -> EngineError {

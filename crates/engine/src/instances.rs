@@ -80,6 +80,7 @@ impl Instances {
             let told = BatchRequest { id: id.clone(), parameters, sequence: request.sequence, rows };
             Box::new(About { request: told, answers: None })
         });
+        let priority = self.policy.capped(priority, request.highest_priority);
         let entry = Entry { request_id, identity, inputs, rows, priority, deadline, about };
         let answer = self.run_entry((executor, lane), entry, arrived).await?;
         Ok((Took::run(rows), self.served.respond(id, answer, &outputs)))
@@ -353,6 +354,7 @@ pub(crate) struct Entry {
     pub(crate) identity: Option<Arc<Identity>>,
     pub(crate) inputs: JobInputs,
     pub(crate) rows: usize,
+    /// No higher than its identity may have.
     pub(crate) priority: u64,
     pub(crate) deadline: Option<Instant>,
     pub(crate) about: Option<Box<About>>,

@@ -80,6 +80,8 @@ pub struct Class {
     pub limits: Limits,
     /// Models that something else holds for, by pattern: what each of them may ask for of each model.
     pub models: BTreeMap<Name, Limits>,
+    /// The highest priority that requests of theirs may have, of any model, 1 being the highest; `None`: any.
+    pub max_priority: Option<NonZeroU32>,
 }
 
 /// The classes that there are, by name.
@@ -95,6 +97,7 @@ struct Known {
     limits: Arc<Applied>,
     /// The most exact patterns first.
     models: Vec<(ModelPatterns, Arc<Applied>)>,
+    max_priority: Option<NonZeroU32>,
 }
 
 /// Limits as they are applied.
@@ -140,10 +143,19 @@ impl Classes {
 
     /// What holds for an identity of this class and a model; `None`: nothing.
     pub(crate) fn find(&self, class: &str, model: &str) -> Option<&Arc<Applied>> {
-        let known = self.named.get(class).or(self.default.as_ref())?;
+        let known = self.of(class)?;
         let own = known.models.iter().find(|(pattern, _)| pattern.matches(model));
         let applied = own.map_or(&known.limits, |(_, applied)| applied);
         (!applied.limits.is_none()).then_some(applied)
+    }
+
+    /// The highest priority that an identity of this class may have; `None`: any.
+    pub(crate) fn max_priority(&self, class: &str) -> Option<NonZeroU32> {
+        self.of(class)?.max_priority
+    }
+
+    fn of(&self, class: &str) -> Option<&Arc<Known>> {
+        self.named.get(class).or(self.default.as_ref())
     }
 }
 
@@ -156,7 +168,11 @@ impl Known {
         let models = models
             .into_iter()
             .map(|(pattern, limits)| (ModelPatterns::new([pattern.clone()]), applied(limits, true)));
-        Self { models: models.collect(), limits: applied(&class.limits, false) }
+        Self {
+            models: models.collect(),
+            limits: applied(&class.limits, false),
+            max_priority: class.max_priority,
+        }
     }
 }
 
@@ -182,7 +198,7 @@ mod tests {
         let models = [("*", 2), ("bert*", 3), ("bert", 4), ("*large*", 5), ("none", 0)];
         let limits_of = |burst| if burst == 0 { Limits::default() } else { limits(burst) };
         let models = models.map(|(pattern, burst)| (Name::from(pattern), limits_of(burst)));
-        let gold = Class { limits: limits(1), models: models.into() };
+        let gold = Class { limits: limits(1), models: models.into(), ..Class::default() };
         let classes = of(&BTreeMap::from([("gold".into(), gold)]));
         assert_eq!(found(&classes, "gold", "bert"), Some((4, true)));
         assert_eq!(found(&classes, "gold", "bert-small"), Some((3, true)));

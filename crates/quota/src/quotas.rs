@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -126,8 +127,12 @@ impl Quotas {
 
     /// What holds for a request; `None`: nothing.
     pub(crate) fn applied(&self, request: &InferRequest) -> Option<Arc<Applied>> {
-        let class = request.identity.as_ref().map_or("", |identity| &identity.quota);
-        self.0.classes.find(class, &request.model.name).cloned()
+        self.0.classes.find(class_of(request), &request.model.name).cloned()
+    }
+
+    /// Lets a request have no higher priority than its identity may.
+    pub(crate) fn cap_priority(&self, request: &mut InferRequest) {
+        request.highest_priority = self.0.classes.max_priority(class_of(request)).map_or(0, NonZeroU32::get);
     }
 
     /// Counts a request, if it is within its limits.
@@ -205,6 +210,10 @@ impl Quotas {
     fn now(&self) -> Moment {
         Moment::new(self.0.begun.elapsed(), SystemTime::now())
     }
+}
+
+fn class_of(request: &InferRequest) -> &str {
+    request.identity.as_ref().map_or("", |identity| &identity.quota)
 }
 
 fn refused(applied: &Applied, model: &Name, (judgement, free): (&Judgement, Option<u32>)) -> QuotaError {

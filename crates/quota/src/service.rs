@@ -14,7 +14,7 @@ use crate::{Cost, Quotas};
 
 /// A service around another one, which answers what is within the limits of whoever asks.
 ///
-/// A request that nothing limits is passed on as it is.
+/// A request that nothing limits is passed on as it is, but for the highest priority that it may have.
 pub(crate) struct Limited {
     inner: Arc<dyn InferenceService>,
     quotas: Quotas,
@@ -53,7 +53,8 @@ impl DelegatingService for Limited {
         &*self.inner
     }
 
-    fn infer(&self, request: InferRequest) -> BoxFuture<'_, Result<InferResponse, Fault>> {
+    fn infer(&self, mut request: InferRequest) -> BoxFuture<'_, Result<InferResponse, Fault>> {
+        self.quotas.cap_priority(&mut request);
         let Some(applied) = self.applied(&request) else {
             return self.inner.infer(request);
         };
@@ -65,7 +66,8 @@ impl DelegatingService for Limited {
         })
     }
 
-    fn infer_stream(&self, request: InferRequest) -> ResponseStream<'_> {
+    fn infer_stream(&self, mut request: InferRequest) -> ResponseStream<'_> {
+        self.quotas.cap_priority(&mut request);
         let Some(applied) = self.applied(&request) else {
             return self.inner.infer_stream(request);
         };

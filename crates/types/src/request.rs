@@ -46,6 +46,8 @@ pub struct InferRequest {
     pub outputs: Vec<RequestedOutput>,
     /// Priority level, 1 highest; 0 means the model's default (`priority` parameter).
     pub priority: u64,
+    /// The highest level that it may have, whatever it names, and where it names none; 0: any. Whoever judges quotas sets it, no client.
+    pub highest_priority: u32,
     /// Where the request stands in a sequence; `None` where it is of none.
     pub sequence: Option<Sequence>,
     /// Whether the client of a stream wants to be told of the end by an empty response, where the last answer could not be told
@@ -76,6 +78,7 @@ impl InferRequest {
             shared_inputs: Vec::new(),
             outputs: Vec::new(),
             priority: 0,
+            highest_priority: 0,
             sequence: None,
             empty_final_response: false,
             cache: CacheDirective::default(),

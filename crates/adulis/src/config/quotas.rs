@@ -20,6 +20,8 @@ const MIN_PER_SECOND: f64 = 1e-6;
 const MAX_BURST: i64 = 1 << 40;
 const MAX_CONCURRENT: i64 = 1 << 20;
 const MAX_PER_DAY: i64 = 1 << 50;
+/// As many levels as a model has at most.
+const MAX_PRIORITY: i64 = 1024;
 const MAX_IDENTITIES: i64 = 1 << 24;
 const LEASES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60 * 60);
 const MAX_NAME_BYTES: usize = 64;
@@ -64,6 +66,8 @@ pub(super) struct RawLimits {
     concurrent_requests: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rows_per_day: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_priority: Option<i64>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     models: BTreeMap<String, RawLimits>,
 }
@@ -127,9 +131,19 @@ impl Check<'_> {
             if !raw.models.is_empty() {
                 self.faults.push(format!("{key}.models"), "there are no models within models");
             }
+            if raw.max_priority.is_some() {
+                let (key, remedy) =
+                    (format!("{key}.max_priority"), format!("set quotas.{name}.max_priority"));
+                self.faults.push_with_remedy(key, "holds for all models of a class", remedy);
+            }
             models.insert(Name::from(pattern.as_str()), self.limits(&key, raw));
         }
-        Class { limits: self.limits(&key, raw), models }
+        let max_priority = self.whole(format!("{key}.max_priority"), raw.max_priority, 1..=MAX_PRIORITY);
+        Class {
+            limits: self.limits(&key, raw),
+            models,
+            max_priority: max_priority.and_then(|most| NonZeroU32::new(u32::try_from(most).ok()?)),
+        }
     }
 
     fn limits(&mut self, key: &str, raw: &RawLimits) -> Limits {
@@ -194,6 +208,7 @@ fn print_class(class: &Class) -> RawLimits {
     let models = class.models.iter();
     RawLimits {
         models: models.map(|(pattern, limits)| (pattern.to_string(), print_limits(limits))).collect(),
+        max_priority: class.max_priority.map(|most| most.get().into()),
         ..print_limits(&class.limits)
     }
 }
@@ -207,7 +222,7 @@ fn print_limits(limits: &Limits) -> RawLimits {
         rows_burst: burst(limits.rows),
         concurrent_requests: limits.concurrent_requests.map(|most| most.get().into()),
         rows_per_day: limits.rows_per_day.and_then(|most| i64::try_from(most.get()).ok()),
-        models: BTreeMap::new(),
+        ..RawLimits::default()
     }
 }
 
@@ -233,6 +248,7 @@ mod tests {
         rows_per_second = 6400
         concurrent_requests = 32
         rows_per_day = 1_000_000_000
+        max_priority = 2
 
         [quotas.gold.models."bert-*"]
         rows_per_day = 5
@@ -246,6 +262,7 @@ mod tests {
         let gold = &classes["gold"];
         assert_eq!(gold.limits.requests, Some(Rate { per_second: 100.0, burst: 200 }));
         assert_eq!(gold.limits.rows, Some(Rate { per_second: 6400.0, burst: 6400 }));
+        assert_eq!((gold.max_priority, classes["default"].max_priority), (NonZeroU32::new(2), None));
         let own = Limits { rows_per_day: NonZeroU64::new(5), ..Limits::default() };
         assert_eq!(gold.models, BTreeMap::from([("bert-*".into(), own)]), "nothing is inherited");
         let folder = tempfile::tempdir().unwrap();
@@ -269,6 +286,11 @@ mod tests {
             (
                 "[quotas.a.models.m.models.n]\n",
                 "quotas.a.models.m.models: there are no models within models",
+            ),
+            ("[quotas.a]\nmax_priority = 0", "quotas.a.max_priority: expected 1 to 1024"),
+            (
+                "[quotas.a.models.m]\nmax_priority = 2",
+                "quotas.a.models.m.max_priority: holds for all models of a class; set quotas.a.max_priority",
             ),
             ("[quotas.a]\nrequests_per_minute = 5", "requests_per_minute"),
             ("[quota_state]\nmax_identities = 0", "quota_state.max_identities: expected 1 to"),

@@ -21,6 +21,13 @@ pub(crate) struct OnInstances<'a> {
     pub(crate) cache: &'a ModelCache,
 }
 
+impl OnInstances<'_> {
+    /// No higher than whoever asks may have.
+    fn priority(&self, asking: &Asking) -> u64 {
+        self.instances.policy.capped(asking.priority, asking.highest_priority)
+    }
+}
+
 impl Lookup for OnInstances<'_> {
     fn served(&self) -> &Served {
         &self.instances.served
@@ -34,8 +41,8 @@ impl Lookup for OnInstances<'_> {
         self.instances.model.reads_requests()
     }
 
-    fn rank(&self, priority: u64) -> u64 {
-        self.instances.policy.level(priority).into()
+    fn rank(&self, asking: &Asking) -> u64 {
+        self.instances.policy.level(self.priority(asking)).into()
     }
 
     async fn run(
@@ -54,7 +61,7 @@ impl Lookup for OnInstances<'_> {
             identity: asking.identity.clone(),
             inputs,
             rows,
-            priority: asking.priority,
+            priority: self.priority(asking),
             deadline: asking.deadline,
             about,
         };

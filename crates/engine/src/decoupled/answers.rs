@@ -146,6 +146,7 @@ impl Open {
             model: instances.served.interface.model.clone(),
             what: "a decoupled model of sequences",
         })?;
+        let priority = instances.policy.capped(priority, request.highest_priority);
         let entry = Entry { request_id, identity, inputs, rows, priority, deadline, about };
         let (place, queued) = instances.enqueue((executor, lane), entry, reply)?;
         let timeout = queue_timeout(&instances.policy, priority);

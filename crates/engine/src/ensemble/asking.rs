@@ -60,6 +60,7 @@ impl Ensemble {
         request.parameters.clone_from(&asking.parameters);
         request.sequence.clone_from(&asking.sequence);
         request.priority = asking.priority;
+        request.highest_priority = asking.highest_priority;
         request.cache = asking.directive;
         request.outputs.clone_from(&self.requested[step]);
         request.inputs = inputs;

@@ -240,6 +240,36 @@ async fn low_priority_makes_room_for_high_and_is_told_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_have_a_high_priority_displaces_nobody_and_goes_before_nobody_above() {
+    let settings = Settings { max_queued_rows: 2, ..settings() };
+    let server = Server::start(settings, model(300 * MS, 1));
+    let capped = |priority| InferRequest { highest_priority: 3, ..of_priority(priority) };
+    let first = server.ask(request(1.0));
+    server.busy(0.0).await;
+    let waiting = [server.ask(of_priority(3)), server.ask(of_priority(2))];
+    server.busy(2.0).await;
+    // Of this model 0 stands for 2.
+    for priority in [1, 0] {
+        let fault = server.ask(capped(priority)).await.unwrap().unwrap_err();
+        assert!(fault.client_message().contains("the queue is full"), "{priority}: {fault}");
+    }
+    // With a place of its own in the queue it makes room, as any of its level.
+    for asked in waiting {
+        asked.await.unwrap().unwrap();
+    }
+    first.await.unwrap().unwrap();
+    let first = server.ask(request(1.0));
+    server.busy(0.0).await;
+    let (low, _other) = (server.ask(capped(1)), server.ask(of_priority(2)));
+    server.busy(2.0).await;
+    let high = server.ask(of_priority(2));
+    assert!(low.await.unwrap().unwrap_err().client_message().contains("a request of higher priority"));
+    for asked in [first, high] {
+        asked.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_no_number_is_refused_alone() {
     let mut model = model(50 * MS, 8);
     model.config.safeguards.refuse_non_finite_outputs = true;

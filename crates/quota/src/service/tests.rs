@@ -116,7 +116,7 @@ async fn rows_are_those_of_models_that_batch() {
 #[tokio::test(start_paused = true)]
 async fn models_have_limits_of_their_own() {
     let models = BTreeMap::from([(Name::from("*"), rates(1, 100))]);
-    let bench = bench(Class { limits: rates(100, 100), models });
+    let bench = bench(Class { limits: rates(100, 100), models, ..Class::default() });
     assert!(bench.ask("a", "echo", 1).await.is_ok());
     let refused = bench.ask("a", "echo", 1).await.unwrap_err();
     assert!(refused.client_message().contains("of model 'echo': try again in 100 s"), "{refused}");
@@ -138,6 +138,31 @@ async fn who_has_no_limits_passes() {
         assert_eq!(response.quota, None);
     }
     assert_eq!(bench.metric("adulis_quota_identities"), 0);
+}
+
+#[tokio::test]
+async fn the_priority_of_a_class_is_bounded_whether_it_has_limits_or_not() {
+    let capped = Class { max_priority: NonZeroU32::new(3), ..Class::default() };
+    for class in [capped.clone(), Class { limits: rates(100, 100), ..capped }] {
+        let bench = bench(class);
+        for (model, who, expected) in [
+            ("echo", Some("gold"), 3),
+            ("each", Some("gold"), 3),
+            ("echo", None, 0),
+        ] {
+            let mut request = request("a", model, 1);
+            request.priority = 1;
+            if who.is_none() {
+                request.identity = None;
+            }
+            let answers = bench.service.infer_stream(request);
+            assert!(answers.collect::<Vec<_>>().await.into_iter().all(|answer| answer.is_ok()));
+            let passed = bench.inner.last.lock().take().unwrap();
+            assert_eq!((passed.priority, passed.highest_priority), (1, expected), "{model}");
+        }
+        assert!(bench.ask("a", "echo", 1).await.is_ok());
+        assert_eq!(bench.inner.last.lock().take().unwrap().highest_priority, 3);
+    }
 }
 
 #[tokio::test]
