@@ -39,7 +39,7 @@ pub struct AuthOptions {
     pub outage: Duration,
     /// How many identities are remembered.
     pub capacity: usize,
-    /// How many look-ups are under way at a time.
+    /// How many look-ups are under way at a time: so many of keys that are known, and so many of those that are not.
     pub max_lookups: usize,
 }
 
@@ -69,6 +69,8 @@ struct Inner {
     tokens: Option<Tokens>,
     certificates: Vec<CertificateRule>,
     cache: IdentityCache,
+    /// Turns to ask the source: of what is known, and of what is not. Whoever makes keys up holds up nobody who has one.
+    relooks: Arc<Semaphore>,
     lookups: Arc<Semaphore>,
     counters: Counters,
 }
@@ -93,6 +95,7 @@ impl Authenticator {
             tokens,
             certificates,
             cache: IdentityCache::new(capacity, Ages { ttl, outage }),
+            relooks: Arc::new(Semaphore::new(max_lookups.max(1))),
             lookups: Arc::new(Semaphore::new(max_lookups.max(1))),
             counters: Counters::new(metrics),
         })))
@@ -120,7 +123,8 @@ impl Authenticator {
             Found::Absent => {
                 let (inner, source) = (Arc::clone(&self.0), Arc::clone(source));
                 Identification::Asked(Box::pin(async move {
-                    let outcome = inner.look(source, digest).await;
+                    let turns = if inner.cache.is_known(&digest) { &inner.relooks } else { &inner.lookups };
+                    let outcome = inner.look(source, digest, turns).await;
                     inner.counters.count(kind, &outcome);
                     Ok(outcome?)
                 }))
@@ -156,11 +160,11 @@ impl Authenticator {
         inner.known(kind, outcome)
     }
 
-    /// Looks in the background, for the requests after this one.
+    /// Looks in the background, for the requests after this one, at a key that is known.
     fn look_again(&self, digest: KeyDigest) {
         if let (Some(source), Ok(runtime)) = (self.0.source.clone(), Handle::try_current()) {
             let inner = Arc::clone(&self.0);
-            runtime.spawn(async move { drop(inner.look(source, digest).await) });
+            runtime.spawn(async move { drop(inner.look(source, digest, &inner.relooks).await) });
         }
     }
 }
@@ -172,8 +176,13 @@ impl Inner {
     }
 
     /// Asks the source when its turn has come. Many that ask for the same key at once find what the first of them have found out.
-    async fn look(self: &Arc<Self>, source: Arc<dyn KeySource>, digest: KeyDigest) -> Outcome {
-        let turn = Arc::clone(&self.lookups).acquire_owned();
+    async fn look(
+        self: &Arc<Self>,
+        source: Arc<dyn KeySource>,
+        digest: KeyDigest,
+        turns: &Arc<Semaphore>,
+    ) -> Outcome {
+        let turn = Arc::clone(turns).acquire_owned();
         let turn = tokio::time::timeout(LOOKUP_PATIENCE, turn).await;
         if let Found::Fresh(outcome) = self.cache.find(&digest) {
             return outcome;

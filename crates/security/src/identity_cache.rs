@@ -80,6 +80,11 @@ impl IdentityCache {
         }
     }
 
+    /// Whether somebody had these credentials the last time that it was looked, however long ago.
+    pub(crate) fn is_known(&self, digest: &KeyDigest) -> bool {
+        self.known.get(digest).is_some()
+    }
+
     /// What holds of a known identity where it cannot be looked.
     pub(crate) fn in_outage(&self, digest: &KeyDigest) -> Option<Arc<Identity>> {
         let entry = self.known.get(digest)?;

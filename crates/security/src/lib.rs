@@ -16,7 +16,8 @@
 //!   another, so that no comparison can be timed.
 //! - What is remembered of identities is bounded in number and age: a key that was revoked is refused everywhere within twice the
 //!   time that it is remembered.
-//! - How many look-ups are under way is bounded, whatever is asked; what a client shows and cannot be a key causes none.
+//! - How many look-ups are under way is bounded, whatever is asked; what a client shows and cannot be a key causes none. Keys that are
+//!   known have turns of their own: however many are made up, one that was valid is looked at again in time, and so is its end.
 //! - Tokens are verified with public keys only, of the algorithms that are configured: neither what a token says of itself nor
 //!   what lies in a key set adds another one.
 //! - Credentials that are wrong, doubled or not understood are refused, never taken for none.

@@ -10,7 +10,6 @@ use sqlx::{AnyConnection, AssertSqlSafe, Row};
 pub use self::audit::KeyEvent;
 use self::audit::note;
 pub use self::key::{ApiKey, KeySecret, NewKey};
-use self::key::{MAX_SECRET_LENGTH, PREFIX};
 use crate::sql::{clean, hex};
 use crate::time::{from_epoch_us, now_us, since_epoch_us};
 use crate::{Database, StoreError};
@@ -39,10 +38,10 @@ impl ApiKeys {
         Self { database }
     }
 
-    /// Whether a text can be a key at all.
+    /// Whether a text can be a key at all: one that was made here has this form.
     #[must_use]
     pub fn is_candidate(text: &str) -> bool {
-        text.starts_with(PREFIX) && text.len() <= MAX_SECRET_LENGTH
+        key::is_candidate(text)
     }
 
     /// Makes a key, in the name of `actor`.

@@ -8,12 +8,13 @@ use parking_lot::Mutex;
 use super::*;
 use crate::KeySourceError;
 
-/// Keys in memory, which can be down.
+/// Keys in memory, which can be down, or never say anything of those that are not there.
 #[derive(Default)]
 struct Keys {
     keys: Mutex<HashMap<KeyDigest, SourceKey>>,
     looks: AtomicUsize,
     is_down: AtomicBool,
+    is_mute: AtomicBool,
 }
 
 impl KeySource for Keys {
@@ -25,6 +26,9 @@ impl KeySource for Keys {
         self.looks.fetch_add(1, Ordering::SeqCst);
         let found = self.keys.lock().get(&digest).cloned();
         let is_down = self.is_down.load(Ordering::SeqCst);
+        if found.is_none() && self.is_mute.load(Ordering::SeqCst) {
+            return Box::pin(std::future::pending());
+        }
         Box::pin(async move {
             tokio::task::yield_now().await;
             if is_down { Err("the source is down".into()) } else { Ok(found) }
@@ -251,6 +255,37 @@ async fn clients_that_go_away_leave_no_more_look_ups_behind_than_may_be() {
         assert!(tokio::time::timeout(Duration::from_millis(10), asking).await.is_err());
     }
     assert_eq!(under_way.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_makes_keys_up_holds_up_no_key_that_is_known() {
+    let world = Arc::new(world());
+    for key in ["adulis_a", "adulis_b", "adulis_c"] {
+        world.add(key, |_| {});
+        world.key(key).await.unwrap();
+    }
+    let streaming = world.key("adulis_c").await.unwrap();
+    world.keys.is_mute.store(true, Ordering::SeqCst);
+    for number in 0..100 {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move { world.key(&format!("adulis_made_up_{number}")).await.is_ok() });
+    }
+    tokio::task::yield_now().await;
+    // One that is looked at again while it is given, one of which nothing is given before, and one whose stream goes on.
+    tokio::time::advance(TTL).await;
+    for key in ["adulis_a", "adulis_b", "adulis_c"] {
+        world.add(key, |key| key.is_revoked = true);
+    }
+    let begun = tokio::time::Instant::now();
+    assert_eq!(refused(world.key("adulis_a").await), "known");
+    world.authenticator.renew(&streaming).unwrap();
+    while refused(world.key("adulis_a").await) == "known" {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(world.authenticator.renew(&streaming).unwrap_err().kind(), ErrorKind::Unauthenticated);
+    tokio::time::advance(TTL).await;
+    assert_eq!(refused(world.key("adulis_b").await), "unauthenticated");
+    assert!(begun.elapsed() <= TTL * 2, "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,8 +11,6 @@ use crate::time::{from_epoch_us, now_us, since_epoch_us};
 
 /// What every key begins with, so that people and scanners of repositories know one when they see it.
 pub(super) const PREFIX: &str = "adulis_";
-/// The longest text that is looked up.
-pub(super) const MAX_SECRET_LENGTH: usize = 128;
 /// Random bytes of a key.
 const SECRET_BYTES: usize = 32;
 /// Random bytes of the name that a key has in lists and logs.
@@ -147,6 +145,18 @@ impl NewKey {
     }
 }
 
+/// Whether a text has the form of a key: what has not cannot be one, and is not looked up.
+pub(super) fn is_candidate(text: &str) -> bool {
+    let mut bytes = [0; SECRET_BYTES];
+    let encoded = text.strip_prefix(PREFIX);
+    // A text of any other length leaves too few bytes, or has no room for them.
+    encoded.is_some_and(|encoded| {
+        URL_SAFE_NO_PAD
+            .decode_slice(encoded, &mut bytes)
+            .is_ok_and(|length| length == SECRET_BYTES)
+    })
+}
+
 pub(super) fn digest(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
 }
@@ -157,4 +167,32 @@ fn random<const N: usize>() -> String {
     // Seeded by the operating system, and made for secrets.
     rand::rng().fill_bytes(&mut bytes);
     URL_SAFE_NO_PAD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_has_the_form_of_a_key_is_looked_up() {
+        for _ in 0..100 {
+            let (_, secret) = NewKey::default().draw();
+            let secret = secret.reveal();
+            assert!(is_candidate(secret), "{secret}");
+            let (most, text) = (&secret[..secret.len() - 1], &secret[PREFIX.len()..]);
+            for wrong in [
+                most,
+                text,
+                &format!("{secret}A"),
+                &format!("{most}+"),
+                &format!("{most}="),
+                &format!(" {secret}"),
+            ] {
+                assert!(!is_candidate(wrong), "{wrong}");
+            }
+        }
+        for wrong in ["", PREFIX, "adulis_x", &format!("{PREFIX}{}", "x".repeat(1000))] {
+            assert!(!is_candidate(wrong), "{wrong}");
+        }
+    }
 }
