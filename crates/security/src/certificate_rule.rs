@@ -16,9 +16,12 @@ impl CertificateRule {
     pub(crate) fn find(rules: &[Self], certificate: &ClientCertificate) -> Option<Arc<Identity>> {
         let name = certificate.identity()?;
         let rule = rules.iter().find(|rule| rule.names.matches(name))?;
+        let ends = certificate.not_after;
         Some(Arc::new(Identity {
             name: Name::from(name),
             kind: IdentityKind::Certificate,
+            // The handshake has looked at it, and the connection may outlive it.
+            expires_at: Some(rule.identity.expires_at.map_or(ends, |rule| rule.min(ends))),
             ..rule.identity.clone()
         }))
     }
@@ -26,9 +29,13 @@ impl CertificateRule {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
     use adulis_types::{CertificateName, Scope, Scopes};
 
     use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
     fn rule(pattern: &str, scope: Scope) -> CertificateRule {
         let scopes = Scopes::NONE.with(scope);
@@ -49,6 +56,7 @@ mod tests {
             common_name: Some("spiffe://example/ns/ml/x".to_owned()),
             names: vec![CertificateName::Uri(uri.to_owned())],
             serial: "1".to_owned(),
+            not_after: SystemTime::UNIX_EPOCH + DAY * 2,
         };
         let found = |uri: &str| CertificateRule::find(&rules, &certificate(uri));
         let infer = found("spiffe://example/ns/ml/a").unwrap();
@@ -58,7 +66,26 @@ mod tests {
         );
         assert!(infer.may(Scope::Infer, Some("m")) && !infer.may(Scope::Metadata, None));
         assert!(found("spiffe://example/b").unwrap().may(Scope::Metadata, None));
+        assert_eq!(infer.expires_at, Some(SystemTime::UNIX_EPOCH + DAY * 2), "with the certificate");
         // A weaker name does not help.
         assert!(found("spiffe://other/ns/ml/a").is_none());
+    }
+
+    #[test]
+    fn an_identity_ends_with_its_rule_or_its_certificate_whichever_is_first() {
+        let certificate = ClientCertificate {
+            subject: String::new(),
+            common_name: Some("a".to_owned()),
+            names: Vec::new(),
+            serial: String::new(),
+            not_after: SystemTime::UNIX_EPOCH + DAY * 2,
+        };
+        for (rule_ends, days) in [(None, 2), (Some(1), 1), (Some(3), 2)] {
+            let mut rule = rule("a", Scope::Infer);
+            rule.identity.expires_at = rule_ends.map(|days| SystemTime::UNIX_EPOCH + DAY * days);
+            let found = CertificateRule::find(&[rule], &certificate).unwrap();
+            assert_eq!(found.expires_at, Some(SystemTime::UNIX_EPOCH + DAY * days), "{rule_ends:?}");
+            assert!(found.is_expired(SystemTime::now()));
+        }
     }
 }

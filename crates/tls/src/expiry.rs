@@ -30,8 +30,13 @@ pub(crate) fn warn(path: &Path, expiry: i64) {
 
 /// How long it is until then, if that is to come.
 pub(crate) fn left(expiry: i64, now: SystemTime) -> Option<Duration> {
-    let end = UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(expiry).ok()?))?;
-    end.duration_since(now).ok()
+    moment(expiry).duration_since(now).ok()
+}
+
+/// The moment that is so many seconds after the epoch. What is before it was long ago.
+pub(crate) fn moment(seconds: i64) -> SystemTime {
+    let since = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use adulis_types::{CertificateName, ClientCertificate};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 
+use crate::expiry;
+
 /// A certificate, if it is one.
 pub(crate) fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
     x509_parser::parse_x509_certificate(der).ok().map(|(_, certificate)| certificate)
@@ -21,6 +23,7 @@ pub fn client_certificate(der: &[u8]) -> Option<ClientCertificate> {
         common_name: common_name.filter(|name| is_plain(name)).map(str::to_owned),
         names: names(&certificate),
         serial: certificate.raw_serial_as_string(),
+        not_after: expiry::moment(certificate.validity().not_after.timestamp()),
     })
 }
 
@@ -60,6 +63,8 @@ fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use adulis_testing::TestAuthority;
 
     use super::*;
@@ -73,6 +78,8 @@ mod tests {
         assert_eq!(said.common_name.as_deref(), Some("client"));
         assert_eq!(said.subject, "CN=client");
         assert!(!said.serial.is_empty());
+        let left = said.not_after.duration_since(SystemTime::now()).unwrap().as_secs();
+        assert!((29 * 86_400..=30 * 86_400).contains(&left), "{left}");
 
         let server = authority.server(&["Example.COM", "*.example.com", "127.0.0.1"]);
         let der = server.der();

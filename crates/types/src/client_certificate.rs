@@ -1,3 +1,5 @@
+use std::time::SystemTime;
+
 /// What a client's certificate says of it, after its chain, dates and revocation were checked. Each request of such a
 /// connection has it among its extensions, as an `Arc<ClientCertificate>`, over REST and gRPC alike; a request without one came
 /// from a client that showed no certificate.
@@ -11,6 +13,8 @@ pub struct ClientCertificate {
     pub names: Vec<CertificateName>,
     /// Its serial number in hexadecimal, for logs.
     pub serial: String,
+    /// When it runs out: the connection may live longer.
+    pub not_after: SystemTime,
 }
 
 /// An alternative name of a certificate.
@@ -69,6 +73,7 @@ mod tests {
             common_name: common_name.map(str::to_owned),
             names,
             serial: String::new(),
+            not_after: SystemTime::UNIX_EPOCH,
         }
     }
 
