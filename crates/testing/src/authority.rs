@@ -1,6 +1,7 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -74,11 +75,17 @@ impl TestAuthority {
     /// If a host is no name.
     #[must_use]
     pub fn server_until(&self, hosts: &[&str], days: i32) -> TestCertificate {
-        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let mut params = CertificateParams::new(hosts).expect("hosts are sound names");
-        params.distinguished_name.push(DnType::CommonName, "server");
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        self.sign(params, days)
+        self.sign(server_params(hosts), days)
+    }
+
+    /// The same, which is not valid yet: it is after this time.
+    ///
+    /// # Panics
+    /// If a host is no name.
+    #[must_use]
+    pub fn server_after(&self, hosts: &[&str], time: Duration) -> TestCertificate {
+        let begin = since_epoch() + time;
+        self.sign_for(server_params(hosts), begin..begin + DAY * 30)
     }
 
     /// A client's certificate that names `uri`.
@@ -100,14 +107,19 @@ impl TestAuthority {
         self.sign(params, days)
     }
 
-    fn sign(&self, mut params: CertificateParams, days: i32) -> TestCertificate {
+    fn sign(&self, params: CertificateParams, days: i32) -> TestCertificate {
+        let (now, distance) = (since_epoch(), DAY * days.unsigned_abs());
+        let end = if days < 0 { now - distance } else { now + distance };
+        self.sign_for(params, now - DAY * 60..end)
+    }
+
+    fn sign_for(&self, mut params: CertificateParams, span: Range<Duration>) -> TestCertificate {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
         let serial = SerialNumber::from(SERIAL.fetch_add(1, Ordering::Relaxed));
         params.serial_number = Some(serial.clone());
-        let (now, epoch) = (since_epoch(), date_time_ymd(1970, 1, 1));
-        let distance = DAY * days.unsigned_abs();
-        params.not_before = epoch + (now - DAY * 60);
-        params.not_after = epoch + if days < 0 { now - distance } else { now + distance };
+        let epoch = date_time_ymd(1970, 1, 1);
+        params.not_before = epoch + span.start;
+        params.not_after = epoch + span.end;
         let key = new_key();
         let certificate = params.signed_by(&key, &self.issuer).expect("an authority can sign");
         TestCertificate { certificate, key, serial }
@@ -225,6 +237,14 @@ fn put(folder: &Path, name: &str, text: &str) -> PathBuf {
         .and_then(|()| fs::rename(&new, &path))
         .expect("a test's folder can be written to");
     path
+}
+
+fn server_params(hosts: &[&str]) -> CertificateParams {
+    let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+    let mut params = CertificateParams::new(hosts).expect("hosts are sound names");
+    params.distinguished_name.push(DnType::CommonName, "server");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params
 }
 
 fn new_key() -> KeyPair {

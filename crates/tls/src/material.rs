@@ -6,6 +6,7 @@ use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::sign::CertifiedKey;
+use x509_parser::certificate::X509Certificate;
 
 use crate::error::{FileFault, FileRole, TlsError};
 use crate::files::{self, Stamp, fault};
@@ -22,8 +23,25 @@ pub(crate) struct Material {
     pub(crate) revocation_lists: Vec<CertificateRevocationListDer<'static>>,
     /// Files of certificates, and when the first in each runs out.
     pub(crate) expiries: Vec<(String, i64)>,
-    /// When our certificates run out, in the order of the options.
-    ends: Vec<i64>,
+    /// When our certificates hold, in the order of the options.
+    spans: Vec<Span>,
+}
+
+/// When a certificate holds, in seconds since the epoch.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    begin: i64,
+    end: i64,
+}
+
+impl Span {
+    /// What is wrong with it at this moment, if anything is.
+    fn fault(self, now: SystemTime) -> Option<&'static str> {
+        if expiry::left(self.begin, now).is_some_and(|left| !left.is_zero()) {
+            return Some("is not valid yet, and the one before is");
+        }
+        expiry::left(self.end, now).is_none().then_some("has expired, and the one before has not")
+    }
 }
 
 impl Material {
@@ -62,11 +80,11 @@ impl Material {
             return Err(TlsError::Files(reader.faults));
         }
         let (names, client_roots) = (Arc::new(names), Arc::new(client_roots));
-        let Reader { expiries, ends, .. } = reader;
-        Ok(Self { names, client_roots, revocation_lists, expiries, ends })
+        let Reader { expiries, spans, .. } = reader;
+        Ok(Self { names, client_roots, revocation_lists, expiries, spans })
     }
 
-    /// That it may take another one's place: none of our certificates has expired whose predecessor has not.
+    /// That it may take another one's place: where the predecessor of one of our certificates holds, it holds, too.
     ///
     /// # Errors
     /// [`TlsError::Files`]: whoever put such a file there meant another one, and clients would refuse it.
@@ -76,17 +94,21 @@ impl Material {
         options: &TlsOptions,
         now: SystemTime,
     ) -> Result<(), TlsError> {
-        let is_over = |end: i64| expiry::left(end, now).is_none();
         let mut faults = Vec::new();
-        for (index, ((end, end_before), files)) in
-            self.ends.iter().zip(&before.ends).zip(&options.certificates).enumerate()
+        for (index, ((span, span_before), files)) in
+            self.spans.iter().zip(&before.spans).zip(&options.certificates).enumerate()
         {
-            if is_over(*end) && !is_over(*end_before) {
-                let reason = "has expired, and the one before has not";
+            if let Some(reason) = span.fault(now).filter(|_| span_before.fault(now).is_none()) {
                 faults.push(fault(FileRole::Certificate(index), &files.certificate, reason));
             }
         }
         if faults.is_empty() { Ok(()) } else { Err(TlsError::Files(faults)) }
+    }
+
+    /// When the first of our certificates begins to hold that do not yet.
+    pub(crate) fn next_begin(&self, now: SystemTime) -> Option<SystemTime> {
+        let begins = self.spans.iter().map(|span| expiry::moment(span.begin));
+        begins.filter(|begin| *begin > now).min()
     }
 }
 
@@ -104,7 +126,7 @@ pub(crate) fn stamps(options: &TlsOptions) -> Vec<Option<Stamp>> {
 struct Reader {
     faults: Vec<FileFault>,
     expiries: Vec<(String, i64)>,
-    ends: Vec<i64>,
+    spans: Vec<Span>,
 }
 
 impl Reader {
@@ -127,12 +149,12 @@ impl Reader {
             return;
         };
         let own = identity::parse(&chain[0]);
-        let own = own.map(|own| (identity::hosts(&own), own.validity().not_after.timestamp()));
-        let Some((hosts, end)) = own else {
+        let own = own.map(|own| (identity::hosts(&own), span(&own)));
+        let Some((hosts, span)) = own else {
             self.faults.push(fault(role, &files.certificate, "holds what is no certificate"));
             return;
         };
-        self.ends.push(end);
+        self.spans.push(span);
         self.note(&files.certificate, &chain);
         match CertifiedKey::from_der(chain, key, provider) {
             Ok(certified) => names.add(Arc::new(certified), &hosts),
@@ -148,4 +170,9 @@ impl Reader {
             }
         }
     }
+}
+
+fn span(certificate: &X509Certificate<'_>) -> Span {
+    let validity = certificate.validity();
+    Span { begin: validity.not_before.timestamp(), end: validity.not_after.timestamp() }
 }

@@ -30,6 +30,8 @@ struct State {
     material: Material,
     /// What the files looked like when they were last read, well or not.
     seen: Vec<Option<Stamp>>,
+    /// When they are worth another look though they have not changed: a certificate in them was not valid yet.
+    again: Option<SystemTime>,
     slots: Vec<Arc<Slot>>,
 }
 
@@ -61,7 +63,7 @@ impl ServerTls {
         let seen = stamps(&options);
         let material = Material::read(&options, &provider)?;
         material.tell(&metrics);
-        let state = Mutex::new(State { material, seen, slots: Vec::new() });
+        let state = Mutex::new(State { material, seen, again: None, slots: Vec::new() });
         Ok(Arc::new(Self { options, metrics, provider, state }))
     }
 
@@ -94,13 +96,15 @@ impl ServerTls {
         self.replace(&mut self.state.lock())
     }
 
-    /// The same where any file changed since it was last read, well or not. Says whether any did.
+    /// The same where any file changed since it was last read, well or not, or where a certificate was not taken that was not valid then
+    /// and is now. Says whether that was so.
     ///
     /// # Errors
     /// As [`ServerTls::reload`].
     pub fn reload_if_changed(&self) -> Result<bool, TlsError> {
         let mut state = self.state.lock();
-        if stamps(&self.options) == state.seen {
+        let is_due = state.again.is_some_and(|again| again <= SystemTime::now());
+        if stamps(&self.options) == state.seen && !is_due {
             return Ok(false);
         }
         self.replace(&mut state).map(|()| true)
@@ -109,6 +113,7 @@ impl ServerTls {
     fn replace(&self, state: &mut State) -> Result<(), TlsError> {
         // Before they are read: what changes meanwhile is found by the next look.
         state.seen = stamps(&self.options);
+        state.again = None;
         let replaced = self.read_again(state);
         self.metrics.reloaded(replaced.is_ok());
         match &replaced {
@@ -125,7 +130,11 @@ impl ServerTls {
 
     fn read_again(&self, state: &mut State) -> Result<(), TlsError> {
         let material = Material::read(&self.options, &self.provider)?;
-        material.succeeds(&state.material, &self.options, SystemTime::now())?;
+        let now = SystemTime::now();
+        if let Err(fault) = material.succeeds(&state.material, &self.options, now) {
+            state.again = material.next_begin(now);
+            return Err(fault);
+        }
         let configs: Result<Vec<_>, _> =
             state.slots.iter().map(|slot| self.config(&material, &slot.options)).collect();
         // Nothing fails from here on.

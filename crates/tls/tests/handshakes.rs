@@ -294,6 +294,29 @@ async fn a_certificate_that_has_expired_takes_no_sound_ones_place() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_is_not_valid_yet_takes_no_sound_ones_place_before_it_is() {
+    let setup = Setup::new(&["localhost"]);
+    let server = setup.open();
+    let client = setup.authority.trusted_by(HTTP1);
+    let early = setup.authority.server_after(&["localhost"], Duration::from_secs(4));
+    let _ = early.write(setup.folder.path(), "server0");
+    let error = server.tls.reload_if_changed().unwrap_err().to_string();
+    assert!(error.contains("server0.pem: is not valid yet, and the one before is"), "{error}");
+    assert!(!server.tls.reload_if_changed().unwrap(), "the same fault is told once");
+    let stream = server.exchange(&client).await;
+    assert_eq!(stream.get_ref().1.peer_certificates().unwrap()[0], setup.certificates[0].der());
+    for _ in 0..1000 {
+        if server.tls.reload_if_changed().unwrap() {
+            let stream = server.exchange(&client).await;
+            assert_eq!(stream.get_ref().1.peer_certificates().unwrap()[0], early.der());
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it was not taken when its time had come");
+}
+
+#[tokio::test]
 async fn what_a_client_may_show_changes_with_the_files() {
     let mut setup = Setup::new(&["localhost"]);
     setup.client_auth = ClientAuth::Required;
