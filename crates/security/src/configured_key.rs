@@ -1,17 +1,35 @@
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
 use adulis_types::{Identity, Wire};
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
 /// What stands before the metadata of a call whose name is that of a key: Triton's restricted protocols have it so.
 pub(crate) const GRPC_PREFIX: &str = "triton-grpc-protocol-";
 
 /// The SHA-256 of a key.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+///
+/// Two of them take the same time to compare, wherever they differ. That one is looked up in a map, or in a database's index, needs no
+/// constant time: what could be measured depends on digests alone, of which nobody can choose more than the first few bits, and
+/// how a digest begins tells nothing of a key that is random.
+#[derive(Clone, Copy, Eq)]
 pub struct KeyDigest(pub [u8; 32]);
+
+impl PartialEq for KeyDigest {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Hash for KeyDigest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
 
 /// Why a text is no digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -13,7 +13,7 @@
 //! scope is the one table of `adulis-types`, not decided here. Invariants:
 //!
 //! - A secret is not kept: what a client shows is digested at once, and looked up by its digest. No secret is compared with
-//!   another, so that no comparison can be timed.
+//!   another, and digests are compared in the same time wherever they differ, so that no comparison can be timed.
 //! - What is remembered of identities is bounded in number and age: a key that was revoked is refused everywhere within twice the
 //!   time that it is remembered.
 //! - How many look-ups are under way is bounded, whatever is asked; what a client shows and cannot be a key causes none. Keys that are
@@ -32,6 +32,8 @@ mod identity_cache;
 mod key_source;
 mod metrics;
 mod restricted_api;
+#[cfg(test)]
+mod timing_tests;
 mod token;
 
 pub use audit_file::AuditFile;
