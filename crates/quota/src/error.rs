@@ -7,6 +7,9 @@ use crate::limits::Applied;
 use crate::report::Standings;
 use crate::{Limit, Limits, Refusal};
 
+/// How long a client is asked to wait for a place: when one of its requests ends nobody knows.
+const PLACE: Duration = Duration::from_secs(1);
+
 /// A request over a limit of whoever asks.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{}", .0.message)]
@@ -78,8 +81,7 @@ impl ServiceError for QuotaError {
     fn retry(&self) -> Retry {
         match (self.0.refusal.retry, self.0.refusal.limit) {
             (Some(retry), _) => Retry::After(retry),
-            // When one of them ends nobody knows.
-            (None, Limit::ConcurrentRequests) => Retry::Anywhere,
+            (None, Limit::ConcurrentRequests) => Retry::After(PLACE),
             (None, _) => Retry::Never,
         }
     }

@@ -10,7 +10,8 @@
 //!
 //! Invariants:
 //! - A request is counted against all of its limits or against none: one that is refused takes nothing.
-//! - What is told of when to come back is when the request would be let through if nobody else of the identity asked meanwhile.
+//! - What is told of when to come back is when the request would be let through if nobody else of the identity asked meanwhile; of a
+//!   place, whose time nobody knows, a second.
 //! - Identities that are told apart are bounded in number. Who has requests under way is not forgotten.
 //! - Redis that is slow or down fails no request and delays none beyond its pool's deadline: then this replica counts by itself.
 //! - A place among those at a time is given back when the request's future or stream is dropped, whatever it has come to. In Redis it is

@@ -174,7 +174,8 @@ async fn a_place_is_given_back_by_an_answer_and_by_going_away() {
     }
     let refused = bench.ask("a", "echo", 1).await.unwrap_err();
     let message = "quota 'gold' allows 2 requests at a time: try again when one of them is answered";
-    assert_eq!(told(&refused), (ErrorKind::RateLimited, Retry::Anywhere, message.to_owned()));
+    let retry = Retry::After(Duration::from_secs(1));
+    assert_eq!(told(&refused), (ErrorKind::RateLimited, retry, message.to_owned()));
     assert_eq!(state(refused.quota().unwrap()), r#""concurrent-requests";r=0"#);
     assert!(bench.ask("b", "echo", 1).await.is_ok());
     drop(waiting.pop());

@@ -56,7 +56,7 @@ async fn assert_refused(replica: &Replica) {
     let answer = replica.ask(1).await;
     assert!(state(&answer).contains(r#""concurrent-requests";r=0"#), "{}", state(&answer));
     let fault = answer.unwrap_err();
-    assert_eq!(fault.retry(), Retry::Anywhere);
+    assert_eq!(fault.retry(), Retry::After(Duration::from_secs(1)));
     assert!(
         fault
             .client_message()
