@@ -25,8 +25,11 @@ pub struct Told {
 /// Does what a command says to the keys of the store that a configuration names.
 ///
 /// # Errors
-/// The store cannot be reached, or there is no such key.
+/// The store cannot be reached, or there is no such key, or a class of quotas is named that there is not.
 pub async fn run(command: &KeysCommand, config: &Config) -> anyhow::Result<Told> {
+    if let KeysCommand::Create(args) = command {
+        quota_is_there(args.quota.as_deref().unwrap_or_default(), config)?;
+    }
     let url = config.store.place();
     let metrics = DatabaseMetrics::register(&MetricRegistry::default());
     let pool = PoolOptions { max_connections: 1, min_connections: 0, ..config.store.pool.clone() };
@@ -41,6 +44,19 @@ pub async fn run(command: &KeysCommand, config: &Config) -> anyhow::Result<Told>
         );
     }
     Ok(told)
+}
+
+/// Servers would let a key of a class that they don't have pass without limits, or with those of everybody. Where the configuration has
+/// no classes at all, it is another one that has them.
+fn quota_is_there(class: &str, config: &Config) -> anyhow::Result<()> {
+    let classes = &config.quotas.options.classes;
+    if class.is_empty() || classes.is_empty() || classes.contains_key(class) {
+        return Ok(());
+    }
+    let known = classes.keys().map(|name| &**name).collect::<Vec<_>>().join(", ");
+    bail!(
+        "{class:?} is no class of quotas in this configuration, which has {known}: name one of these, or add [quotas.{class}]"
+    )
 }
 
 async fn tell(command: &KeysCommand, keys: &ApiKeys) -> anyhow::Result<Told> {

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use adulis_telemetry::QuotaMetrics;
 use adulis_types::{ModelPatterns, Name, QuotaPolicy};
@@ -89,6 +89,8 @@ pub struct Class {
 pub(crate) struct Classes {
     default: Option<Arc<Known>>,
     named: BTreeMap<Name, Arc<Known>>,
+    /// Whether it was told that an identity names a class that there is not.
+    told: Once,
 }
 
 /// A class, prepared for look-ups.
@@ -138,7 +140,7 @@ impl Classes {
         let known =
             |(name, class): (&Name, &Class)| (name.clone(), Arc::new(Known::new(name, class, metrics)));
         let named: BTreeMap<Name, Arc<Known>> = classes.iter().map(known).collect();
-        Self { default: named.get(DEFAULT).cloned(), named }
+        Self { default: named.get(DEFAULT).cloned(), named, told: Once::new() }
     }
 
     /// What holds for an identity of this class and a model; `None`: nothing.
@@ -155,7 +157,17 @@ impl Classes {
     }
 
     fn of(&self, class: &str) -> Option<&Arc<Known>> {
-        self.named.get(class).or(self.default.as_ref())
+        let known = self.named.get(class).or(self.default.as_ref());
+        if known.is_none() && !class.is_empty() {
+            self.told.call_once(|| {
+                tracing::warn!(
+                    class,
+                    "an identity names a class of quotas that there is not, and nothing limits it: add [quotas.CLASS], or a \
+                     [quotas.default] for all such identities"
+                );
+            });
+        }
+        known
     }
 }
 

@@ -74,6 +74,24 @@ fn keys_are_made_listed_replaced_and_ended_without_a_server() {
     }
 }
 
+#[test]
+fn a_key_has_no_class_of_quotas_that_its_configuration_has_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let create = |class: &str| keys(folder.path(), &["create", "x", "--scope", "infer", "--quota", class]);
+    assert!(create("typo").status.success(), "a configuration without classes knows nothing of them");
+    std::fs::write(folder.path().join("adulis.toml"), "[quotas.gold]\nrequests_per_second = 1\n").unwrap();
+    let refused = create("glod");
+    let told = text(&refused.stderr);
+    assert!(!refused.status.success() && refused.stdout.is_empty(), "{told}");
+    assert!(
+        told.contains("\"glod\" is no class of quotas in this configuration, which has gold"),
+        "{told}"
+    );
+    assert!(create("gold").status.success());
+    let listed = text(&keys(folder.path(), &["list", "--json"]).stdout);
+    assert!(!listed.contains("glod"), "{listed}");
+}
+
 #[tokio::test]
 async fn command_line_tools_show_a_key() {
     let guarded = Guarded::start("", &[]).await;
