@@ -299,6 +299,7 @@ impl Builder {
         };
         let store = self.store.map(|options| open_store(options, pools, &registry)).transpose()?;
         let service = around(service, store.as_ref(), hashes.as_ref(), quotas.as_ref());
+        let limits = quotas.as_ref().map(OpenQuotas::limits);
         let dependencies: Vec<Arc<dyn Dependency>> = store
             .iter()
             .map(|store| Arc::clone(store) as Arc<dyn Dependency>)
@@ -323,6 +324,7 @@ impl Builder {
                 ..Services::from(service)
             },
             store,
+            quotas: limits,
             registry,
             scan,
             http: self.http,

@@ -46,6 +46,11 @@ impl OpenQuotas {
         self.quotas.wrap(service)
     }
 
+    /// The limits themselves, for the end of the server.
+    pub(crate) fn limits(&self) -> Quotas {
+        self.quotas.clone()
+    }
+
     pub(crate) fn dependency(self) -> Option<Arc<dyn Dependency>> {
         let shared = self.shared?;
         Some(Arc::new(PoolDependency::new(NAME, move || vec![shared.status()])))

@@ -109,6 +109,16 @@ impl LeaseBook {
         notices
     }
 
+    /// All that has been given back and not told so far, also what was told in vain.
+    pub(crate) fn given_back(&mut self, now: Instant) -> Vec<Notice> {
+        let mut notices = self.due(now);
+        for notice in &mut notices {
+            notice.renewed.clear();
+        }
+        notices.retain(|notice| !notice.freed.is_empty());
+        notices
+    }
+
     /// Whether something was.
     pub(crate) fn is_freed(&self) -> bool {
         !self.freed.is_empty()
@@ -255,6 +265,21 @@ mod tests {
         assert_eq!(bench.book.freed(), [], "it is told once");
         assert_eq!(bench.tell(1), [(vec![], vec![id(2)])], "and again later, if it did not come through");
         assert_eq!(bench.book.len(), 1);
+    }
+
+    #[test]
+    fn at_the_end_all_is_given_back_that_was_not_told_and_nothing_is_renewed() {
+        let mut bench = bench();
+        for number in 1..4 {
+            bench.take(number, 0);
+        }
+        bench.book.free(&bench.key, id(1));
+        assert_eq!(bench.book.freed().len(), 1, "it did not come through");
+        bench.book.free(&bench.key, id(2));
+        let [notice] = &bench.book.given_back(bench.at(5))[..] else {
+            panic!("one key")
+        };
+        assert!(notice.renewed.is_empty() && notice.freed.len() == 2, "{notice:?}");
     }
 
     #[test]

@@ -15,8 +15,8 @@
 //! - Identities that are told apart are bounded in number. Who has requests under way is not forgotten.
 //! - Redis that is slow or down fails no request and delays none beyond its pool's deadline: then this replica counts by itself.
 //! - A place among those at a time is given back when the request's future or stream is dropped, whatever it has come to. In Redis it is
-//!   leased: a task renews it while the request lasts, and gives it back afterwards, which nobody waits for. A replica that dies has its places
-//!   until their leases end.
+//!   leased: a task renews it while the request lasts, and gives it back afterwards, which nobody waits for, or at the latest when the server
+//!   stops ([`Quotas::close`]). A replica that dies has its places until their leases end.
 //! - What is under way is counted: where Redis could not be asked, or has lost its data, its task tells it of the places that are held.
 //! - [`Gcra`], [`Counts`] and the book of leases are state machines without clock, lock or I/O.
 //!

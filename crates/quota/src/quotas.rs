@@ -125,6 +125,14 @@ impl Quotas {
         Arc::new(Limited::new(inner, self.clone()))
     }
 
+    /// Gives back places of requests that are over and that replicas have not been told of yet, within `limit`. To be called when no more
+    /// requests are served: what others could not be told has its places until their leases end.
+    pub async fn close(&self, limit: Duration) {
+        if let Some(shared) = &self.0.shared {
+            shared.places.close(limit).await;
+        }
+    }
+
     /// What holds for a request; `None`: nothing.
     pub(crate) fn applied(&self, request: &InferRequest) -> Option<Arc<Applied>> {
         self.0.classes.find(class_of(request), &request.model.name).cloned()

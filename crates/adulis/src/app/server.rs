@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use adulis_engine::Engine;
 use adulis_grpc::GrpcOptions;
 use adulis_http::HttpOptions;
+use adulis_quota::Quotas;
 use adulis_repository::Scan;
 use adulis_store::Store;
 use adulis_telemetry::MetricRegistry;
@@ -11,12 +12,16 @@ use adulis_types::{IndexQuery, InferenceService, ModelState, Services, TraceCont
 
 use super::{BuildError, Builder};
 
+/// For how long at most other replicas are told of places that are free: they learn of them by themselves before long.
+const PLACES_LIMIT: Duration = Duration::from_secs(1);
+
 /// A server without sockets. Clones share it.
 #[derive(Clone)]
 pub struct Adulis {
     pub(super) engine: Arc<Engine>,
     pub(super) services: Services,
     pub(super) store: Option<Arc<Store>>,
+    pub(super) quotas: Option<Quotas>,
     pub(super) registry: Arc<MetricRegistry>,
     /// What was found already, where nothing else is to be looked for.
     pub(super) scan: Option<Arc<Scan>>,
@@ -98,12 +103,20 @@ impl Adulis {
         self.store.as_ref()
     }
 
-    /// Writes what the store has still to write; what cannot be written within `limit` is dropped and counted. To be called
-    /// when no more requests are served.
+    /// Writes what the store has still to write, and gives back to other replicas the places of requests that are over; what cannot be
+    /// written within `limit` is dropped and counted. To be called when no more requests are served.
     pub async fn close(&self, limit: Duration) {
-        if let Some(store) = &self.store {
-            store.close(limit).await;
-        }
+        let quotas = async {
+            if let Some(quotas) = &self.quotas {
+                quotas.close(limit.min(PLACES_LIMIT)).await;
+            }
+        };
+        let store = async {
+            if let Some(store) = &self.store {
+                store.close(limit).await;
+            }
+        };
+        tokio::join!(quotas, store);
     }
 
     /// The service that the frontends serve.

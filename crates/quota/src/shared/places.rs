@@ -10,7 +10,7 @@ use adulis_telemetry::causes;
 use futures_util::StreamExt as _;
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -28,7 +28,7 @@ const SCRIPT: &str = concat!(include_str!("places.lua"), include_str!("keep.lua"
 pub(crate) struct SharedPlaces {
     desk: Arc<Desk>,
     /// Begins with the first place.
-    task: OnceLock<JoinHandle<()>>,
+    task: OnceLock<AsyncMutex<JoinHandle<()>>>,
 }
 
 struct Desk {
@@ -41,6 +41,8 @@ struct Desk {
     next: AtomicU64,
     /// Wakes the task when there are places to be given back.
     freed: Notify,
+    /// Tells the task to end when it has given back what is to be given back.
+    closing: Notify,
     errors: Counter,
 }
 
@@ -55,6 +57,7 @@ impl SharedPlaces {
             replica: RandomState::new().hash_one(std::process::id()),
             next: AtomicU64::new(0),
             freed: Notify::new(),
+            closing: Notify::new(),
             errors,
         };
         Self { desk: Arc::new(desk), task: OnceLock::new() }
@@ -64,12 +67,30 @@ impl SharedPlaces {
     pub(crate) fn take(&self, key: &Arc<str>) -> Lease {
         self.task.get_or_init(|| {
             let desk = Arc::clone(&self.desk);
-            tokio::spawn(async move { desk.keep().await })
+            AsyncMutex::new(tokio::spawn(async move { desk.keep().await }))
         });
         let desk = &self.desk;
         let id = LeaseId::new(desk.replica, desk.next.fetch_add(1, Ordering::Relaxed));
         let freed = desk.book.lock().take(key, id, Instant::now());
         Lease { desk: Arc::clone(desk), key: Arc::clone(key), id, freed }
+    }
+
+    /// Gives back what requests have had and Redis was not told of yet: once, and within `limit`. Places of requests that are under way
+    /// still have their leases' time, and are not renewed any more.
+    pub(crate) async fn close(&self, limit: Duration) {
+        let Some(task) = self.task.get() else { return };
+        self.desk.closing.notify_one();
+        let ended = tokio::time::timeout(limit, async {
+            let mut task = task.lock().await;
+            if !task.is_finished() {
+                let _ = (&mut *task).await;
+            }
+        });
+        if ended.await.is_err() {
+            tracing::warn!(
+                "places of requests could not be given back in time: they last until their leases end"
+            );
+        }
     }
 
     /// Places that are held now.
@@ -80,8 +101,8 @@ impl SharedPlaces {
 
 impl Drop for SharedPlaces {
     fn drop(&mut self) {
-        if let Some(task) = self.task.get() {
-            task.abort();
+        if let Some(task) = self.task.get_mut() {
+            task.get_mut().abort();
         }
     }
 }
@@ -92,6 +113,10 @@ impl Desk {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                () = self.closing.notified() => {
+                    let notices = self.book.lock().given_back(Instant::now());
+                    return self.tell(notices).await;
+                }
                 () = self.freed.notified() => {
                     let notices = self.book.lock().freed();
                     self.tell(notices).await;

@@ -22,6 +22,7 @@ use adulis_types::{
 struct Replica {
     service: Arc<dyn InferenceService>,
     inner: Arc<ScriptedService>,
+    quotas: Quotas,
     counts: SharedCounts,
     registry: MetricRegistry,
 }
@@ -46,7 +47,7 @@ impl Replica {
         let classes = BTreeMap::from([(Name::from("default"), class)]);
         let options = QuotaOptions { classes, lease, ..QuotaOptions::default() };
         let quotas = Quotas::new(&options, Some(counts.clone()), &registry);
-        let replica = Self { service: quotas.wrap(service), inner, counts, registry };
+        let replica = Self { service: quotas.wrap(service), inner, quotas, counts, registry };
         replica.becomes(Health::Up).await;
         replica
     }

@@ -157,6 +157,24 @@ async fn under_load_of_both_no_more_are_under_way_than_may_be() {
     until("all are given back", async || places_in(&redis) == 0).await;
 }
 
+/// Of one thread, on which the task that gives places back does not get its turn before.
+#[tokio::test]
+async fn a_replica_that_stops_leaves_no_place_behind() {
+    let mut redis = BackingServer::redis(&[]);
+    let [one, other] = pair(&redis, 1).await;
+    assert!(one.ask(1).await.is_ok());
+    assert_eq!(places_in(&redis), 1, "it is given back aside");
+    one.quotas.close(Duration::from_secs(5)).await;
+    assert_eq!(places_in(&redis), 0);
+    one.quotas.close(Duration::from_secs(5)).await;
+    // Where Redis is gone nobody waits for it.
+    assert!(other.ask(1).await.is_ok());
+    redis.kill();
+    let begun = Instant::now();
+    other.quotas.close(Duration::from_secs(30)).await;
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
 #[tokio::test]
 async fn who_asks_one_after_the_other_is_not_refused() {
     let redis = BackingServer::redis(&[]);
