@@ -317,7 +317,8 @@ impl Inner {
         answer.unwrap_or_else(|_| Err(self.gate.timed_out()))
     }
 
-    /// Asks on a connection. If that turns out to be broken, because the server was restarted, on another one.
+    /// Asks on a connection. If that turns out to be broken, because the server was restarted, on another one: once, within the budget, and
+    /// without a pause, since it is the connection that is at fault.
     async fn ask<T: FromRedisValue>(&self, ask: &Ask, until: Instant) -> Result<T, PoolError> {
         let mut is_again = false;
         loop {

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use adulis_retry::{BackoffOptions, BreakerOptions, CallError, Calls, Fault, Retries, RetryBudget};
+use adulis_retry::{
+    BackoffOptions, BreakerOptions, CallCounts, CallError, Calls, Fault, Retries, RetryBudget,
+};
 use adulis_telemetry::{MetricRegistry, PoolGauges, PoolHandles, PoolMetrics, StoreMetrics};
 use parking_lot::Mutex;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
@@ -43,7 +45,7 @@ pub struct Database {
     leased: Arc<AtomicUsize>,
     max_connections: usize,
     /// What requests wait for.
-    reads: Calls,
+    reads: Arc<Calls>,
     handles: PoolHandles,
     metrics: StoreMetrics,
     /// Why the last thing that was asked did not work.
@@ -92,7 +94,11 @@ impl Database {
             .after_connect(move |connection, _| Box::pin(prepare(connection, kind)))
             .connect_lazy_with(connect);
         let waiting = Arc::new(AtomicUsize::new(0));
-        let handles = metrics.pools.pool(POOL, observe(&pool, &waiting, options.max_connections));
+        let reads = Arc::new(Calls::new(
+            Retries::new(PAUSES).at_most(1).within(Arc::new(RetryBudget::default())),
+            BreakerOptions::default(),
+        ));
+        let handles = metrics.pools.pool(POOL, observe(&pool, (&waiting, &reads), options.max_connections));
         metrics.store.up.set(1);
         Ok(Arc::new(Self {
             pool,
@@ -105,10 +111,7 @@ impl Database {
             waiting,
             leased: Arc::default(),
             max_connections: options.max_connections.max(1) as usize,
-            reads: Calls::new(
-                Retries::new(PAUSES).at_most(1).within(Arc::new(RetryBudget::default())),
-                BreakerOptions::default(),
-            ),
+            reads,
             handles,
             metrics: metrics.store.clone(),
             problem: Mutex::new(None),
@@ -192,8 +195,18 @@ impl Database {
             Err(CallError::Failed(error)) => Err(error),
             Err(CallError::Open) => Err(StoreError::Open),
         };
+        self.tell_counts();
         self.note(operation, &outcome, is_telling);
         outcome
+    }
+
+    /// Tells what has become of reads so far. Whoever comes later with an earlier count changes nothing.
+    fn tell_counts(&self) {
+        let CallCounts { retries, refused, openings } = self.reads.counts();
+        let PoolHandles { retries: retried, refused: not_tried, openings: opened, .. } = &self.handles;
+        for (counter, count) in [(retried, retries), (not_tried, refused), (opened, openings)] {
+            counter.inner().fetch_max(count, Ordering::Relaxed);
+        }
     }
 
     fn note<T>(
@@ -290,11 +303,11 @@ fn make_private(path: &Path) {
 /// What is told of the pool at each scrape.
 fn observe(
     pool: &AnyPool,
-    waiting: &Arc<AtomicUsize>,
+    (waiting, reads): (&Arc<AtomicUsize>, &Arc<Calls>),
     max: u32,
 ) -> impl Fn() -> PoolGauges + Send + Sync + 'static {
     // A closed pool has no connections; it holds nothing else.
-    let (pool, waiting) = (pool.clone(), Arc::clone(waiting));
+    let (pool, waiting, reads) = (pool.clone(), Arc::clone(waiting), Arc::clone(reads));
     move || {
         let open = usize::try_from(pool.size()).unwrap_or(usize::MAX);
         let idle = pool.num_idle().min(open);
@@ -303,7 +316,7 @@ fn observe(
             idle,
             waiting: waiting.load(Ordering::Relaxed),
             max: usize::try_from(max).unwrap_or(usize::MAX),
-            breaker: None,
+            breaker: Some(reads.state().number()),
         }
     }
 }

@@ -115,6 +115,9 @@ async fn a_database_that_is_down_keeps_nobody_waiting_for_long() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(refused > 20, "{refused} were refused at once");
+    let breaker = |name: &str| served.metric(&format!("adulis_pool_{name}{{pool=\"store\"}}"));
+    assert!(breaker("breaker_state") > 0.0 && breaker("breaker_openings_total") >= 1.0);
+    assert!(breaker("refused_total") >= f64::from(refused));
     assert!(served.store.problem().unwrap().contains("no connection"), "{:?}", served.store.problem());
     server.resume().unwrap();
     let begun = Instant::now();
@@ -122,6 +125,7 @@ async fn a_database_that_is_down_keeps_nobody_waiting_for_long() {
         assert!(begun.elapsed() < PATIENCE, "nobody finds out that it is back");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    assert_eq!(breaker("breaker_state"), 0.0);
     served.close().await;
 }
 
@@ -142,6 +146,7 @@ async fn what_was_read_over_a_connection_that_broke_is_read_over_another_one() {
         assert!(served.store.keys().find(secret.reveal()).await.unwrap().is_some());
     }
     assert_eq!(served.metric("adulis_store_errors_total{operation=\"keys\"}"), 0.0);
+    assert!(served.metric("adulis_pool_retries_total{pool=\"store\"}") > 0.0);
     served.close().await;
 }
 
