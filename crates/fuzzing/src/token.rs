@@ -134,6 +134,7 @@ fn authenticator(keys: PathBuf) -> Result<Authenticator, adulis_security::AuthSe
         scope_prefix: String::new(),
         scopes: Scopes::NONE,
         models_claim: Some("models".to_owned()),
+        quota_claim: Some("quota".to_owned()),
     };
     // Nothing is remembered for longer than the one look.
     let options = AuthOptions {

@@ -33,6 +33,7 @@ pub(super) struct RawJwt {
     scope_prefix: Option<String>,
     scopes: Option<Vec<String>>,
     models_claim: Option<String>,
+    quota_claim: Option<String>,
 }
 
 impl Check<'_> {
@@ -70,6 +71,7 @@ impl Check<'_> {
             scope_prefix: raw.scope_prefix.clone().unwrap_or_default(),
             scopes,
             models_claim: text(&raw.models_claim),
+            quota_claim: text(&raw.quota_claim),
         })
     }
 
@@ -157,6 +159,7 @@ pub(super) fn print(tokens: Option<&TokenOptions>) -> RawJwt {
             scope_prefix: Some(String::new()),
             scopes: Some(Vec::new()),
             models_claim: Some(String::new()),
+            quota_claim: Some(String::new()),
         };
     };
     let (file, url, ca_file) = match &tokens.keys {
@@ -178,6 +181,7 @@ pub(super) fn print(tokens: Option<&TokenOptions>) -> RawJwt {
         scope_prefix: Some(tokens.scope_prefix.clone()),
         scopes: Some(names(tokens.scopes)),
         models_claim: Some(tokens.models_claim.clone().unwrap_or_default()),
+        quota_claim: Some(tokens.quota_claim.clone().unwrap_or_default()),
     }
 }
 
@@ -208,7 +212,7 @@ mod tests {
             "jwks_file = '/keys.json'",
             "jwks_url = 'https://i/keys'\njwks_ca_file = '/ca.pem'\nalgorithms = ['EdDSA', 'PS512']\nrefresh = '1m'\n\
              outage = '0s'\nleeway = '0s'\nname_claim = 'email'\nscopes_claim = 'roles'\nscope_prefix = 'adulis.'\n\
-             scopes = ['infer']\nmodels_claim = 'models'",
+             scopes = ['infer']\nmodels_claim = 'models'\nquota_claim = 'plan'",
         ] {
             let tokens = checked(&format!("{LEAST}{more}")).unwrap();
             let printed = toml::to_string(&print(tokens.as_ref())).unwrap();

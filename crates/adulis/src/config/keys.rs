@@ -100,6 +100,7 @@ pub(super) const KEYS: &[Key] = &[
     key("auth.jwt.scope_prefix", "ADULIS_AUTH_JWT_SCOPE_PREFIX", Kind::Text),
     key("auth.jwt.scopes", "ADULIS_AUTH_JWT_SCOPES", Kind::List),
     key("auth.jwt.models_claim", "ADULIS_AUTH_JWT_MODELS_CLAIM", Kind::Text),
+    key("auth.jwt.quota_claim", "ADULIS_AUTH_JWT_QUOTA_CLAIM", Kind::Text),
     key("audit.file", "ADULIS_AUDIT_FILE", Kind::Text),
     key("tls.certificate_files", "ADULIS_TLS_CERTIFICATE_FILES", Kind::Paths),
     key("tls.key_files", "ADULIS_TLS_KEY_FILES", Kind::Paths),

@@ -27,10 +27,13 @@ pub(super) fn identity(
     let scopes: Scopes = options.scopes.iter().chain(own).collect();
     let models = options.models_claim.as_ref().and_then(|claim| claims.get(claim));
     let models = models.map_or(ModelPatterns::ALL, |claim| ModelPatterns::new(texts(Some(claim))));
+    let quota = options.quota_claim.as_ref().and_then(|claim| claims.get(claim)?.as_str());
+    let quota = quota.filter(|class| class.len() <= MAX_NAME_BYTES && !class.contains(char::is_control));
     let expires = claims.get("exp").and_then(seconds)?.checked_add(options.leeway)?;
     Some(Identity {
         models,
         expires_at: Some(UNIX_EPOCH.checked_add(expires).unwrap_or_else(SystemTime::now)),
+        quota: quota.unwrap_or_default().into(),
         proof: Some(Proof(digest.0)),
         ..Identity::new(Name::from(name), IdentityKind::Token, scopes)
     })

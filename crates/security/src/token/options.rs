@@ -31,6 +31,8 @@ pub struct TokenOptions {
     pub scopes: Scopes,
     /// The claim that has patterns of models; `None`, or where a token lacks it: all models.
     pub models_claim: Option<String>,
+    /// The claim that names the class of quotas; `None`, or where a token lacks it: that of everybody.
+    pub quota_claim: Option<String>,
 }
 
 /// Where an issuer's public keys are.

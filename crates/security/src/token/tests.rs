@@ -28,6 +28,7 @@ fn options(keys: KeySetPlace) -> TokenOptions {
         scope_prefix: "adulis:".to_owned(),
         scopes: Scopes::NONE.with(Scope::Metadata),
         models_claim: Some("models".to_owned()),
+        quota_claim: Some("plan".to_owned()),
     }
 }
 
@@ -88,6 +89,16 @@ async fn a_token_says_who_sends_it_and_what_they_may_do() {
         assert!((80..=90).contains(&left.as_secs()), "with the leeway: {left:?}");
     }
     let header = json!({ "alg": "EdDSA", "kid": "ed" });
+    for (plan, class) in [
+        (json!("gold"), "gold"),
+        (Value::Null, ""),
+        (json!(["gold"]), ""),
+        (json!("g\nold"), ""),
+        (json!("g".repeat(300)), ""),
+    ] {
+        let token = issuer.sign("ed", &header, &with("plan", plan));
+        assert_eq!(verify(&tokens, &token).unwrap().quota, class);
+    }
     for (claims, infers) in [
         (with("scope", json!(["adulis:infer"])), true),
         (with("scope", json!(7)), false),
