@@ -6,12 +6,10 @@ use std::thread::JoinHandle;
 use std::time::SystemTime;
 use std::{fmt, thread};
 
-use adulis_telemetry::AuditMetrics;
+use adulis_telemetry::{AUDIT_TARGET, AuditMetrics};
 use adulis_types::{AuditEvent, AuditLog};
 use serde_json::{Value, json};
 
-/// Target of the log's lines about changes.
-const TARGET: &str = "adulis::audit";
 /// Events that may wait to be written.
 const WAITING: usize = 4096;
 /// Longest target or detail that is noted. Clients that may change nothing choose them, too, and must not fill the disk with them.
@@ -122,7 +120,7 @@ impl AuditLog for AuditFile {
         self.metrics.events(event.outcome.as_str()).inc();
         let identity = event.identity.map_or("", |identity| &identity.name);
         tracing::info!(
-            target: TARGET,
+            target: AUDIT_TARGET,
             operation = event.operation,
             outcome = event.outcome.as_str(),
             identity,

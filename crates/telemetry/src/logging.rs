@@ -15,6 +15,10 @@ pub use control::Log;
 use control::{HideLevels, InForm, Switches};
 use levels::Levels;
 
+/// Target of the lines that tell who changed what. Clients who may change the log's levels cannot hide these: else the first that
+/// they would hide is that they did.
+pub const AUDIT_TARGET: &str = "adulis::audit";
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {

@@ -7,8 +7,8 @@ use tracing_core::{Interest, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Filter};
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
-use super::LoggingError;
 use super::levels::Levels;
+use super::{AUDIT_TARGET, LoggingError};
 
 /// The process's log, whose levels and form can be changed while it is written.
 ///
@@ -84,27 +84,26 @@ impl Switches {
         self.iso8601.store(levels.format() == LogLineFormat::Iso8601, Ordering::Relaxed);
     }
 
-    fn hides(&self, level: Level) -> bool {
-        let index = LEVELS.iter().position(|candidate| *candidate == level);
+    fn hides(&self, metadata: &Metadata<'_>) -> bool {
+        if !metadata.is_event() || metadata.target() == AUDIT_TARGET {
+            return false;
+        }
+        let index = LEVELS.iter().position(|candidate| candidate == metadata.level());
         index.is_some_and(|index| self.hidden.load(Ordering::Relaxed) & 1 << index != 0)
     }
 }
 
-/// Hides whole levels, whatever else shows them. Spans are not lines, and stay.
+/// Hides whole levels, whatever else shows them. Spans are not lines, and stay; so do lines about changes ([`AUDIT_TARGET`]).
 #[derive(Debug)]
 pub(super) struct HideLevels(pub(super) Switches);
 
 impl<S: Subscriber> Layer<S> for HideLevels {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if metadata.is_event() && self.0.hides(*metadata.level()) {
-            Interest::never()
-        } else {
-            Interest::always()
-        }
+        if self.0.hides(metadata) { Interest::never() } else { Interest::always() }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        !(metadata.is_event() && self.0.hides(*metadata.level()))
+        !self.0.hides(metadata)
     }
 }
 

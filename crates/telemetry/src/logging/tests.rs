@@ -92,6 +92,23 @@ fn what_is_changed_is_what_is_written() {
 }
 
 #[test]
+fn what_was_changed_is_told_whatever_clients_switch_off() {
+    let kept = Kept::default();
+    let (dispatch, log) = build("info", Form { json: true, ansi: false }, kept.clone()).unwrap();
+    tracing::dispatcher::with_default(&dispatch, || {
+        for verbose_level in [None, Some(0), Some(1)] {
+            let off = Some(false);
+            let update = LogUpdate { info: off, warning: off, error: off, verbose_level, format: None };
+            log.update_log_settings(&update).unwrap();
+            tracing::info!(target: AUDIT_TARGET, operation = "log_update", "audit");
+            tracing::info!(target: "adulis_test", "another line");
+            let text = kept.taken();
+            assert!(text.contains("log_update") && !text.contains("another line"), "{text}");
+        }
+    });
+}
+
+#[test]
 fn lines_change_their_form_and_back() {
     let kept = Kept::default();
     let (dispatch, log) = build("info", Form { json: true, ansi: false }, kept.clone()).unwrap();
