@@ -19,7 +19,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{Frontend, health, infer, models, regions, repository, settings, statistics, stream};
 
-/// What each RPC does. Those that both ask and change are refused where they change by what their message says.
+/// What each RPC does. Of those that both ask and change it is not known before their message is read: whoever may not even ask has
+/// tried to change, as far as anybody can tell, and is noted.
 pub(crate) fn operation(rpc: &str) -> Option<Operation> {
     Some(match rpc {
         "ServerLive" => Operation::ServerLive,
@@ -36,8 +37,8 @@ pub(crate) fn operation(rpc: &str) -> Option<Operation> {
         "SystemSharedMemoryStatus" | "CudaSharedMemoryStatus" => Operation::SharedMemoryStatus,
         "SystemSharedMemoryRegister" | "CudaSharedMemoryRegister" => Operation::SharedMemoryRegister,
         "SystemSharedMemoryUnregister" | "CudaSharedMemoryUnregister" => Operation::SharedMemoryUnregister,
-        "TraceSetting" => Operation::TraceSettings,
-        "LogSettings" => Operation::LogSettings,
+        "TraceSetting" => Operation::TraceUpdate,
+        "LogSettings" => Operation::LogUpdate,
         _ => return None,
     })
 }

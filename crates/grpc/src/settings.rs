@@ -18,15 +18,18 @@ pub(crate) async fn log(
     let id = call.id().clone();
     answer(call, async {
         let (_, extensions, message) = request.into_parts();
-        let looking = shared.enter(&extensions, &Asked::new(Operation::LogSettings, &id))?;
+        let operation = match message.settings.is_empty() {
+            true => Operation::LogSettings,
+            false => Operation::LogUpdate,
+        };
+        let entered = shared.enter(&extensions, &Asked::new(operation, &id))?;
         let log = match grpc::decode_log_update(message)? {
             Some(update) => {
-                let entered = shared.enter(&extensions, &Asked::new(Operation::LogUpdate, &id))?;
                 let log = update_log_settings(entered.services(), &update)?;
                 entered.done(|| Some(format!("{update:?}")));
                 log
             }
-            None => log_settings(looking.services())?,
+            None => log_settings(entered.services())?,
         };
         Ok(grpc::log_settings(&log))
     })
@@ -42,11 +45,13 @@ pub(crate) async fn trace(
     answer(call, async {
         let (_, extensions, message) = request.into_parts();
         let model = message.model_name.clone();
-        let asked = |operation| Asked::new(operation, &id).of(&model);
-        let looking = shared.enter(&extensions, &asked(Operation::TraceSettings))?;
+        let operation = match message.settings.is_empty() {
+            true => Operation::TraceSettings,
+            false => Operation::TraceUpdate,
+        };
+        let entered = shared.enter(&extensions, &Asked::new(operation, &id).of(&model))?;
         let trace = match grpc::decode_trace_update(message)? {
             Some(update) => {
-                let entered = shared.enter(&extensions, &asked(Operation::TraceUpdate))?;
                 if model.is_empty() {
                     entered.all_models()?;
                 }
@@ -54,7 +59,7 @@ pub(crate) async fn trace(
                 entered.done(|| Some(format!("{update:?}")));
                 trace
             }
-            None => trace_settings(looking.services(), &model)?,
+            None => trace_settings(entered.services(), &model)?,
         };
         Ok(grpc::trace_settings(&trace))
     })
