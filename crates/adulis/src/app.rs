@@ -290,6 +290,8 @@ impl Builder {
         settings.shared_cache = tier.or(settings.shared_cache);
         let hashes = self.lookup_redis.map(|redis| Hashes::open(&redis, &pools)).transpose()?;
         let quotas = self.quotas.map(|quotas| quotas.open(&registry, &pools)).transpose()?;
+        let audit = self.audit.map(|file| open_audit(file, &registry)).transpose()?;
+        settings.audit.clone_from(&audit);
         let engine = Engine::new(settings, backends, &registry)?;
         let service: Arc<dyn InferenceService> = Arc::clone(&engine) as _;
         let cache = engine.cache_control();
@@ -308,7 +310,6 @@ impl Builder {
             .chain(quotas.and_then(OpenQuotas::dependency))
             .collect();
         let access = self.access.map(|options| access(options, store.as_ref(), &registry)).transpose()?;
-        let audit = self.audit.map(|file| open_audit(file, &registry)).transpose()?;
         let shared_memory = self.shared_memory.map(|options| open_shared_memory(options, &registry));
         let trace: Arc<dyn TraceControl> = Arc::new(Tracer::new(self.trace, &registry));
         Ok(Adulis {

@@ -355,8 +355,6 @@ impl Config {
             unload_timeout: engine.unload_timeout,
             max_override_bytes: engine.max_override_bytes,
             cache: self.cache.settings.clone(),
-            // It is opened with the server: see `Builder::shared_cache`.
-            shared_cache: None,
             strict_readiness: self.strict_readiness,
             triton_metric_names: self.metrics.triton_names,
             backend_order: engine.backends,
@@ -368,6 +366,8 @@ impl Config {
                 optimized_cache: engine.optimized_cache,
                 ..EngineOptions::default()
             },
+            // What is opened with the server: see `Builder::shared_cache` and `Builder::audit`.
+            ..Settings::default()
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adulis_telemetry::Log;
-use adulis_types::{Change, TraceControl, TraceUpdate};
+use adulis_types::{AuditEvent, AuditLog, AuditOutcome, Change, TraceControl, TraceUpdate};
 
 use crate::cli::ServeArgs;
 use crate::config::{Config, Loaded};
@@ -43,27 +43,32 @@ impl Reload {
         Self { args, running, log }
     }
 
-    /// Reads it. A configuration that is at fault changes nothing.
-    pub(crate) fn reload(&mut self, trace: Option<&dyn TraceControl>) {
+    /// Reads it. A configuration that is at fault changes nothing. What changes is noted.
+    pub(crate) fn reload(&mut self, trace: Option<&dyn TraceControl>, audit: Option<&dyn AuditLog>) {
         let Loaded { config, notes, .. } = match self.args.load() {
             Ok(loaded) => loaded,
             Err(errors) => {
                 tracing::error!(%errors, "the configuration is at fault, and stays as it was");
+                note(audit, AuditOutcome::Failed, "the configuration is at fault");
                 return;
             }
         };
         for note in &notes {
             tracing::warn!("{note}");
         }
-        self.apply(config, trace);
+        self.apply(config, trace, audit);
     }
 
-    fn apply(&mut self, config: Config, trace: Option<&dyn TraceControl>) {
+    fn apply(&mut self, config: Config, trace: Option<&dyn TraceControl>, audit: Option<&dyn AuditLog>) {
         let (now, later): (Vec<&str>, Vec<&str>) =
             self.running.changed_keys(&config).into_iter().partition(|key| RELOADED.contains(key));
         if let Err(reason) = self.apply_now(&config, &now, trace) {
             tracing::error!(reason, "the configuration cannot be taken over");
+            note(audit, AuditOutcome::Failed, &reason);
             return;
+        }
+        if !now.is_empty() {
+            note(audit, AuditOutcome::Done, &now.join(", "));
         }
         self.running.log.filter = config.log.filter;
         self.running.log.access = config.log.access;
@@ -113,6 +118,12 @@ impl Reload {
             lame_duck: self.running.server.lame_duck,
             store_timeout: self.running.store.shutdown_timeout,
         }
+    }
+}
+
+fn note(audit: Option<&dyn AuditLog>, outcome: AuditOutcome, detail: &str) {
+    if let Some(audit) = audit {
+        audit.record(&AuditEvent::of_server("config_reload", outcome).with(detail));
     }
 }
 

@@ -120,7 +120,7 @@ pub async fn serve_hosted(adulis: Adulis, mut options: ServeOptions, hosting: Ho
         Some(supervisor) => attend(supervisor, &adulis, open, abandoned.clone())?,
         None => open.cancel(),
     }
-    let _fresh = options.tls.as_ref().map(ServeTls::keep_fresh).transpose()?;
+    let _fresh = options.tls.as_ref().map(|tls| tls.keep_fresh(adulis.audit())).transpose()?;
     let mut loading = tokio::task::spawn_blocking({
         let adulis = adulis.clone();
         move || adulis.try_load()
@@ -132,7 +132,7 @@ pub async fn serve_hosted(adulis: Adulis, mut options: ServeOptions, hosting: Ho
                 Told::Stop(signal) => break signal,
                 Told::Reload => {
                     if let Some(reload) = &mut reload {
-                        reload.reload(adulis.trace_control());
+                        reload.reload(adulis.trace_control(), adulis.audit().map(|audit| &**audit));
                         times = reload.stop_times();
                     }
                 }

@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use adulis_repository::{Fingerprint, Problem, Scan};
+use adulis_types::{AuditEvent, AuditOutcome, Operation};
 use parking_lot::Mutex;
 
 use crate::composing::{self, Arranged};
@@ -153,6 +154,7 @@ impl Poll {
                     let displaced = lifecycle.table.unload(&model, true);
                     lifecycle.retire(displaced, Some(lifecycle.settings.unload_timeout));
                     lifecycle.tell_ensembles(&model);
+                    note(&lifecycle, Operation::ModelUnload, &model, AuditOutcome::Done);
                 };
                 loaders.submit(&name.as_str().into(), work).is_ok()
             }
@@ -168,6 +170,7 @@ impl Poll {
                     let work = move || {
                         // What went wrong is in the index and in the log.
                         let loaded = lifecycle.load(&source, true);
+                        note(&lifecycle, Operation::ModelLoad, &source.name, AuditOutcome::of(&loaded));
                         if loaded.is_err() && source.is_ensemble() && lifecycle.table.answers(&source.name) {
                             given_up.lock().insert(source.entry.name, None);
                         }
@@ -176,11 +179,20 @@ impl Poll {
                 }
                 Some(Err(problems)) => {
                     lifecycle.fail(name, problems);
+                    note(&lifecycle, Operation::ModelLoad, name, AuditOutcome::Failed);
                     true
                 }
                 None => true,
             },
         }
+    }
+}
+
+/// Takes note of a change that nobody asked for but the files.
+fn note(lifecycle: &Lifecycle, operation: Operation, model: &str, outcome: AuditOutcome) {
+    if let Some(audit) = &lifecycle.settings.audit {
+        let event = AuditEvent::of_server(operation.as_str(), outcome);
+        audit.record(&event.to(model).with("its files have changed"));
     }
 }
 

@@ -1,9 +1,11 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use adulis_backend::EngineOptions;
 use adulis_cache::{CacheSettings, GuardedTier};
 use adulis_repository::{Repositories, Scan};
+use adulis_types::AuditLog;
 
 use crate::{ControlMode, RateLimit, StartModels};
 
@@ -53,6 +55,8 @@ pub struct Settings {
     pub backend_order: Vec<String>,
     /// Engine options that models start from.
     pub engine: EngineOptions,
+    /// Where it is noted that a watched repository has changed what is loaded; what clients ask for is noted elsewhere.
+    pub audit: Option<Arc<dyn AuditLog>>,
 }
 
 /// Whether requests are admitted by what they will cost.
@@ -90,6 +94,7 @@ impl Default for Settings {
             triton_metric_names: true,
             backend_order: vec!["onnxruntime".to_owned(), "tract".to_owned()],
             engine: EngineOptions::default(),
+            audit: None,
         }
     }
 }

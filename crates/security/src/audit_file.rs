@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use std::{fmt, thread};
 
 use adulis_telemetry::{AUDIT_TARGET, AuditMetrics};
-use adulis_types::{AuditEvent, AuditLog};
+use adulis_types::{Actor, AuditEvent, AuditLog};
 use serde_json::{Value, json};
 
 /// Events that may wait to be written.
@@ -97,12 +97,18 @@ fn short(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_TEXT_BYTES)]
 }
 
+/// The name of who made a change, and how they are known.
+fn who(actor: Actor<'_>) -> Option<(&str, &str)> {
+    match actor {
+        Actor::Unknown => None,
+        Actor::Client(identity) => Some((identity.name.as_str(), identity.kind.as_str())),
+        Actor::Server => Some(("server", "server")),
+    }
+}
+
 /// One event as a line.
 fn line(event: &AuditEvent<'_>, at: SystemTime) -> String {
-    let identity = event.identity.map_or(
-        Value::Null,
-        |identity| json!({ "name": identity.name.as_str(), "kind": identity.kind.as_str() }),
-    );
+    let identity = who(event.actor).map_or(Value::Null, |(name, kind)| json!({ "name": name, "kind": kind }));
     let line = json!({
         "at": humantime::format_rfc3339_micros(at).to_string(),
         "operation": event.operation,
@@ -118,7 +124,7 @@ fn line(event: &AuditEvent<'_>, at: SystemTime) -> String {
 impl AuditLog for AuditFile {
     fn record(&self, event: &AuditEvent<'_>) {
         self.metrics.events(event.outcome.as_str()).inc();
-        let identity = event.identity.map_or("", |identity| &identity.name);
+        let (identity, _) = who(event.actor).unwrap_or_default();
         tracing::info!(
             target: AUDIT_TARGET,
             operation = event.operation,
@@ -172,7 +178,7 @@ mod tests {
             let log = AuditFile::open(Some(&path), metrics.clone()).unwrap();
             log.record(&AuditEvent {
                 operation: "model_load",
-                identity: Some(&identity),
+                actor: Actor::Client(&identity),
                 target: Some(target),
                 detail: None,
                 request_id: Some(&id),
@@ -203,7 +209,7 @@ mod tests {
     fn what_clients_make_up_takes_no_more_than_a_name_does() {
         let event = AuditEvent {
             operation: "model_load",
-            identity: None,
+            actor: Actor::Unknown,
             target: Some(&"\u{e9}".repeat(30_000)),
             detail: Some(&"\u{0}".repeat(30_000)),
             request_id: None,
@@ -213,6 +219,26 @@ mod tests {
         assert!(line.len() < 8 * MAX_TEXT_BYTES, "{} bytes", line.len());
         let read: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(read["target"], "\u{e9}".repeat(MAX_TEXT_BYTES / 2));
+    }
+
+    /// The file's lines after these events.
+    fn noted(work: impl FnOnce(&AuditFile)) -> Vec<Value> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let log = AuditFile::open(Some(&path), AuditMetrics::default()).unwrap();
+        work(&log);
+        drop(log);
+        let text = std::fs::read_to_string(&path).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_the_server_does_by_itself_is_noted_as_that() {
+        let lines = noted(|log| {
+            log.record(&AuditEvent::of_server("model_load", AuditOutcome::Done).to("digits").with("polled"));
+        });
+        assert_eq!(lines[0]["identity"], json!({ "name": "server", "kind": "server" }));
+        assert_eq!((&lines[0]["target"], &lines[0]["detail"]), (&json!("digits"), &json!("polled")));
     }
 
     /// Takes so many bytes, and then none.
@@ -261,7 +287,7 @@ mod tests {
         let log = AuditFile::open(Some(Path::new("/dev/full")), AuditMetrics::register(&registry)).unwrap();
         log.record(&AuditEvent {
             operation: "log_update",
-            identity: None,
+            actor: Actor::Unknown,
             target: None,
             detail: None,
             request_id: None,

@@ -1,9 +1,10 @@
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use adulis_telemetry::AuthMetrics;
 use adulis_types::{IdentityKind, Operation};
 use prometheus_client::metrics::counter::Counter;
 
+use crate::AuthError;
 use crate::identity_cache::Outcome;
 
 /// Counters of who was known, by how. Those of requests that go on are looked up once.
@@ -20,10 +21,18 @@ impl Counters {
     }
 
     pub(crate) fn count(&self, kind: IdentityKind, outcome: &Outcome) {
-        match outcome {
-            Ok(_) => self.known[kind as usize].inc(),
-            Err(error) => self.metrics.identified(kind.as_str(), error.as_str()).inc(),
+        let error = match outcome {
+            // Refused where it is known what it asks for, so that it is noted in its name.
+            Ok(identity) if identity.expires_at.is_some() && identity.is_expired(SystemTime::now()) => {
+                &AuthError::Expired
+            }
+            Ok(_) => {
+                self.known[kind as usize].inc();
+                return;
+            }
+            Err(error) => error,
         };
+        self.metrics.identified(kind.as_str(), error.as_str()).inc();
     }
 
     pub(crate) fn looked(&self, took: Duration) {

@@ -335,10 +335,16 @@ async fn what_a_client_may_show_changes_with_the_files() {
 async fn a_watch_finds_new_files() {
     let setup = Setup::new(&["localhost"]);
     let server = setup.open();
-    let watch = tokio::spawn(std::sync::Arc::clone(&server.tls).watch(Duration::from_millis(5)));
+    let (tell, told) = std::sync::mpsc::channel();
+    let watch = std::sync::Arc::clone(&server.tls).watch(Duration::from_millis(5), move |looked| {
+        if looked.is_ok_and(|changed| changed) {
+            tell.send(()).unwrap();
+        }
+    });
+    let watch = tokio::spawn(watch);
     let _ = setup.authority.server(&["localhost"]).write(setup.folder.path(), "server0");
     for _ in 0..1000 {
-        if setup.metrics().contains("adulis_tls_reloads_total{outcome=\"ok\"} 1") {
+        if setup.metrics().contains("adulis_tls_reloads_total{outcome=\"ok\"} 1") && told.try_recv().is_ok() {
             watch.abort();
             return;
         }

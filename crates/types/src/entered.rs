@@ -34,7 +34,7 @@ impl<'a> Asked<'a> {
     ) -> AuditEvent<'e> {
         AuditEvent {
             operation: self.operation.as_str(),
-            identity,
+            actor: identity.into(),
             target: self.model,
             detail: None,
             request_id: Some(self.request_id),
@@ -174,7 +174,7 @@ impl Drop for Entered<'_> {
             let is_refused = change.is_refused.load(Ordering::Relaxed);
             audit.record(&AuditEvent {
                 operation: self.operation.as_str(),
-                identity: self.identity.as_deref(),
+                actor: self.identity.as_deref().into(),
                 target: change.model.as_deref(),
                 detail: change.detail.as_deref(),
                 request_id: Some(&change.request_id),

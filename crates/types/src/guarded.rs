@@ -102,17 +102,18 @@ impl Guarded {
     }
 
     fn check(&self, identity: &Identity, asked: &Asked<'_>) -> Result<(), AccessError> {
-        if identity.expires_at.is_some() && identity.is_expired(SystemTime::now()) {
-            return Err(AccessError::Expired);
-        }
         let scope = asked.operation.scope();
-        if identity.may(scope, asked.model) {
+        let is_expired = identity.expires_at.is_some() && identity.is_expired(SystemTime::now());
+        if !is_expired && identity.may(scope, asked.model) {
             return Ok(());
         }
         if let Some(access) = &self.services.access {
             access.denied(identity, asked.operation);
         }
         self.note(Some(identity), asked, AuditOutcome::Refused);
+        if is_expired {
+            return Err(AccessError::Expired);
+        }
         // Who has not said who they are is told how to.
         if identity.kind == IdentityKind::Anonymous {
             return Err(AccessError::NoCredentials);

@@ -34,7 +34,7 @@ mod trace;
 
 pub use access::{AccessControl, Header, Identification, Presented, RequestHeaders, Wire};
 pub use access_error::{AccessError, Who};
-pub use audit::{AuditEvent, AuditLog, AuditOutcome};
+pub use audit::{Actor, AuditEvent, AuditLog, AuditOutcome};
 pub use cache::{
     CacheControl, CacheDirective, CacheOutcome, CacheReport, CacheStatus, CachedModel, SharedTierReport,
 };

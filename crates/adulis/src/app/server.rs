@@ -8,7 +8,7 @@ use adulis_quota::Quotas;
 use adulis_repository::Scan;
 use adulis_store::Store;
 use adulis_telemetry::MetricRegistry;
-use adulis_types::{IndexQuery, InferenceService, ModelState, Services, TraceControl};
+use adulis_types::{AuditLog, IndexQuery, InferenceService, ModelState, Services, TraceControl};
 
 use super::{BuildError, Builder};
 
@@ -95,6 +95,12 @@ impl Adulis {
     #[must_use]
     pub fn trace_control(&self) -> Option<&dyn TraceControl> {
         self.services.trace.as_deref()
+    }
+
+    /// Where it is noted who changed what, if it is.
+    #[must_use]
+    pub fn audit(&self) -> Option<&Arc<dyn AuditLog>> {
+        self.services.audit.as_ref()
     }
 
     /// The store, where there is one.

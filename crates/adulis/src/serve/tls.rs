@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adulis_http::{Listener, ListenerOptions};
-use adulis_tls::{AcceptorOptions, ClientAuth, ServerTls};
+use adulis_tls::{AcceptorOptions, ClientAuth, ServerTls, TlsError};
+use adulis_types::{AuditEvent, AuditLog, AuditOutcome};
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -67,25 +68,41 @@ impl ServeTls {
         Ok((listener.tls(self.tls.acceptor(options)?), true))
     }
 
-    /// Keeps the certificates fresh, as long as the tasks are kept.
+    /// Keeps the certificates fresh, as long as the tasks are kept. That they were read again is noted.
     ///
     /// # Errors
     /// If signals cannot be caught.
-    pub(super) fn keep_fresh(&self) -> anyhow::Result<JoinSet<()>> {
+    pub(super) fn keep_fresh(&self, audit: Option<&Arc<dyn AuditLog>>) -> anyhow::Result<JoinSet<()>> {
         let mut tasks = JoinSet::new();
         let hang_up = signal(SignalKind::hangup()).context("cannot catch signals")?;
-        tasks.spawn(reload_on(hang_up, Arc::clone(&self.tls)));
+        tasks.spawn(reload_on(hang_up, Arc::clone(&self.tls), audit.cloned()));
         if let Some(interval) = self.reload_interval {
-            tasks.spawn(Arc::clone(&self.tls).watch(interval));
+            let audit = audit.cloned();
+            let told = move |looked| {
+                if !matches!(looked, Ok(false)) {
+                    note(audit.as_deref(), &looked);
+                }
+            };
+            tasks.spawn(Arc::clone(&self.tls).watch(interval, told));
         }
         Ok(tasks)
     }
 }
 
-async fn reload_on(mut hang_up: Signal, tls: Arc<ServerTls>) {
+async fn reload_on(mut hang_up: Signal, tls: Arc<ServerTls>, audit: Option<Arc<dyn AuditLog>>) {
     while hang_up.recv().await.is_some() {
         let tls = Arc::clone(&tls);
-        // Its outcome is told where it comes about.
-        let _ = tokio::task::spawn_blocking(move || tls.reload().is_ok()).await;
+        if let Ok(reloaded) = tokio::task::spawn_blocking(move || tls.reload()).await {
+            note(audit.as_deref(), &reloaded);
+        }
+    }
+}
+
+/// Takes note of certificates, authorities and revocation lists that were read again.
+fn note<T>(audit: Option<&dyn AuditLog>, reloaded: &Result<T, TlsError>) {
+    if let Some(audit) = audit {
+        let why = reloaded.as_ref().err().map(ToString::to_string);
+        let event = AuditEvent::of_server("certificate_reload", AuditOutcome::of(reloaded));
+        audit.record(&AuditEvent { detail: why.as_deref(), ..event });
     }
 }

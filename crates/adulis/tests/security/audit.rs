@@ -1,6 +1,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use adulis_testing::{ProcessSignal, send_signal};
 use serde_json::{Value, json};
 
 use crate::Guarded;
@@ -87,4 +88,65 @@ async fn changes_are_noted_with_who_made_them() {
         (&json!("tell-tale"), &json!("over-grpc"))
     );
     guarded.server.logged(&["\"audit\"", "model_unload", "refused"]).await;
+}
+
+/// Without a file, the log is where it is noted: who may change what it shows must not hide that they did.
+#[tokio::test]
+async fn a_log_that_is_switched_off_tells_by_whom_and_what_they_did_then() {
+    let guarded = Guarded::start("", &[]).await;
+    let (id, operator) = guarded.key(&["--scope", "repository,logging"]);
+    let off = r#"{"log_info":false,"log_warning":false,"log_error":false}"#;
+    for (line, body) in [
+        ("POST /v2/logging", off),
+        ("POST /v2/repository/models/digits/unload", ""),
+    ] {
+        let answer = guarded.ask(line, &operator, body).await;
+        assert_eq!(answer.status, 200, "{line}: {}", answer.text());
+    }
+    guarded.server.logged(&["\"audit\"", "log_update", "done", &id]).await;
+    guarded.server.logged(&["\"audit\"", "model_unload", "done", &id]).await;
+    assert!(!guarded.server.log().contains("unloaded"), "all else is hidden: {}", guarded.server.log());
+}
+
+#[tokio::test]
+async fn what_may_be_a_change_is_noted_where_it_is_refused_unread() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.jsonl");
+    let configuration = format!("[audit]\nfile = '{}'\n", file.display());
+    let guarded = Guarded::start_in(folder, &configuration, &[]).await;
+    let (id, narrower) = guarded.key(&["--scope", "infer"]);
+    let key = format!("Bearer {narrower}");
+    for rpc in ["LogSettings", "TraceSetting"] {
+        let path = format!("/inference.GRPCInferenceService/{rpc}");
+        let headers = [("content-type", "application/grpc"), ("authorization", &key)];
+        let body = crate::support::frame(&[]);
+        let (_, found) = crate::support::call_raw(&guarded.server, &path, &headers, body).await;
+        assert_eq!(crate::support::status_of(&found).0, 7, "{rpc}");
+    }
+    let lines = noted(&file, 2).await;
+    for (line, operation) in lines.iter().zip(["log_update", "trace_update"]) {
+        let told = (&line["operation"], &line["outcome"], &line["identity"]["name"]);
+        assert_eq!(told, (&json!(operation), &json!("refused"), &json!(id)));
+    }
+}
+
+#[tokio::test]
+async fn a_configuration_that_is_read_again_is_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.jsonl");
+    let configuration = format!("[audit]\nfile = '{}'\n", file.display());
+    let guarded = Guarded::start_in(folder, &configuration, &[]).await;
+    let change = async |text: &str, count: usize| {
+        std::fs::write(guarded.folder.path().join("adulis.toml"), format!("{configuration}{text}")).unwrap();
+        send_signal(guarded.server.pid(), ProcessSignal::HangUp).unwrap();
+        noted(&file, count).await.pop().unwrap()
+    };
+    let line = change("[log]\naccess = true\n[server]\nlame_duck = '1s'\n", 1).await;
+    assert_eq!(line["identity"], json!({ "name": "server", "kind": "server" }));
+    assert_eq!(
+        (&line["operation"], &line["outcome"], &line["detail"]),
+        (&json!("config_reload"), &json!("done"), &json!("server.lame_duck, log.access"))
+    );
+    let line = change("[log]\nacces = true\n", 2).await;
+    assert_eq!((&line["outcome"], &line["target"]), (&json!("failed"), &Value::Null));
 }

@@ -218,5 +218,8 @@ async fn certificates_that_are_not_good_get_no_connection() {
     send_signal(mutual.guarded.server.pid(), ProcessSignal::HangUp).unwrap();
     mutual.guarded.server.logged(&["certificates were read again"]).await;
     assert_eq!(mutual.infer(Some(&client), "team-a-x", &[]).await, None);
+    let noted = crate::audit::noted(&mutual.in_folder("audit.jsonl"), 1).await;
+    let told = (&noted[0]["operation"], &noted[0]["outcome"], &noted[0]["identity"]["name"]);
+    assert_eq!(told, (&json!("certificate_reload"), &json!("done"), &json!("server")), "{noted:?}");
     assert_eq!(mutual.infer(Some(&mutual.operator()), "digits", &[]).await, Some(OK));
 }

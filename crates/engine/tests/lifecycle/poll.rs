@@ -1,4 +1,19 @@
+use adulis_types::{Actor, AuditEvent, AuditLog};
+use parking_lot::Mutex;
+
 use super::*;
+
+/// What the server has noted of itself.
+#[derive(Default)]
+struct Notes(Mutex<Vec<String>>);
+
+impl AuditLog for Notes {
+    fn record(&self, event: &AuditEvent<'_>) {
+        assert!(matches!(event.actor, Actor::Server), "{event:?}");
+        let (operation, target, outcome) = (event.operation, event.target.unwrap(), event.outcome.as_str());
+        self.0.lock().push(format!("{operation} {target} {outcome}"));
+    }
+}
 
 fn polling() -> Settings {
     Settings { control: ControlMode::Poll(Duration::from_millis(50)), ..explicit() }
@@ -32,6 +47,32 @@ async fn new_changed_and_removed_models_are_noticed() {
     assert_eq!(server.backend.loads(), 5, "what has not changed is not loaded again");
     wait_until("old models to go", || server.backend.models() == 3, || server.backend.models()).await;
     assert!(server.engine.ready());
+}
+
+#[tokio::test]
+async fn what_files_have_changed_is_noted_and_what_was_there_at_the_start_is_not() {
+    let repository = Repository::new();
+    repository.put("goes", 1, "add=1");
+    repository.put("stays", 1, "add=1");
+    let notes = Arc::new(Notes::default());
+    let _server = Server::start(&repository, Settings { audit: Some(Arc::clone(&notes) as _), ..polling() });
+    repository.put("new", 1, "add=5");
+    repository.put("broken", 1, "?");
+    repository.remove("goes");
+    let noted = || {
+        let mut noted = notes.0.lock().clone();
+        noted.sort();
+        noted
+    };
+    wait_until("three changes to be noted", || noted().len() == 3, noted).await;
+    assert_eq!(
+        noted(),
+        [
+            "model_load broken failed",
+            "model_load new done",
+            "model_unload goes done"
+        ]
+    );
 }
 
 #[tokio::test]

@@ -59,10 +59,13 @@ fn world() -> World {
         header: header.map(str::to_owned),
         identity: Identity::new(name, IdentityKind::ConfiguredKey, Scopes::NONE.with(Scope::Infer)),
     };
+    let mut old = configured(b"old-key", None, "old");
+    old.identity.expires_at = Some(SystemTime::UNIX_EPOCH);
     let options = AuthOptions {
         keys: vec![
             configured(b"plain-key", None, "plain"),
             configured(b"admin", Some("admin-key"), "ops"),
+            old,
         ],
         ttl: TTL,
         max_lookups: 2,
@@ -145,6 +148,21 @@ async fn keys_of_the_source_are_found_remembered_and_refused() {
     for (outcome, count) in [("ok", "2"), ("revoked", "3"), ("expired", "3"), ("unknown", "4")] {
         let sample = format!("adulis_auth_requests_total{{kind=\"api_key\",outcome=\"{outcome}\"}}");
         assert_eq!(world.metric(&sample).as_deref(), Some(count), "{outcome}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_configured_key_that_has_expired_is_counted_as_that() {
+    let world = world();
+    let identity = world.key("old-key").await.unwrap();
+    assert!(
+        identity.is_expired(SystemTime::now()),
+        "whoever asks for what it wants refuses it, in its name"
+    );
+    world.key("plain-key").await.unwrap();
+    for outcome in ["ok", "expired"] {
+        let sample = format!("adulis_auth_requests_total{{kind=\"configured_key\",outcome=\"{outcome}\"}}");
+        assert_eq!(world.metric(&sample).as_deref(), Some("1"), "{outcome}");
     }
 }
 

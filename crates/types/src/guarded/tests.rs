@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    AccessControl, AuditEvent, AuditLog, ErrorKind, Failure, Header, InferenceService, ModelPatterns,
+    AccessControl, Actor, AuditEvent, AuditLog, ErrorKind, Failure, Header, InferenceService, ModelPatterns,
     ModelRef, Operation, RequestHeaders, RequestId, Scopes, ServerMetadata, Wire,
 };
 
@@ -89,7 +89,11 @@ struct Notes(Mutex<Vec<String>>);
 
 impl AuditLog for Notes {
     fn record(&self, event: &AuditEvent<'_>) {
-        let who = event.identity.map_or("-", |identity| identity.name.as_str());
+        let who = match event.actor {
+            Actor::Unknown => "-",
+            Actor::Client(identity) => identity.name.as_str(),
+            Actor::Server => "the server",
+        };
         let (target, detail) = (event.target.unwrap_or("-"), event.detail.unwrap_or("-"));
         let outcome = event.outcome.as_str();
         self.0
@@ -235,6 +239,18 @@ fn an_identity_ends_with_its_time() {
     );
     let mut pass = world.admit(KEY, &asked).unwrap();
     assert_eq!(world.guarded.renew(&mut pass).unwrap_err().kind(), ErrorKind::Unauthenticated);
+}
+
+#[test]
+fn who_has_ended_is_noted_and_counted_with_what_they_tried() {
+    let world = world(&[], &[Scope::Admin], ModelPatterns::ALL);
+    let past = SystemTime::now() - Duration::from_secs(1);
+    let expired = Identity { expires_at: Some(past), ..(*world.access.identity).clone() };
+    let id = RequestId::next();
+    let asked = Asked::new(Operation::ModelLoad, &id).of("abc");
+    assert!(world.guarded.passed(Ok(Arc::new(expired)), &asked).is_err());
+    assert_eq!(*world.audit.0.lock().unwrap(), ["key_1 model_load abc - refused"]);
+    assert_eq!(*world.access.denied.lock().unwrap(), [Operation::ModelLoad]);
 }
 
 #[test]
