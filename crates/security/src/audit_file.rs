@@ -1,14 +1,19 @@
+mod refusals;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 use std::{fmt, thread};
 
 use adulis_telemetry::{AUDIT_TARGET, AuditMetrics};
-use adulis_types::{Actor, AuditEvent, AuditLog};
+use adulis_types::{Actor, AuditEvent, AuditLog, AuditOutcome};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
+
+use self::refusals::Refusals;
 
 /// Events that may wait to be written.
 const WAITING: usize = 4096;
@@ -18,9 +23,11 @@ const MAX_TEXT_BYTES: usize = 256;
 /// A log of who changed what: a line of JSON for each event, at the end of a file, beside a line of the server's own log.
 ///
 /// A thread writes and syncs; nobody who makes a change waits for the disk. What is not in the file, because it cannot be written
-/// or is written too slowly, is counted, and in the server's log all the same.
+/// or is written too slowly, is counted, and in the server's log all the same. Of attempts that are refused only so many are noted one
+/// by one, in either; a line says how many more there were.
 pub struct AuditFile {
     metrics: AuditMetrics,
+    refusals: Mutex<Refusals>,
     writer: Option<(SyncSender<String>, JoinHandle<()>)>,
 }
 
@@ -31,7 +38,34 @@ impl AuditFile {
     /// As the system says.
     pub fn open(path: Option<&Path>, metrics: AuditMetrics) -> io::Result<Self> {
         let writer = path.map(|path| start(path, metrics.clone())).transpose()?;
-        Ok(Self { metrics, writer })
+        Ok(Self { metrics, refusals: Mutex::default(), writer })
+    }
+
+    fn write(&self, event: &AuditEvent<'_>) {
+        let (identity, _) = who(event.actor).unwrap_or_default();
+        tracing::info!(
+            target: AUDIT_TARGET,
+            operation = event.operation,
+            outcome = event.outcome.as_str(),
+            identity,
+            on = short(event.target.unwrap_or_default()),
+            detail = short(event.detail.unwrap_or_default()),
+            request_id = event.request_id.map(tracing::field::display),
+            "audit"
+        );
+        if let Some((sender, _)) = &self.writer
+            && sender.try_send(line(event, SystemTime::now())).is_err()
+        {
+            self.metrics.lost.inc();
+        }
+    }
+
+    fn write_left_out(&self, count: u64) {
+        if count > 0 {
+            let detail = format!("{count} more, which are not noted one by one");
+            let event = AuditEvent::of_server("refusals", AuditOutcome::Refused).with(&detail);
+            self.write(&AuditEvent { actor: Actor::Unknown, ..event });
+        }
     }
 }
 
@@ -124,21 +158,15 @@ fn line(event: &AuditEvent<'_>, at: SystemTime) -> String {
 impl AuditLog for AuditFile {
     fn record(&self, event: &AuditEvent<'_>) {
         self.metrics.events(event.outcome.as_str()).inc();
-        let (identity, _) = who(event.actor).unwrap_or_default();
-        tracing::info!(
-            target: AUDIT_TARGET,
-            operation = event.operation,
-            outcome = event.outcome.as_str(),
-            identity,
-            on = short(event.target.unwrap_or_default()),
-            detail = short(event.detail.unwrap_or_default()),
-            request_id = event.request_id.map(tracing::field::display),
-            "audit"
-        );
-        if let Some((sender, _)) = &self.writer
-            && sender.try_send(line(event, SystemTime::now())).is_err()
-        {
-            self.metrics.lost.inc();
+        let now = Instant::now();
+        let (left_out, is_noted) = {
+            let mut refusals = self.refusals.lock();
+            let left_out = refusals.take_over(now);
+            (left_out, event.outcome != AuditOutcome::Refused || refusals.admit(event.actor, now))
+        };
+        self.write_left_out(left_out);
+        if is_noted {
+            self.write(event);
         }
     }
 }
@@ -152,6 +180,8 @@ impl fmt::Debug for AuditFile {
 impl Drop for AuditFile {
     /// Waits for what is still to be written: a few lines.
     fn drop(&mut self) {
+        let left_out = self.refusals.get_mut().left_out();
+        self.write_left_out(left_out);
         if let Some((sender, thread)) = self.writer.take() {
             drop(sender);
             let _ = thread.join();
@@ -162,8 +192,9 @@ impl Drop for AuditFile {
 #[cfg(test)]
 mod tests {
     use adulis_telemetry::{MetricRegistry, MetricsFormat};
-    use adulis_types::{AuditOutcome, Identity, IdentityKind, RequestId, Scopes};
+    use adulis_types::{Identity, IdentityKind, RequestId, Scopes};
 
+    use super::refusals::MAX_REFUSALS;
     use super::*;
 
     #[test]
@@ -239,6 +270,27 @@ mod tests {
         });
         assert_eq!(lines[0]["identity"], json!({ "name": "server", "kind": "server" }));
         assert_eq!((&lines[0]["target"], &lines[0]["detail"]), (&json!("digits"), &json!("polled")));
+    }
+
+    #[test]
+    fn a_flood_of_refusals_hides_no_change_and_no_refusal_of_somebody_known() {
+        let identity = Identity::new("key_1", IdentityKind::ApiKey, Scopes::NONE);
+        let anonymous = Identity::new("anonymous", IdentityKind::Anonymous, Scopes::NONE);
+        let event = |actor, outcome| AuditEvent { actor, ..AuditEvent::of_server("model_load", outcome) };
+        let lines = noted(|log| {
+            for count in 0..10_000_u32 {
+                let stranger = if count % 2 == 0 { Actor::Unknown } else { Actor::Client(&anonymous) };
+                log.record(&event(stranger, AuditOutcome::Refused));
+            }
+            log.record(&event(Actor::Client(&identity), AuditOutcome::Refused));
+            log.record(&event(Actor::Client(&identity), AuditOutcome::Done));
+        });
+        let flood = MAX_REFUSALS as usize;
+        assert_eq!(lines.len(), flood + 3, "{:?}", lines.last());
+        let last: Vec<_> = lines[flood..].iter().map(|line| &line["outcome"]).collect();
+        assert_eq!(last, ["refused", "done", "refused"]);
+        let left_out = lines[flood + 2]["detail"].as_str().unwrap();
+        assert!(left_out.starts_with(&format!("{} more", 10_000 - flood)), "{left_out}");
     }
 
     /// Takes so many bytes, and then none.
