@@ -114,15 +114,35 @@ fn new_key(args: &CreateArgs) -> NewKey {
     new
 }
 
-/// Who does it, as the machine knows them.
+/// Who does it, as the machine knows them: the user of this process, whatever the environment says.
 fn actor() -> String {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let user = variable("SUDO_USER").or_else(|| variable("USER")).or_else(|| variable("LOGNAME"));
-    let user = user.unwrap_or_else(|| "unknown".to_owned());
-    match variable("HOSTNAME").or_else(|| std::fs::read_to_string("/etc/hostname").ok()) {
+    let uid = rustix::process::getuid().as_raw();
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let users = read("/etc/passwd").unwrap_or_default();
+    let sudo = std::env::var("SUDO_USER").ok();
+    let user = user(uid, name_of(uid, &users), sudo.as_deref());
+    match read("/proc/sys/kernel/hostname").or_else(|| read("/etc/hostname")) {
         Some(host) => format!("{user}@{}", host.trim()),
         None => user,
     }
+}
+
+/// The name of a user in a text like that of `/etc/passwd`. Those of a directory are known by their number alone: to ask for their
+/// names takes a C library, and unsafe code.
+fn name_of(uid: u32, users: &str) -> Option<&str> {
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, number) = (fields.next()?, fields.nth(1)?);
+        (number.parse::<u32>() == Ok(uid)).then_some(name)
+    })
+}
+
+/// A user for the history. What `sudo` says of who called it stands beside it: whoever may do this can say so, too.
+fn user(uid: u32, name: Option<&str>, sudo: Option<&str>) -> String {
+    let name = name.map(|name| format!("{name} ")).unwrap_or_default();
+    let sudo = sudo.filter(|caller| !caller.is_empty());
+    let sudo = sudo.map(|caller| format!(", SUDO_USER={caller}")).unwrap_or_default();
+    format!("{name}(uid {uid}{sudo})")
 }
 
 fn made(key: &ApiKey, secret: &KeySecret, as_json: bool) -> Told {
@@ -239,6 +259,25 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn who_did_it_is_told_by_number_and_name_and_what_sudo_says_beside_it() {
+        let users =
+            "root:x:0:0:root:/root:/bin/sh\n# a comment\nann:x:1000:1000:,,,:/:/bin/sh\nbob:x:10\n";
+        assert_eq!(
+            [0, 1000, 10, 7].map(|uid| name_of(uid, users)),
+            [Some("root"), Some("ann"), Some("bob"), None]
+        );
+        for (name, sudo, expected) in [
+            (Some("ann"), None, "ann (uid 7)"),
+            (Some("root"), Some("ann"), "root (uid 7, SUDO_USER=ann)"),
+            (None, Some(""), "(uid 7)"),
+        ] {
+            assert_eq!(user(7, name, sudo), expected);
+        }
+        let own = format!("(uid {}", rustix::process::getuid().as_raw());
+        assert!(actor().contains(&own), "{}", actor());
+    }
 
     #[test]
     fn a_list_tells_no_more_than_the_beginning_of_a_key() {

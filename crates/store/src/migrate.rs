@@ -16,10 +16,26 @@ pub enum Tables {
 }
 
 /// What was done to the tables, in order. What has been released is never changed: the next change is a file of its own.
-const MIGRATIONS: [(i64, &str); 2] = [
-    (1, include_str!("../migrations/0001_keys_usage_log.sql")),
-    (2, include_str!("../migrations/0002_key_models_audit.sql")),
+const MIGRATIONS: [(i64, Text); 3] = [
+    (1, Text::Same(include_str!("../migrations/0001_keys_usage_log.sql"))),
+    (2, Text::Same(include_str!("../migrations/0002_key_models_audit.sql"))),
+    (
+        3,
+        Text::Differs {
+            sqlite: include_str!("../migrations/0003_key_audit_append_only.sqlite.sql"),
+            postgres: include_str!("../migrations/0003_key_audit_append_only.postgres.sql"),
+        },
+    ),
 ];
+
+/// A migration in SQL.
+#[derive(Clone, Copy)]
+enum Text {
+    /// In words of both kinds of database, but for `{serial}`: what a number that counts itself up is called.
+    Same(&'static str),
+    /// In words of each: they have no triggers in common.
+    Differs { sqlite: &'static str, postgres: &'static str },
+}
 
 /// Replicas that start together take turns under this number.
 const LOCK: i64 = 0x0061_6475_6c69_7301;
@@ -67,8 +83,7 @@ pub(crate) async fn migrate(
 /// The migrations that are to be applied.
 fn pending(applied: &[sqlx::any::AnyRow], kind: DatabaseKind) -> Result<Vec<(i64, String)>, StoreError> {
     let known = MIGRATIONS.last().map_or(0, |(version, _)| *version);
-    let mut pending: Vec<_> =
-        MIGRATIONS.iter().map(|(version, text)| (*version, for_kind(text, kind))).collect();
+    let mut pending: Vec<_> = MIGRATIONS.iter().map(|(version, text)| (*version, text.of(kind))).collect();
     for row in applied {
         let (version, found): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
         let Some(index) = pending.iter().position(|(of, _)| *of == version) else {
@@ -81,15 +96,19 @@ fn pending(applied: &[sqlx::any::AnyRow], kind: DatabaseKind) -> Result<Vec<(i64
     Ok(pending)
 }
 
-/// A migration in the words of one kind of database. They differ in what a number that counts itself up is called.
-fn for_kind(text: &str, kind: DatabaseKind) -> String {
-    text.replace(
-        "{serial}",
-        match kind {
+impl Text {
+    /// In the words of one kind of database.
+    fn of(self, kind: DatabaseKind) -> String {
+        let serial = match kind {
             DatabaseKind::Sqlite => "INTEGER PRIMARY KEY AUTOINCREMENT",
             DatabaseKind::Postgres => "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
-        },
-    )
+        };
+        match (self, kind) {
+            (Self::Same(text), _) => text.replace("{serial}", serial),
+            (Self::Differs { sqlite, .. }, DatabaseKind::Sqlite) => sqlite.to_owned(),
+            (Self::Differs { postgres, .. }, DatabaseKind::Postgres) => postgres.to_owned(),
+        }
+    }
 }
 
 fn digest(text: &str) -> String {

@@ -10,7 +10,7 @@ use crate::time::{from_epoch_us, now_us, since_epoch_us};
 pub(super) const SELECT: &str = "SELECT at_us, actor, operation, key_id, detail FROM adulis_key_audit
                                  ORDER BY at_us DESC, id DESC LIMIT $1";
 
-/// What somebody did to a key. Nothing deletes these.
+/// What somebody did to a key. Nothing deletes these, and triggers refuse whoever tries to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyEvent {
     /// When.

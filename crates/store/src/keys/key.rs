@@ -107,7 +107,17 @@ impl ApiKey {
 
     /// What it may do, for people.
     pub(super) fn summary(&self) -> String {
-        format!("scopes {}; models {}", self.scopes.join(","), self.models.join(","))
+        let expires = self.expires_at.map_or_else(
+            || "never".to_owned(),
+            |at| format!("at {} (Unix time)", since_epoch_us(at) / 1_000_000),
+        );
+        let quota = if self.quota.is_empty() { "default" } else { &self.quota };
+        format!(
+            "scopes {}; models {}; expires {expires}; weight {}; quota {quota}",
+            self.scopes.join(","),
+            self.models.join(","),
+            self.weight,
+        )
     }
 }
 

@@ -105,3 +105,32 @@ pub(crate) async fn the_secret_is_not_kept(url: &StoreUrl) {
     }
     served.close().await;
 }
+
+pub(crate) async fn what_was_done_to_keys_cannot_be_undone(url: &StoreUrl) {
+    let served = Served::new(url, None);
+    let expires_at = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(4_102_444_800));
+    let new = NewKey { expires_at, weight: 3, quota: "gold".to_owned(), ..NewKey::default() };
+    served.store.keys().create(new, "ann").await.unwrap();
+    let database = direct(url).await;
+    for change in [
+        "UPDATE adulis_key_audit SET actor = 'bob'",
+        "DELETE FROM adulis_key_audit",
+        "DELETE FROM adulis_key_audit WHERE id = 1",
+    ] {
+        let refused = sqlx::query(change).execute(&database).await.unwrap_err();
+        assert!(refused.to_string().contains("only added to"), "{change}: {refused}");
+    }
+    if url.path().is_none() {
+        let refused = sqlx::query("TRUNCATE adulis_key_audit").execute(&database).await.unwrap_err();
+        assert!(refused.to_string().contains("only added to"), "{refused}");
+    }
+    let events = served.store.keys().events(10).await.unwrap();
+    assert_eq!((events.len(), events[0].actor.as_str()), (1, "ann"));
+    // What it says is enough to make the key again.
+    let detail = &events[0].detail;
+    assert!(
+        detail.ends_with("models *; expires at 4102444800 (Unix time); weight 3; quota gold"),
+        "{detail}"
+    );
+    served.close().await;
+}

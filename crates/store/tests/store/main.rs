@@ -38,6 +38,7 @@ cases! {
     keys::a_key_is_made_found_and_revoked,
     keys::a_key_is_replaced_and_who_did_it_is_noted,
     keys::the_secret_is_not_kept,
+    keys::what_was_done_to_keys_cannot_be_undone,
     usage::sums_equal_what_was_counted,
     usage::replicas_add_to_the_same_sums,
     usage::what_identities_use_is_theirs,
