@@ -53,6 +53,7 @@ pub(super) fn check(raw: &RawConfig, faults: &mut Faults) -> Config {
         vertex_ai: check.vertex_ai(&raw.vertex_ai, &default.vertex_ai),
     };
     check.hosted_ports(&config);
+    check.hosted_in_plain(&config);
     check.identities_have_quotas(&config.auth, &config.quotas);
     config
 }

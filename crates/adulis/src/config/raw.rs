@@ -134,6 +134,7 @@ pub(super) struct RawLog {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawSageMaker {
     pub(super) enabled: Option<bool>,
+    pub(super) address: Option<String>,
     pub(super) port: Option<i64>,
     pub(super) model: Option<String>,
 }
@@ -142,6 +143,7 @@ pub(super) struct RawSageMaker {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawVertexAi {
     pub(super) enabled: Option<bool>,
+    pub(super) address: Option<String>,
     pub(super) port: Option<i64>,
     pub(super) health_route: Option<String>,
     pub(super) predict_route: Option<String>,

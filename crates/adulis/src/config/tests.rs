@@ -351,6 +351,39 @@ fn platforms_have_ports_and_paths_of_their_own() {
     load("[sagemaker]\nport = 8000", &[]);
 }
 
+/// The redirect of Vertex AI leads to all of `/v2`.
+#[test]
+fn a_platforms_plain_port_beside_tls_is_where_somebody_says() {
+    let tls = "[tls]\ncertificate_files = ['a.pem']\nkey_files = ['a-key.pem']\n";
+    for section in ["sagemaker", "vertex_ai"] {
+        let with = |more: &str| format!("{tls}[{section}]\nenabled = true\n{more}");
+        let refused = told(&with(""), &[]);
+        assert!(
+            refused.contains(&format!("{section}.address: is not set: this port speaks in plain")),
+            "{refused}"
+        );
+        for (address, expected) in [
+            ("127.0.0.1", "127.0.0.1:8080"),
+            ("0.0.0.0", "0.0.0.0:8080"),
+            ("::1", "[::1]:8080"),
+        ] {
+            let config = load(&with(&format!("address = '{address}'")), &[]).config;
+            let places = [
+                config.sagemaker.serve().map(|(place, _)| place),
+                config.vertex_ai.serve().map(|(place, _)| place),
+            ];
+            let place = places.into_iter().flatten().next().unwrap();
+            assert_eq!(place.to_string(), expected);
+        }
+        let refused = told(&format!("[{section}]\naddress = 'here'"), &[]);
+        assert!(
+            refused.contains(&format!("{section}.address: expected the address of an interface")),
+            "{refused}"
+        );
+        load(&format!("{tls}[{section}]\naddress = ''"), &[]);
+    }
+}
+
 #[test]
 fn files_that_cannot_be_read() {
     let (folder, mut layers) = layers("[server]\nhttp = ", &[]);
