@@ -14,6 +14,7 @@ use crate::beside::Beside;
 use crate::error::{HttpError, Refusal};
 use crate::exchange::{Answer, Exchange};
 use crate::form::{Forms, parameter_of};
+use crate::repository::shown;
 use crate::rest::Rest;
 
 /// The parameter of the platforms' media types that says where the JSON ends and binary tensors begin: they do not pass
@@ -57,7 +58,7 @@ impl Platform {
     ///
     /// # Errors
     /// [`HttpError::WhichModel`] where there are several, or none; that whoever asks may not use it.
-    pub(crate) fn model(
+    pub(crate) async fn model(
         &self,
         entered: &Entered<'_>,
         asked: Option<Name>,
@@ -67,10 +68,8 @@ impl Platform {
             entered.model(&name)?;
             return Ok(ModelRef::latest(name));
         }
-        let service = &entered.services().inference;
-        let index = service.repository_index(&IndexQuery::default()).unwrap_or_default();
-        let names = index.iter().map(|entry| &*entry.name);
-        let mut names: Vec<&str> = names.filter(|name| entered.shows(name)).collect();
+        let index = shown(entered, IndexQuery::default()).await.unwrap_or_default();
+        let mut names: Vec<&str> = index.iter().map(|entry| &*entry.name).collect();
         // By name, and one entry for each version.
         names.dedup();
         match names[..] {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use adulis_protocol::rest::{self, RepositoryModel};
-use adulis_types::{Asked, Entered, Operation, RequestId};
+use adulis_types::{Asked, Entered, IndexEntry, IndexQuery, Operation, RequestId};
 use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::response::Response;
@@ -23,14 +23,22 @@ pub(crate) async fn index(State(rest): State<Arc<Rest>>, request: Request) -> Re
         let asked = Ask { operation: Operation::ModelIndex, id: &id, limit: rest.options.max_body_bytes };
         let (entered, target, body) = read(&rest, request, asked).await?;
         let query = rest::decode_index_query(target.repository, &body)?;
-        let service = Arc::clone(&entered.services().inference);
-        // Repositories that lie elsewhere are asked over the network.
-        let index = tokio::task::spawn_blocking(move || service.repository_index(&query)).await;
-        let mut index = index.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
-        index.retain(|entry| entered.shows(&entry.name));
-        Ok(json(rest::repository_index(&index)))
+        Ok(json(rest::repository_index(&shown(&entered, query).await?)))
     };
     answer(call, work).await
+}
+
+/// The part of the index that may be shown to whoever asks. Folders are listed, and repositories that lie elsewhere asked over the
+/// network: not on a thread that others wait for.
+///
+/// # Errors
+/// As the service says.
+pub(crate) async fn shown(entered: &Entered<'_>, query: IndexQuery) -> Result<Vec<IndexEntry>, Refusal> {
+    let service = Arc::clone(&entered.services().inference);
+    let index = tokio::task::spawn_blocking(move || service.repository_index(&query)).await;
+    let mut index = index.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+    index.retain(|entry| entered.shows(&entry.name));
+    Ok(index)
 }
 
 /// `POST /v2/repository[/{repository}]/models/{model}/load`

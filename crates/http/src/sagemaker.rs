@@ -77,7 +77,7 @@ async fn run(
         }
     };
     let entered = hosted.rest.enter(&parts, Asked::new(Operation::Infer, &id)).await?;
-    let model = SAGEMAKER.model(&entered, target, hosted.platform.model.as_ref())?;
+    let model = SAGEMAKER.model(&entered, target, hosted.platform.model.as_ref()).await?;
     let exchange = Exchange::begin(&hosted.rest, entered, &parts.headers, id)?;
     SAGEMAKER.infer(exchange, model, (&parts.headers, body)).await
 }

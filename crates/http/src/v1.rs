@@ -17,6 +17,7 @@ use crate::error::{HttpError, Refusal};
 use crate::exchange::{Answer, Exchange};
 use crate::form::check_json;
 use crate::models::model_in;
+use crate::repository::shown;
 use crate::rest::Rest;
 use crate::router::{json, method_not_allowed};
 use crate::routes::Routes;
@@ -63,9 +64,8 @@ async fn models(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     answer(call, async move {
         let parts = request.into_parts().0;
         let entered = rest.enter(&parts, Asked::new(Operation::ModelIndex, &id)).await?;
-        let index = entered.services().inference.repository_index(&IndexQuery::default())?;
-        let names = index.iter().map(|entry| &*entry.name);
-        let mut names: Vec<&str> = names.filter(|name| entered.shows(name)).collect();
+        let index = shown(&entered, IndexQuery::default()).await?;
+        let mut names: Vec<&str> = index.iter().map(|entry| &*entry.name).collect();
         // By name, and one entry for each version.
         names.dedup();
         Ok(json(v1::model_list(names)))

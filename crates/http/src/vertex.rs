@@ -125,7 +125,7 @@ async fn predict(State(hosted): State<Hosted<VertexAi>>, request: Request) -> Re
 async fn run(hosted: &Hosted<VertexAi>, request: Request, id: RequestId) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
     let entered = hosted.rest.enter(&parts, Asked::new(Operation::Infer, &id)).await?;
-    let model = VERTEX_AI.model(&entered, None, hosted.platform.options.model.as_ref())?;
+    let model = VERTEX_AI.model(&entered, None, hosted.platform.options.model.as_ref()).await?;
     let exchange = Exchange::begin(&hosted.rest, entered, &parts.headers, id)?;
     VERTEX_AI.infer(exchange, model, (&parts.headers, body)).await
 }

@@ -5,13 +5,18 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, ThreadId};
 
 use adulis_http::{
     HttpOptions, ListenerOptions, RoutePath, SageMakerOptions, VertexOptions, not_found, router,
-    sagemaker_router, vertex_router,
+    sagemaker_router, v1_router, vertex_router,
 };
 use adulis_testing::{RawResponse, ScriptedService};
+use adulis_types::{
+    BoxFuture, DelegatingService, Fault, IndexEntry, IndexQuery, InferRequest, InferResponse,
+    InferenceService, ResponseStream,
+};
 use support::{Server, assert_error, binary_body, json_body, tensor};
 
 const REDIRECT: &str = "x-vertex-ai-triton-redirect";
@@ -93,6 +98,52 @@ async fn sagemaker_asks_the_model_that_is_meant() {
     let answer = invoke(&several, &[], &json_body(1)).await;
     assert_error(&answer, 400, "models is meant? set sagemaker.model");
     assert_eq!(invoke(&several, &[target], &json_body(1)).await.status, 200);
+}
+
+/// Lists its models, which may take as long as a disk does, never on the thread that answers requests.
+struct Listing {
+    inner: Arc<ScriptedService>,
+    io: ThreadId,
+    listed: AtomicUsize,
+}
+
+impl DelegatingService for Listing {
+    fn inner(&self) -> &dyn InferenceService {
+        &*self.inner
+    }
+
+    fn infer(&self, request: InferRequest) -> BoxFuture<'_, Result<InferResponse, Fault>> {
+        self.inner.infer(request)
+    }
+
+    fn infer_stream(&self, request: InferRequest) -> ResponseStream<'_> {
+        self.inner.infer_stream(request)
+    }
+
+    fn repository_index(&self, query: &IndexQuery) -> Result<Vec<IndexEntry>, Fault> {
+        assert_ne!(thread::current().id(), self.io, "others wait for this thread");
+        self.listed.fetch_add(1, Ordering::SeqCst);
+        self.inner.repository_index(query)
+    }
+}
+
+#[tokio::test]
+async fn models_are_listed_where_nobody_waits_for_it() {
+    let inner = Arc::new(ScriptedService::default());
+    let listing = Arc::new(Listing {
+        inner: Arc::clone(&inner),
+        io: thread::current().id(),
+        listed: AtomicUsize::new(0),
+    });
+    let options = HttpOptions::default;
+    let app = router(Arc::clone(&listing), options())
+        .merge(v1_router(Arc::clone(&listing), options()))
+        .merge(sagemaker_router(Arc::clone(&listing), options(), SageMakerOptions { model: None }));
+    let server = Server::with_router(app, inner, ListenerOptions::default());
+    assert_error(&invoke(&server, &[], &json_body(1)).await, 400, "set sagemaker.model");
+    assert_eq!(server.get("/v1/models").await.status, 200);
+    assert_eq!(post(&server, "/v2/repository/index", &[], b"").await.status, 200);
+    assert_eq!(listing.listed.load(Ordering::SeqCst), 3);
 }
 
 #[tokio::test]
