@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use crate::Name;
 
 /// One value of a `parameters` object.
@@ -61,6 +63,17 @@ impl Parameters {
             Some((_, old)) => *old = value,
             None => self.0.push((name, value)),
         }
+    }
+
+    /// These, in this order; `None` where a name is there twice. However many they are, no name is looked for among all others.
+    #[must_use]
+    pub fn distinct(all: Vec<(Name, ParameterValue)>) -> Option<Self> {
+        let is_distinct = {
+            let mut seen = HashSet::new();
+            // Most have one at most, which needs no memory.
+            all.len() < 2 || all.iter().all(|(name, _)| seen.insert(name.as_str()))
+        };
+        is_distinct.then_some(Self(all))
     }
 
     /// Takes `name` out.
