@@ -262,8 +262,7 @@ mod tests {
 
     #[test]
     fn who_did_it_is_told_by_number_and_name_and_what_sudo_says_beside_it() {
-        let users =
-            "root:x:0:0:root:/root:/bin/sh\n# a comment\nann:x:1000:1000:,,,:/:/bin/sh\nbob:x:10\n";
+        let users = "root:x:0:0:root:/root:/bin/sh\n# a comment\nann:x:1000:1000:,,,:/:/bin/sh\nbob:x:10\n";
         assert_eq!(
             [0, 1000, 10, 7].map(|uid| name_of(uid, users)),
             [Some("root"), Some("ann"), Some("bob"), None]

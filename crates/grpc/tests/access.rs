@@ -11,7 +11,7 @@ use adulis_grpc::GrpcOptions;
 use adulis_protocol::grpc::{
     FILE_DESCRIPTOR_SET, ModelStatisticsRequest, RepositoryIndexRequest, RepositoryModelUnloadRequest,
 };
-use adulis_testing::{GuardedServices, ScriptedAccess, bearer};
+use adulis_testing::{GuardedServices, RPCS, ScriptedAccess, bearer};
 use adulis_types::{Operation, Scope};
 use prost::Message;
 use support::{Server, message};
@@ -22,34 +22,6 @@ use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
-
-/// What each RPC needs. A method of the schema that is not here fails the test.
-const RPCS: [(&str, Scope); 24] = [
-    ("inference.GRPCInferenceService/ServerLive", Scope::Health),
-    ("inference.GRPCInferenceService/ServerReady", Scope::Health),
-    ("inference.GRPCInferenceService/ModelReady", Scope::Health),
-    ("inference.GRPCInferenceService/ServerMetadata", Scope::Metadata),
-    ("inference.GRPCInferenceService/ModelMetadata", Scope::Metadata),
-    ("inference.GRPCInferenceService/ModelInfer", Scope::Infer),
-    ("inference.GRPCInferenceService/ModelStreamInfer", Scope::Infer),
-    ("inference.GRPCInferenceService/ModelConfig", Scope::Metadata),
-    ("inference.GRPCInferenceService/ModelStatistics", Scope::Statistics),
-    ("inference.GRPCInferenceService/RepositoryIndex", Scope::Metadata),
-    ("inference.GRPCInferenceService/RepositoryModelLoad", Scope::Repository),
-    ("inference.GRPCInferenceService/RepositoryModelUnload", Scope::Repository),
-    ("inference.GRPCInferenceService/SystemSharedMemoryStatus", Scope::SharedMemory),
-    ("inference.GRPCInferenceService/SystemSharedMemoryRegister", Scope::SharedMemory),
-    ("inference.GRPCInferenceService/SystemSharedMemoryUnregister", Scope::SharedMemory),
-    ("inference.GRPCInferenceService/CudaSharedMemoryStatus", Scope::SharedMemory),
-    ("inference.GRPCInferenceService/CudaSharedMemoryRegister", Scope::SharedMemory),
-    ("inference.GRPCInferenceService/CudaSharedMemoryUnregister", Scope::SharedMemory),
-    ("inference.GRPCInferenceService/TraceSetting", Scope::Trace),
-    ("inference.GRPCInferenceService/LogSettings", Scope::Logging),
-    ("grpc.health.v1.Health/Check", Scope::Health),
-    ("grpc.health.v1.Health/Watch", Scope::Health),
-    ("grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Scope::Metadata),
-    ("grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Scope::Metadata),
-];
 
 /// How long a stream that nobody refuses is waited for.
 const SOON: Duration = Duration::from_millis(300);

@@ -126,7 +126,14 @@ async fn a_panic_is_internal_and_the_server_goes_on() {
     for _ in 0..2 {
         let status = client.model_infer(message("panic", "", &[1.0])).await.unwrap_err();
         assert_eq!((status.code(), status.message()), (Code::Internal, "internal error"));
+        let id = status.metadata().get("x-request-id");
+        assert!(id.is_some_and(|id| !id.is_empty()), "it is found in the log by it");
     }
+    let mut request = Request::new(message("panic", "", &[1.0]));
+    request.metadata_mut().insert("x-request-id", "the-client-s-own".parse().unwrap());
+    let status = client.model_infer(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::Internal);
+    assert_eq!(status.metadata().get("x-request-id").unwrap(), "the-client-s-own");
     assert!(client.model_infer(message("echo", "", &[1.0])).await.is_ok());
 }
 

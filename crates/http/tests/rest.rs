@@ -271,7 +271,14 @@ async fn a_panic_is_500_and_the_server_goes_on() {
         let response = connection.request("POST /v2/models/panic/infer", &[], &json_body(1)).await.unwrap();
         assert_error(&response, 500, "internal error");
         assert!(!response.text().contains("asked to panic"), "internals leaked");
+        assert!(
+            response.header("x-request-id").is_some_and(|id| !id.is_empty()),
+            "it is found in the log by it"
+        );
     }
+    let own = ["x-request-id: the-client-s-own"];
+    let response = connection.request("POST /v2/models/panic/infer", &own, &json_body(1)).await.unwrap();
+    assert_eq!((response.status, response.header("x-request-id")), (500, Some("the-client-s-own")));
     let response = connection.request("POST /v2/models/echo/infer", &[], &json_body(1)).await.unwrap();
     assert_eq!(response.status, 200);
 }

@@ -5,7 +5,8 @@
 //! test wants said, slowly or cut short, as no well-behaved client would; [`SharedObject`] is shared memory of a client on the
 //! same machine; [`TestAuthority`] signs certificates; [`BackingServer`] is a real Redis or Memcached, to be frozen and killed, with
 //! [`pool_options`] for pools over it, and [`PostgresServer`] a database; [`TestHeaders`] are the headers of a request that
-//! nobody sent; [`TestClock`] is a wall clock that jumps; [`S3Server`] is object storage, with faults on demand.
+//! nobody sent; [`TestClock`] is a wall clock that jumps; [`S3Server`] is object storage, with faults on demand; [`RPCS`] are the
+//! names of all RPCs.
 
 mod authority;
 mod backing;
@@ -18,6 +19,7 @@ mod postgres;
 mod process;
 mod raw;
 mod repository;
+mod rpcs;
 mod s3_server;
 mod scripted;
 mod scripted_access;
@@ -37,6 +39,7 @@ pub use postgres::{PostgresServer, PostgresTls};
 pub use process::{ProcessSignal, children, is_alive, send_signal};
 pub use raw::{RawConnection, RawResponse, RawStream};
 pub use repository::{IdentityModel, TestRepository};
+pub use rpcs::RPCS;
 pub use s3_server::{S3Server, Trouble};
 pub use scripted::{Calls, ScriptedService};
 pub use scripted_access::{GuardedServices, ScriptedAccess, bearer};

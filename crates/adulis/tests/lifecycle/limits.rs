@@ -183,12 +183,16 @@ async fn health_and_metrics_answer_while_the_queue_is_full_and_all_connections_a
     let body = byte_json(1);
     let answer = last.request("POST /v2/models/slow/infer", &[], body.as_bytes()).await.unwrap();
     assert_eq!(answer.status, 503, "{}", answer.text());
+    let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+    // Three runs of two seconds are before it.
+    assert!((1..=10).contains(&seconds), "{seconds}");
     let asked = Instant::now();
     assert_eq!(last.request("GET /v2/health/ready", &[], b"").await.unwrap().status, 200);
     assert_eq!(busy.len() + 1, CONNECTIONS);
     // One connection more than there may be is told so.
     let refused = server.get("/v2/health/ready").await.unwrap();
     assert_eq!(refused.status, 503, "{}", refused.text());
+    assert_eq!(refused.header("retry-after"), Some("1"));
 
     let metrics = server.address("metrics").await;
     for path in ["/livez", "/v2/health/live", "/v2/health/ready", "/metrics"] {

@@ -4,6 +4,7 @@
 
 mod audit;
 mod certificates;
+mod everywhere;
 mod identities;
 mod injection;
 mod keys;
@@ -110,7 +111,10 @@ pub(crate) fn store(folder: &Path) -> String {
 
 pub(crate) fn keys(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(BINARY);
-    command.current_dir(folder).env("USER", "tester").args(["keys", "--set", &store(folder)]);
+    command
+        .current_dir(folder)
+        .env("USER", "somebody-else")
+        .args(["keys", "--set", &store(folder)]);
     command.args(arguments).output().unwrap()
 }
 
