@@ -16,6 +16,7 @@ use self::connections::{Connections, Order};
 
 mod accept;
 mod activity;
+mod answer;
 mod connection;
 mod connections;
 mod idle;

@@ -4,12 +4,19 @@
 
 mod support;
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adulis_http::{Drained, HttpOptions, ListenerOptions, Protocols};
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use http::Request;
 use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use support::{Server, assert_error, binary_body, json_body};
@@ -176,6 +183,30 @@ async fn idle_connections_are_closed_and_busy_ones_are_not() {
     tokio::time::timeout(LONG, connection).await.unwrap().unwrap().unwrap();
 }
 
+/// A model may think for longer than an idle connection is kept, in the middle of its answer.
+#[tokio::test]
+async fn an_answer_in_whose_middle_the_model_is_silent_is_whole() {
+    let parts = || async {
+        Body::from_stream(stream::iter(0..2).then(async |part| {
+            tokio::time::sleep(MOMENT * part * 5).await;
+            Ok::<_, Infallible>(Bytes::from(format!("part {part};")))
+        }))
+    };
+    let app = Router::new().route("/parts", get(parts));
+    let options = ListenerOptions { keep_alive_timeout: MOMENT, ..ListenerOptions::default() };
+    let server = Server::with_router(app, Arc::default(), options);
+
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request = || Request::get("http://test/parts").body(Full::<Bytes>::default()).unwrap();
+    let answer = sender.send_request(request()).await.unwrap().into_body();
+    assert_eq!(answer.collect().await.unwrap().to_bytes(), "part 0;part 1;");
+    let (mut sender, _connection) = http2(&server).await;
+    let answer = sender.send_request(request()).await.unwrap().into_body();
+    assert_eq!(answer.collect().await.unwrap().to_bytes(), "part 0;part 1;");
+}
+
 #[tokio::test]
 async fn a_client_that_does_not_take_its_answer_is_cut_off() {
     let server = with(ListenerOptions { keep_alive_timeout: MOMENT, ..ListenerOptions::default() }).await;
@@ -232,7 +263,7 @@ async fn heads_over_the_limit_are_refused() {
 async fn draining_lets_requests_end() {
     let mut server = Server::default().await;
     let address = server.address;
-    let service = std::sync::Arc::clone(&server.service);
+    let service = Arc::clone(&server.service);
     let mut idle = server.connect().await;
     assert_eq!(idle.request("GET /v2", &[], b"").await.unwrap().status, 200);
     let mut silent = server.connect().await;
@@ -277,7 +308,7 @@ async fn draining_answers_requests_that_are_on_their_way() {
 #[tokio::test]
 async fn draining_ends_by_force() {
     let server = with(ListenerOptions { drain_timeout: MOMENT, ..ListenerOptions::default() }).await;
-    let calls = std::sync::Arc::clone(&server.service.calls);
+    let calls = Arc::clone(&server.service.calls);
     let mut busy = server.connect().await;
     let one =
         tokio::spawn(async move { busy.request("POST /v2/models/slow/infer", &[], &json_body(1)).await });

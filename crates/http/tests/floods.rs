@@ -5,9 +5,9 @@
 mod support;
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use adulis_http::ListenerOptions;
+use adulis_http::{HttpOptions, ListenerOptions};
 use adulis_testing::RawConnection;
 use support::{Server, json_body};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,7 +26,9 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const GO_AWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -100,7 +102,7 @@ async fn a_head_without_end_ends_its_connection() {
 #[tokio::test]
 async fn resets_up_to_the_limit_are_suffered() {
     let options = ListenerOptions { max_pending_accept_reset_streams: 500, ..ListenerOptions::default() };
-    let server = Server::start(adulis_http::HttpOptions::default(), options).await;
+    let server = Server::start(HttpOptions::default(), options).await;
     let mut connection = server.connect().await;
     let frames: Vec<u8> = streams(400).flat_map(opened_and_reset).collect();
     connection.send(&[preface(), frames].concat()).await.unwrap();
@@ -170,4 +172,70 @@ async fn heads_of_http2_that_say_other_lengths_are_errors() {
         assert_eq!(started(), 1, "{told:?}");
     }
     is_served(&mut server.connect().await).await;
+}
+
+/// The beginning of a connection, whose answers get as many bytes at first, and a request on stream 1.
+fn asked(path: &str, window: u32) -> Vec<u8> {
+    let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
+    let length = u8::try_from(path.len()).unwrap();
+    let block = [&[0x82, 0x86, 0x04, length][..], path.as_bytes(), &[0x01, 1, b'x']].concat();
+    [
+        preface(),
+        frame(SETTINGS, 0, 0, &settings),
+        frame(HEADERS, END_HEADERS | END_STREAM, 1, &block),
+    ]
+    .concat()
+}
+
+/// Sends the same frame every 10 ms, reads nothing, and says whether the server closed the connection meanwhile.
+async fn closed_while_sending(connection: &mut RawConnection, frame: &[u8], patience: Duration) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < patience {
+        if connection.send(frame).await.is_err() {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    false
+}
+
+#[tokio::test]
+async fn an_http2_client_that_does_not_answer_pings_is_closed_whatever_it_sends() {
+    let ping = frame(PING, 0, 0, &[0; 8]);
+    let keep_alive_timeout = Duration::from_millis(50);
+    let server = Server::start(
+        HttpOptions::default(),
+        ListenerOptions { keep_alive_timeout, ..ListenerOptions::default() },
+    )
+    .await;
+    let mut used = server.connect().await;
+    used.send(&asked("/v2/health/live", 1 << 16)).await.unwrap();
+    assert!(closed_while_sending(&mut used, &ping, LONG).await, "one that was used before");
+
+    let header_read_timeout = Duration::from_millis(50);
+    let server = Server::start(
+        HttpOptions::default(),
+        ListenerOptions { header_read_timeout, ..ListenerOptions::default() },
+    )
+    .await;
+    let mut unused = server.connect().await;
+    unused.send(&preface()).await.unwrap();
+    assert!(closed_while_sending(&mut unused, &ping, LONG).await, "one that has asked for nothing");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_taken_too_slowly_ends_its_connection() {
+    let options = ListenerOptions {
+        keep_alive_timeout: Duration::from_millis(100),
+        min_answer_rate: 4000,
+        ..ListenerOptions::default()
+    };
+    let server = Server::start(HttpOptions::default(), options).await;
+    for (bytes, patience, is_closed) in [(10_u32, LONG, true), (200, Duration::from_secs(1), false)] {
+        let mut client = server.connect().await;
+        client.send(&asked("/v2/openapi.json", 0)).await.unwrap();
+        let more = frame(WINDOW_UPDATE, 0, 1, &bytes.to_be_bytes());
+        let closed = closed_while_sending(&mut client, &more, patience).await;
+        assert_eq!(closed, is_closed, "{bytes} bytes every 10 ms");
+    }
 }

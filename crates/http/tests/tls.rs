@@ -191,7 +191,8 @@ async fn a_silent_or_slow_client_is_cut_off() {
 
 #[tokio::test]
 async fn an_idle_connection_ends_with_a_farewell() {
-    let options = ListenerOptions { keep_alive_timeout: MOMENT, ..ListenerOptions::default() };
+    // It is cut off after as long again, before which it is to have ended.
+    let options = ListenerOptions { keep_alive_timeout: MOMENT * 5, ..ListenerOptions::default() };
     let tls = Tls::start(options, ClientAuth::Off);
     let mut idle = tls.connect().await;
     assert_eq!(idle.request("GET /v2", &[], b"").await.unwrap().status, 200);

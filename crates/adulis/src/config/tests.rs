@@ -444,7 +444,7 @@ fn frontends_follow_the_configuration() {
     assert_eq!((grpc.max_request_bytes, grpc.max_stream_requests, grpc.compress_responses), (5, 3, true));
     let listener = config.listener();
     assert_eq!((listener.max_header_bytes, listener.max_concurrent_streams), (8192, 7));
-    assert_eq!(listener.max_connections_per_peer, 11);
+    assert_eq!((listener.max_connections_per_peer, listener.min_answer_rate), (11, 12));
     for pace in [http.body_pace, grpc.message_pace] {
         assert_eq!((pace.whole, pace.bytes_per_second), (Duration::from_secs(9), 12));
     }

@@ -1,5 +1,5 @@
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 
 use super::connections::Order;
@@ -12,12 +12,17 @@ use super::idle::Observation;
 #[derive(Debug)]
 pub(super) struct Activity {
     reads: AtomicU32,
-    writes: AtomicU32,
+    /// Bytes.
+    written: AtomicU64,
+    /// The last write has to wait until the client takes what was sent before.
+    blocked: AtomicBool,
+    /// Parts of answers that are neither written nor given up.
+    untaken: AtomicU32,
     /// Requests that have begun.
     requests: AtomicU32,
-    /// Requests whose handler has not answered yet.
+    /// Requests whose answer has not come to its end yet.
     in_flight: AtomicU32,
-    /// `reads` when the last handler ended: more since then means that the next request's head has begun.
+    /// `reads` when the last answer ended: more since then means that the next request's head has begun.
     settled: AtomicU32,
     multiplexed: AtomicU8,
     order: AtomicU8,
@@ -28,7 +33,9 @@ impl Default for Activity {
     fn default() -> Self {
         Self {
             reads: AtomicU32::new(0),
-            writes: AtomicU32::new(0),
+            written: AtomicU64::new(0),
+            blocked: AtomicBool::new(false),
+            untaken: AtomicU32::new(0),
             requests: AtomicU32::new(0),
             in_flight: AtomicU32::new(0),
             // No number of reads yet: the first head is waited for from the beginning.
@@ -45,18 +52,34 @@ impl Activity {
         self.reads.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn wrote(&self) {
-        self.writes.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn wrote(&self, bytes: usize) {
+        self.written.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.flows();
     }
 
-    pub(super) fn began(&self) {
+    /// A write waits for the client.
+    pub(super) fn blocks(&self) {
+        self.blocked.store(true, Ordering::Relaxed);
+    }
+
+    /// No write waits for the client any more.
+    pub(super) fn flows(&self) {
+        self.blocked.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn part_given(&self) {
+        self.untaken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn part_gone(&self) {
+        self.untaken.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A request has begun.
+    pub(super) fn began(self: &Arc<Self>) -> InFlight {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn ended(&self) {
-        self.settled.store(self.reads.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
     }
 
     /// A TLS handshake is the connection's business until it is done; it has a time limit of its own. Then the first head is
@@ -77,15 +100,20 @@ impl Activity {
 
     pub(super) fn observe(&self) -> Observation {
         let reads = self.reads.load(Ordering::Relaxed);
+        let written = self.written.load(Ordering::Relaxed);
+        let requests = self.requests.load(Ordering::Relaxed);
         let busy = self.in_flight.load(Ordering::Relaxed) > 0;
-        let between = self.multiplexed.load(Ordering::Relaxed) == 1;
-        let moved = reads.wrapping_add(self.writes.load(Ordering::Relaxed));
-        Observation {
-            busy,
-            head_begun: !busy && !between && reads != self.settled.load(Ordering::Relaxed),
-            used: if between { self.requests.load(Ordering::Relaxed) } else { moved },
-            moved,
-        }
+        let owing = self.untaken.load(Ordering::Relaxed) > 0 || self.blocked.load(Ordering::Relaxed);
+        let multiplexed = self.multiplexed.load(Ordering::Relaxed) == 1;
+        let (head_begun, used) = if multiplexed {
+            (requests == 0, requests.into())
+        } else {
+            (
+                !owing && reads != self.settled.load(Ordering::Relaxed),
+                written.wrapping_add(reads.into()),
+            )
+        };
+        Observation { busy, owing, multiplexed, head_begun: !busy && head_begun, used, written }
     }
 
     /// Gives an order and has the connection's task look at it. Says whether it is a new one.
@@ -108,5 +136,29 @@ impl Activity {
     /// Keeps the task's waker. Once is enough: a connection stays in the task it was spawned in.
     pub(super) fn attend(&self, cx: &Context<'_>) {
         self.waker.get_or_init(|| cx.waker().clone());
+    }
+}
+
+/// A request in progress, until the last of its clones is dropped.
+#[derive(Debug)]
+pub(super) struct InFlight(Arc<Activity>);
+
+impl InFlight {
+    pub(super) fn activity(&self) -> &Arc<Activity> {
+        &self.0
+    }
+}
+
+impl Clone for InFlight {
+    fn clone(&self) -> Self {
+        self.0.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.settled.store(self.0.reads.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -7,8 +7,10 @@ use super::connections::Order;
 pub(super) struct IdleLimits {
     /// With the head of a request half sent.
     pub(super) header_read: Duration,
-    /// Without a byte either way.
+    /// Without a use; then told to end, once more as long.
     pub(super) keep_alive: Duration,
+    /// Bytes of answers that a client takes in a second, at least; 0: any.
+    pub(super) answer_rate: u64,
 }
 
 impl IdleLimits {
@@ -17,19 +19,38 @@ impl IdleLimits {
         let shorter = self.header_read.min(self.keep_alive);
         (shorter / 4).clamp(Duration::from_millis(5), Duration::from_secs(1))
     }
+
+    /// How far a client is behind that was so far, counting from then, and has taken so many bytes.
+    fn behind(self, behind: Duration, taken: u64) -> Duration {
+        match taken.saturating_mul(1000).checked_div(self.answer_rate) {
+            Some(earned) => behind.saturating_sub(Duration::from_millis(earned)),
+            None if taken > 0 => Duration::ZERO,
+            None => behind,
+        }
+    }
 }
 
 /// What a connection is found doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Observation {
-    /// A handler is at work.
+    /// An answer is being worked on: by a handler, or by the model that goes on with it.
     pub(super) busy: bool,
-    /// Bytes have come that are not a whole head yet.
+    /// The client has to take what there is of answers.
+    pub(super) owing: bool,
+    /// It is HTTP/2: the client can be told to end whenever that is.
+    pub(super) multiplexed: bool,
+    /// On HTTP/1.1 bytes have come that are not a whole head yet, on HTTP/2 no whole head ever has.
     pub(super) head_begun: bool,
     /// Changes with every use: bytes of a request or response on HTTP/1.1, requests on HTTP/2.
-    pub(super) used: u32,
-    /// Changes with every read and write that moved bytes.
-    pub(super) moved: u32,
+    pub(super) used: u64,
+    /// Bytes that were written so far.
+    pub(super) written: u64,
+}
+
+impl Observation {
+    fn is_unused(&self) -> bool {
+        !self.busy && !self.owing
+    }
 }
 
 /// Why a connection is of no use.
@@ -39,7 +60,7 @@ pub(super) enum Useless {
     SlowHead,
     /// It is not asked anything.
     Idle,
-    /// It was told to end, and no byte moves.
+    /// Its client takes too little of its answers, or does not end when it is told to.
     Stuck,
 }
 
@@ -59,7 +80,8 @@ pub(super) struct IdleWatch {
     last: Option<Observation>,
     head: Duration,
     unused: Duration,
-    still: Duration,
+    /// How far the client is behind with what it is to take.
+    behind: Duration,
 }
 
 impl IdleWatch {
@@ -72,19 +94,24 @@ impl IdleWatch {
         limits: IdleLimits,
     ) -> Option<Useless> {
         let last = self.last.replace(seen);
-        let before = last.filter(|before| !seen.busy && !before.busy);
-        let count = |time: Duration, same: fn(&Observation, &Observation) -> bool| match &before {
+        let count = |time: Duration, same: fn(&Observation, &Observation) -> bool| match &last {
             Some(before) if same(before, &seen) => time + elapsed,
             _ => Duration::ZERO,
         };
         self.head = count(self.head, |before, seen| before.head_begun && seen.head_begun);
-        self.unused = count(self.unused, |before, seen| before.used == seen.used);
-        self.still = count(self.still, |before, seen| before.moved == seen.moved);
-        if self.head >= limits.header_read {
+        self.unused = count(self.unused, |before, seen| {
+            before.is_unused() && seen.is_unused() && before.used == seen.used
+        });
+        let taken = last.map_or(0, |before| seen.written.wrapping_sub(before.written));
+        let behind = count(self.behind, |before, seen| before.owing && seen.owing);
+        self.behind = limits.behind(behind, taken);
+        // On HTTP/2 the client is told first, so that it loses no request that is on its way.
+        let head_limit = limits.header_read * if seen.multiplexed { 2 } else { 1 };
+        if self.head >= head_limit {
             Some(Useless::SlowHead)
-        } else if self.still >= limits.keep_alive * 2 {
+        } else if self.behind.max(self.unused) >= limits.keep_alive * 2 {
             Some(Useless::Stuck)
-        } else if self.unused >= limits.keep_alive {
+        } else if self.unused >= limits.keep_alive || self.head >= limits.header_read {
             Some(Useless::Idle)
         } else {
             None
@@ -96,8 +123,19 @@ impl IdleWatch {
 mod tests {
     use super::*;
 
-    const LIMITS: IdleLimits =
-        IdleLimits { header_read: Duration::from_secs(4), keep_alive: Duration::from_secs(10) };
+    const LIMITS: IdleLimits = IdleLimits {
+        header_read: Duration::from_secs(4),
+        keep_alive: Duration::from_secs(10),
+        answer_rate: 100,
+    };
+    const UNUSED: Observation = Observation {
+        busy: false,
+        owing: false,
+        multiplexed: false,
+        head_begun: false,
+        used: 1,
+        written: 1,
+    };
     const STEP: Duration = Duration::from_secs(1);
 
     fn run(mut seen: impl FnMut(u32) -> Observation, looks: u32) -> Vec<Order> {
@@ -112,30 +150,68 @@ mod tests {
 
     #[test]
     fn a_busy_connection_is_left_alone() {
-        let busy = Observation { busy: true, head_begun: false, used: 1, moved: 1 };
+        let busy = Observation { busy: true, ..UNUSED };
         assert!(run(|_| busy, 100).iter().all(|&order| order == Order::GoOn));
     }
 
     #[test]
     fn an_idle_connection_is_drained_then_closed() {
-        let idle = Observation { busy: false, head_begun: false, used: 1, moved: 1 };
-        let orders = run(|_| idle, 30);
+        for multiplexed in [false, true] {
+            let orders = run(|_| Observation { multiplexed, ..UNUSED }, 30);
+            assert_eq!(first(&orders, Order::Drain), Some(10));
+            assert_eq!(first(&orders, Order::Close), Some(20));
+        }
+    }
+
+    #[test]
+    fn pings_neither_keep_a_connection_in_use_nor_from_its_end() {
+        let pinging =
+            |index: u32| Observation { multiplexed: true, written: u64::from(index) * 1000, ..UNUSED };
+        let orders = run(pinging, 100);
         assert_eq!(first(&orders, Order::Drain), Some(10));
         assert_eq!(first(&orders, Order::Close), Some(20));
     }
 
     #[test]
-    fn pings_do_not_keep_a_connection_in_use() {
-        let pinging = |index| Observation { busy: false, head_begun: false, used: 1, moved: index };
-        let orders = run(pinging, 100);
-        assert_eq!(first(&orders, Order::Drain), Some(10));
-        assert_eq!(first(&orders, Order::Close), None, "a response may still be on its way");
+    fn a_client_that_takes_its_answer_is_waited_for_and_one_that_is_too_slow_is_not() {
+        let taking = |rate: u64, busy| {
+            move |index: u32| Observation { owing: true, busy, written: u64::from(index) * rate, ..UNUSED }
+        };
+        for busy in [false, true] {
+            assert_eq!(first(&run(taking(0, busy), 100), Order::Close), Some(20));
+            assert_eq!(first(&run(taking(50, busy), 100), Order::Close), Some(40), "half of it is late");
+            assert!(run(taking(100, busy), 100).iter().all(|&order| order == Order::GoOn));
+        }
+        // What was taken quickly earns no time for later.
+        let stops =
+            |index: u32| Observation { owing: true, written: u64::from(index.min(10)) << 20, ..UNUSED };
+        assert_eq!(first(&run(stops, 100), Order::Close), Some(30));
+        // A socket is filled again when much of what it holds was taken, so that bytes move seldom.
+        let seldom =
+            |index: u32| Observation { owing: true, written: u64::from(index / 15) * 1500, ..UNUSED };
+        assert!(run(seldom, 100).iter().all(|&order| order == Order::GoOn));
+    }
+
+    #[test]
+    fn without_a_rate_any_byte_will_do() {
+        let any = IdleLimits { answer_rate: 0, ..LIMITS };
+        let seconds = Duration::from_secs;
+        assert_eq!(any.behind(seconds(7), 0), seconds(7));
+        assert_eq!(any.behind(seconds(7), 1), Duration::ZERO);
     }
 
     #[test]
     fn a_head_sent_byte_by_byte_is_cut_off() {
-        let slow = |index| Observation { busy: false, head_begun: true, used: index, moved: index };
+        let slow = |index: u32| Observation { head_begun: true, used: index.into(), ..UNUSED };
         assert_eq!(first(&run(slow, 30), Order::Close), Some(4));
+    }
+
+    #[test]
+    fn an_http2_connection_without_a_request_is_told_before_it_is_cut_off() {
+        let silent = Observation { head_begun: true, multiplexed: true, ..UNUSED };
+        let orders = run(|_| silent, 30);
+        assert_eq!(first(&orders, Order::Drain), Some(4));
+        assert_eq!(first(&orders, Order::Close), Some(8));
     }
 
     #[test]
@@ -143,8 +219,8 @@ mod tests {
         let now_and_then = |index: u32| Observation {
             busy: index % 4 == 3,
             head_begun: index % 4 != 3,
-            used: index,
-            moved: index,
+            used: index.into(),
+            ..UNUSED
         };
         assert!(run(now_and_then, 100).iter().all(|&order| order == Order::GoOn));
     }

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::activity::Activity;
 
-/// A byte stream that tells [`Activity`] of every read and write that moved bytes.
+/// A byte stream that tells [`Activity`] of every read and write that moved bytes, and of writes that wait.
 #[derive(Debug)]
 pub(super) struct Counted<S> {
     pub(super) stream: S,
@@ -31,8 +31,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
 
 impl<S: AsyncWrite + Unpin> Counted<S> {
     fn note(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(1..)) = polled {
-            self.activity.wrote();
+        match &polled {
+            Poll::Ready(Ok(bytes)) => self.activity.wrote(*bytes),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.activity.blocks(),
         }
         polled
     }
@@ -45,7 +47,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        // TLS writes what it was given no sooner than here.
+        match &polled {
+            Poll::Ready(_) => self.activity.flows(),
+            Poll::Pending => self.activity.blocks(),
+        }
+        polled
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

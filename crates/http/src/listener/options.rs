@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use adulis_protocol::Pace;
 use adulis_tls::Alpn;
 
 use super::idle::IdleLimits;
@@ -15,8 +16,11 @@ pub struct ListenerOptions {
     pub max_connections_per_peer: usize,
     /// How long a client may take to begin speaking, and from the first byte of a request's head to its last.
     pub header_read_timeout: Duration,
-    /// How long a connection may lie idle, or its client not take what is sent, before it is closed.
+    /// How long a connection may lie idle before it is told to end, which it then has the same time for.
     pub keep_alive_timeout: Duration,
+    /// The least bytes per second of answers that a client must take while some wait for it; 0: any. One that falls behind this by
+    /// twice the keep-alive timeout is cut off.
+    pub min_answer_rate: usize,
     /// How long requests in progress have to end after a shutdown began.
     pub drain_timeout: Duration,
     /// Most bytes of a request's head (HTTP/1.1) and of a header list (HTTP/2).
@@ -63,6 +67,7 @@ impl Default for ListenerOptions {
             max_connections_per_peer: 4096,
             header_read_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
+            min_answer_rate: Pace::default().bytes_per_second,
             drain_timeout: Duration::from_secs(30),
             max_header_bytes: 64 * 1024,
             max_concurrent_streams: 1024,
@@ -75,6 +80,10 @@ impl Default for ListenerOptions {
 
 impl ListenerOptions {
     pub(super) fn limits(&self) -> IdleLimits {
-        IdleLimits { header_read: self.header_read_timeout, keep_alive: self.keep_alive_timeout }
+        IdleLimits {
+            header_read: self.header_read_timeout,
+            keep_alive: self.keep_alive_timeout,
+            answer_rate: self.min_answer_rate as u64,
+        }
     }
 }

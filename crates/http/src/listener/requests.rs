@@ -13,7 +13,8 @@ use http::{HeaderValue, Request, header};
 use hyper::body::Incoming;
 use tower::Service;
 
-use super::activity::Activity;
+use super::activity::{Activity, InFlight};
+use super::answer::Answer;
 use super::connections::Order;
 use super::version::Version;
 
@@ -27,19 +28,19 @@ pub(super) struct Requests {
 }
 
 impl hyper::service::Service<Request<Incoming>> for Requests {
-    type Response = Response;
+    type Response = Response<Answer>;
     type Error = Infallible;
     type Future = InProgress;
 
     fn call(&self, mut request: Request<Incoming>) -> InProgress {
-        self.activity.began();
+        let in_flight = self.activity.began();
         if let Some(client) = &self.client {
             request.extensions_mut().insert(Arc::clone(client));
         }
         InProgress {
             // Cloning a router counts a reference up; it is always ready.
             answer: self.router.clone().call(request.map(Body::new)),
-            activity: Arc::clone(&self.activity),
+            in_flight,
             version: self.version,
         }
     }
@@ -48,25 +49,20 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
 /// A request in progress.
 pub(super) struct InProgress {
     answer: RouteFuture<Infallible>,
-    activity: Arc<Activity>,
+    in_flight: InFlight,
     version: Version,
 }
 
 impl Future for InProgress {
-    type Output = Result<Response, Infallible>;
+    type Output = Result<Response<Answer>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Ok(mut response) = ready!(Pin::new(&mut self.answer).poll(cx));
-        if self.version == Version::Http1 && self.activity.ordered() != Order::GoOn {
+        if self.version == Version::Http1 && self.in_flight.activity().ordered() != Order::GoOn {
             // The client is told with this answer, and the connection ends with it.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        Poll::Ready(Ok(response))
-    }
-}
-
-impl Drop for InProgress {
-    fn drop(&mut self) {
-        self.activity.ended();
+        let in_flight = self.in_flight.clone();
+        Poll::Ready(Ok(response.map(|body| Answer { body, in_flight })))
     }
 }
