@@ -1,6 +1,7 @@
 use std::io;
 use std::time::Duration;
 
+use adulis_retry::{Backoff, BackoffOptions};
 use adulis_tls::Alpn;
 use tokio::net::TcpStream;
 
@@ -10,8 +11,9 @@ use super::Protocols;
 ///
 /// Source: RFC 9113, section 3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How long to wait for the rest of a preface that came in parts.
-const PREFACE_PAUSE: Duration = Duration::from_millis(1);
+/// Pauses between looks for the rest of a preface that came in parts.
+const PREFACE_PAUSES: BackoffOptions =
+    BackoffOptions { min_delay: Duration::from_millis(1), max_delay: Duration::from_millis(200) };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
@@ -35,6 +37,7 @@ impl Version {
 /// `UnexpectedEof` where the client is gone.
 pub(super) async fn detect(stream: &TcpStream) -> io::Result<Version> {
     let mut first = [0; PREFACE.len()];
+    let mut pauses = Backoff::new(PREFACE_PAUSES);
     loop {
         let count = stream.peek(&mut first).await?;
         if count == 0 {
@@ -47,6 +50,35 @@ pub(super) async fn detect(stream: &TcpStream) -> io::Result<Version> {
             return Ok(Version::Http2);
         }
         // The socket stays readable, so that only a timer can wait for more.
-        tokio::time::sleep(PREFACE_PAUSE).await;
+        tokio::time::sleep(pauses.next_delay()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Future, poll_fn};
+    use std::pin::pin;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_beginning_without_an_end_is_looked_at_seldom() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        client.write_all(b"P").await.unwrap();
+        let mut detected = pin!(detect(&server));
+        let mut looks = 0;
+        let counted = poll_fn(|cx| {
+            looks += 1;
+            detected.as_mut().poll(cx)
+        });
+        assert!(tokio::time::timeout(Duration::from_secs(10), counted).await.is_err());
+        assert!((20..200).contains(&looks), "{looks} looks in 10 seconds");
+        client.write_all(&PREFACE[1..]).await.unwrap();
+        assert_eq!(detect(&server).await.unwrap(), Version::Http2);
     }
 }
