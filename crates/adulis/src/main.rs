@@ -12,7 +12,7 @@ use adulis::cli::{
     LogArgs, LogCommand, ServeArgs, WorkerArgs,
 };
 use adulis::config::{Config, Loaded};
-use adulis::serve::{Hosting, ServeOptions, ServeTls};
+use adulis::serve::{Hosting, ServeOptions, ServeTls, Signals};
 use adulis::sockets::Sockets;
 use adulis::{Adulis, BuildError, ControlMode, Reload, Supervisor, WorkerCommand, check, serve};
 use anyhow::Context;
@@ -102,23 +102,18 @@ fn run_serve(args: ServeArgs) -> anyhow::Result<u8> {
         .enable_all()
         .build()
         .context("cannot start the I/O threads")?;
-    // What the server talks to is connected to while it starts.
     let within = runtime.enter();
-    let adulis = match with_services(builder(&config).log(log), &config).build() {
+    let mut signals = Signals::catch(true)?;
+    let adulis = match build(&runtime, &mut signals, with_services(builder(&config).log(log), &config))? {
         Ok(adulis) => adulis,
-        Err(
-            error @ (BuildError::Models(_)
-            | BuildError::SharedCache(_)
-            | BuildError::Lookup(_)
-            | BuildError::Quotas(_)
-            | BuildError::Access(_)
-            | BuildError::Audit { .. }),
-        ) => {
-            complain(&format!("error: {error}"));
-            return Ok(EXIT_CONFIGURATION);
+        Err(code) => {
+            drop(within);
+            // Not waiting for what may hang.
+            runtime.shutdown_background();
+            return Ok(code);
         }
-        Err(error) => return Err(error.into()),
     };
+    hosting.signals = Some(signals);
     let tls = match config.tls.open(adulis.registry()) {
         Ok(tls) => tls.map(|tls| ServeTls::of(&config.tls, tls)),
         Err(errors) => {
@@ -140,6 +135,41 @@ fn run_serve(args: ServeArgs) -> anyhow::Result<u8> {
         }
     };
     end(adulis, runtime, code)
+}
+
+/// Builds the server on a thread that may block, within the runtime: what the server talks to is connected to while it starts. The
+/// exit code where there is nothing to be served, as when the process is told to stop before that is done.
+fn build(
+    runtime: &Runtime,
+    signals: &mut Signals,
+    builder: adulis::Builder,
+) -> anyhow::Result<Result<Adulis, u8>> {
+    let building = runtime.spawn_blocking(|| builder.build());
+    let built = runtime.block_on(async {
+        tokio::select! {
+            built = building => built.context("the thread that builds the server panicked").map(Some),
+            signal = signals.stop() => {
+                tracing::info!(signal, "told to stop before it could serve");
+                Ok(None)
+            }
+        }
+    });
+    match built? {
+        None => Ok(Err(EXIT_OK)),
+        Some(Ok(adulis)) => Ok(Ok(adulis)),
+        Some(Err(
+            error @ (BuildError::Models(_)
+            | BuildError::SharedCache(_)
+            | BuildError::Lookup(_)
+            | BuildError::Quotas(_)
+            | BuildError::Access(_)
+            | BuildError::Audit { .. }),
+        )) => {
+            complain(&format!("error: {error}"));
+            Ok(Err(EXIT_CONFIGURATION))
+        }
+        Some(Err(error)) => Err(error.into()),
+    }
 }
 
 /// How long runs and loads may take when nobody waits for what comes of them any more.

@@ -1,6 +1,7 @@
 //! `adulis serve`: sockets, loading, signals, draining.
 
 mod open_files;
+mod signals;
 mod tls;
 
 use std::net::SocketAddr;
@@ -10,10 +11,11 @@ use std::time::Duration;
 use adulis_http::{CorsOptions, Drained, Listener, ListenerOptions, Router, SageMakerOptions, VertexOptions};
 use adulis_telemetry::ConnectionMetrics;
 use anyhow::Context;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use self::signals::Signals;
+use self::signals::Told;
 pub use self::tls::ServeTls;
 use crate::Adulis;
 use crate::config::Config;
@@ -94,10 +96,13 @@ pub struct Hosting {
     pub supervisor: Option<Supervisor>,
     /// What SIGHUP does. Without it, SIGHUP ends the process as it does any.
     pub reload: Option<Reload>,
+    /// Signals that are caught already; else they are from here on.
+    pub signals: Option<Signals>,
 }
 
 /// Serves until SIGTERM or SIGINT, then drains: readiness turns red, new connections are accepted for the lame-duck time,
-/// requests in flight are finished. A second signal ends it at once.
+/// requests in flight are finished. A second signal ends it at once. Loads that are in progress then are not waited for: the server is
+/// dropped when the last of them ends.
 ///
 /// # Errors
 /// If an address cannot be bound or signals cannot be caught; [`crate::BuildError`] if a repository cannot be mirrored.
@@ -110,10 +115,10 @@ pub async fn serve(adulis: Adulis, options: ServeOptions) -> anyhow::Result<()> 
 /// # Errors
 /// As [`serve`].
 pub async fn serve_hosted(adulis: Adulis, mut options: ServeOptions, hosting: Hosting) -> anyhow::Result<()> {
-    let Hosting { mut sockets, supervisor, mut reload } = hosting;
+    let Hosting { mut sockets, supervisor, mut reload, signals } = hosting;
     open_files::raise_limit(&mut options);
     let mut times = StopTimes { lame_duck: options.lame_duck, store_timeout: options.store_timeout };
-    let mut signals = Signals::new(reload.is_some())?;
+    let mut signals = signals.map_or_else(|| Signals::catch(reload.is_some()), Ok)?;
     let (open, abandoned) = (CancellationToken::new(), CancellationToken::new());
     let mut listeners = Listeners::start(&adulis, &options, &mut sockets, &open)?;
     match supervisor {
@@ -151,10 +156,6 @@ pub async fn serve_hosted(adulis: Adulis, mut options: ServeOptions, hosting: Ho
         tokio::time::sleep(times.lame_duck).await;
         listeners.drain().await;
         adulis.close(times.store_timeout).await;
-        // A load in progress cannot be stopped; what it loads is dropped with the engine.
-        if !loaded {
-            drop(loading.await);
-        }
     };
     tokio::select! {
         () = drained => tracing::info!("stopped"),
@@ -320,53 +321,5 @@ fn log_drained(ended: Option<Result<(&'static str, Drained), tokio::task::JoinEr
         }
         Some(Err(error)) => tracing::error!(%error, "a listener failed"),
         None => {}
-    }
-}
-
-/// What the process is told.
-enum Told {
-    Stop(&'static str),
-    Reload,
-}
-
-/// SIGTERM and SIGINT, and SIGHUP where there is something to reload.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Option<Signal>,
-}
-
-impl Signals {
-    fn new(reloads: bool) -> anyhow::Result<Self> {
-        let catch = |kind| signal(kind).context("cannot catch signals");
-        Ok(Self {
-            terminate: catch(SignalKind::terminate())?,
-            interrupt: catch(SignalKind::interrupt())?,
-            hang_up: reloads.then(|| catch(SignalKind::hangup())).transpose()?,
-        })
-    }
-
-    async fn next(&mut self) -> Told {
-        let Self { terminate, interrupt, hang_up } = self;
-        let hang_up = async {
-            match hang_up {
-                Some(hang_up) => drop(hang_up.recv().await),
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = terminate.recv() => Told::Stop("SIGTERM"),
-            _ = interrupt.recv() => Told::Stop("SIGINT"),
-            () = hang_up => Told::Reload,
-        }
-    }
-
-    /// The next one to stop.
-    async fn stop(&mut self) -> &'static str {
-        loop {
-            if let Told::Stop(signal) = self.next().await {
-                return signal;
-            }
-        }
     }
 }

@@ -234,6 +234,12 @@ impl Lifecycle {
         reason.into()
     }
 
+    /// Has no load begin any more.
+    pub(crate) fn begin_drain(&self) {
+        self.settings.repositories.close();
+        self.loaders.refuse();
+    }
+
     /// Ends polling and loading, and drops what is on its way out. Waits for loads in progress, which cannot be stopped.
     pub(crate) fn close(&self) {
         self.settings.repositories.close();

@@ -40,7 +40,7 @@ struct Task {
 pub(crate) enum NotTaken {
     /// [`MAX_WAITING`] tasks are waiting.
     Full,
-    /// The engine is closing.
+    /// The engine is draining or closing.
     Closed,
     /// There is no thread, and none can be started.
     NoThread(String),
@@ -177,16 +177,22 @@ impl Loaders {
         done.into_iter().map(|(_, result)| result).collect()
     }
 
-    /// Drops what waits, and waits for what is being done.
-    pub(crate) fn close(&self) {
+    /// Drops what waits, and takes nothing more. What is being done goes on.
+    pub(crate) fn refuse(&self) {
         let mut state = self.state.lock();
         state.closed = true;
         let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        drop(waiting);
+    }
+
+    /// The same, and waits for what is being done.
+    pub(crate) fn close(&self) {
+        self.refuse();
+        let mut state = self.state.lock();
         while state.threads > 0 {
             self.ended.wait(&mut state);
         }
-        drop(state);
-        drop(waiting);
     }
 }
 

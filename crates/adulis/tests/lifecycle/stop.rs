@@ -79,6 +79,72 @@ async fn a_signal_while_models_are_loading_is_no_error() {
     assert!(!server.log().contains("\"ERROR\""), "{}", server.log());
 }
 
+/// Waits until a model is being loaded.
+#[cfg(target_os = "linux")]
+async fn loading(server: &TestServer) {
+    let tasks = format!("/proc/{}/task", server.pid());
+    let begun = async || {
+        let mut threads = std::fs::read_dir(&tasks).ok()?.flatten();
+        let is_loader = |name: String| name.trim() == "adulis-load";
+        threads
+            .any(|thread| std::fs::read_to_string(thread.path().join("comm")).is_ok_and(is_loader))
+            .then_some(())
+    };
+    server.wait("a thread that loads models", begun).await;
+    // It is there, and takes its task.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+}
+
+/// Loads that have not begun are given up, and one that does not end keeps the process no longer than a run that hangs.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_signal_waits_neither_for_loads_that_have_not_begun_nor_for_one_that_hangs() {
+    let repository = TestRepository::new().unwrap();
+    for (name, milliseconds) in [("a", "2000"), ("b", "2000"), ("c", "2000"), ("d", "2000")] {
+        repository.identity(name, &byte_model(&[("load_delay_ms", milliseconds)])).unwrap();
+    }
+    let mut server = serve(&repository, &["--set", "engine.load_threads=1"]);
+    loading(&server).await;
+    let begun = Instant::now();
+    server.signal(StopSignal::Terminate).unwrap();
+    assert_eq!(server.exit(Duration::from_secs(20)).await.unwrap().code(), Some(0), "{}", server.log());
+    assert!(begun.elapsed() < Duration::from_millis(4500), "{:?}", begun.elapsed());
+    server.logged(&["told to stop before it was ready"]).await;
+
+    let repository = TestRepository::new().unwrap();
+    repository.identity("hangs", &byte_model(&[("load_delay_ms", "3600000")])).unwrap();
+    let mut server = serve(&repository, &[]);
+    loading(&server).await;
+    server.signal(StopSignal::Terminate).unwrap();
+    assert_eq!(server.exit(Duration::from_secs(20)).await.unwrap().code(), Some(0), "{}", server.log());
+    server.logged(&["does not end: the process ends without it"]).await;
+}
+
+/// A named pipe without a reader: whoever opens it to write to it waits.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_signal_ends_a_server_that_has_not_begun_to_serve() {
+    let repository = TestRepository::new().unwrap();
+    repository.identity("byte", &byte_model(&[])).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("audit");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let audit = format!("audit.file={}", pipe.display());
+    let mut server = serve(&repository, &["--set", &audit]);
+    let status = format!("/proc/{}/status", server.pid());
+    let catches_signals = async || {
+        let status = std::fs::read_to_string(&status).ok()?;
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+        let caught = u64::from_str_radix(caught.trim(), 16).ok()?;
+        // SIGTERM is number 15, of which the first is bit 0.
+        (caught & 1 << 14 != 0).then_some(())
+    };
+    server.wait("a server that catches SIGTERM", catches_signals).await;
+    server.signal(StopSignal::Terminate).unwrap();
+    assert_eq!(server.exit(Duration::from_secs(5)).await.unwrap().code(), Some(0), "{}", server.log());
+    server.logged(&["told to stop before it could serve", "SIGTERM"]).await;
+}
+
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
     let (mut server, _repository) = slow(3000, &[]).await;

@@ -21,6 +21,7 @@ pub(super) struct Behaviour {
 }
 
 impl Behaviour {
+    /// Takes as long as `load_delay_ms` says.
     pub(super) fn from_options(request: &LoadRequest) -> Result<Self, BackendError> {
         let parameter = |name: &str| {
             let Some(text) = request.options.parameters.get(name) else {
@@ -34,6 +35,7 @@ impl Behaviour {
         let milliseconds = parameter("execute_delay_ms")?.unwrap_or(0);
         let byte =
             |name: &str| Ok::<_, BackendError>(parameter(name)?.and_then(|value| u8::try_from(value).ok()));
+        thread::sleep(Duration::from_millis(parameter("load_delay_ms")?.unwrap_or(0)));
         Ok(Self {
             delay: Duration::from_micros(parameter("execute_delay_microseconds")?.unwrap_or(0))
                 + Duration::from_millis(milliseconds),

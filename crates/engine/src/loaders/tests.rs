@@ -85,6 +85,28 @@ fn a_model_that_waits_does_not_hold_up_others() {
 }
 
 #[test]
+fn what_waits_is_given_up_while_what_runs_goes_on() {
+    let loaders = Loaders::new(1);
+    let (release, held) = mpsc::channel::<()>();
+    let (begun, has_begun) = mpsc::channel();
+    let (told, done) = mpsc::channel();
+    let also_told = told.clone();
+    let work = move || {
+        begun.send(()).unwrap();
+        assert!(held.recv().is_err());
+        told.send("ran").unwrap();
+    };
+    loaders.submit(&name("m"), work).unwrap();
+    has_begun.recv_timeout(LONG).unwrap();
+    loaders.submit(&name("n"), move || also_told.send("waited").unwrap()).unwrap();
+    loaders.refuse();
+    assert!(!loaders.is_busy("n"));
+    assert_eq!(loaders.submit(&name("n"), || {}), Err(NotTaken::Closed));
+    drop(release);
+    assert_eq!(done.iter().collect::<Vec<_>>(), ["ran"]);
+}
+
+#[test]
 fn clients_are_refused_when_too_much_waits() {
     let loaders = Loaders::new(1);
     let (release, held) = mpsc::channel::<()>();
