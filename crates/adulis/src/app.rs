@@ -17,7 +17,7 @@ use adulis_store::{DatabaseMetrics, Store, StoreError, StoreOptions};
 use adulis_telemetry::StorageMetrics;
 use adulis_telemetry::{
     AuditMetrics, HostMetrics, MetricRegistry, PoolMetrics, ProcessMetrics, StoreMetrics, TraceOptions,
-    Tracer,
+    Tracer, register_log,
 };
 use adulis_types::{
     AuditLog, Dependency, InferenceService, LogControl, Services, SharedMemory, TraceControl,
@@ -281,6 +281,7 @@ impl Builder {
             backends = backends.into_iter().map(|backend| workers.isolate(backend)).collect();
         }
         ProcessMetrics::register(&registry);
+        register_log(&registry);
         if settings.triton_metric_names {
             HostMetrics::register(&registry);
         }

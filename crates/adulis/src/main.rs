@@ -23,7 +23,17 @@ use tokio::runtime::Runtime;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Has the last lines of the log written when it is dropped, as at a panic, too.
+struct LastLines;
+
+impl Drop for LastLines {
+    fn drop(&mut self) {
+        adulis_telemetry::flush_log();
+    }
+}
+
 fn main() -> ExitCode {
+    let _last_lines = LastLines;
     let code = match Cli::parse().command {
         Command::Serve(args) => run_serve(*args),
         Command::Up(args) => run_up(*args),
@@ -181,6 +191,7 @@ fn end(adulis: Adulis, runtime: Runtime, code: u8) -> anyhow::Result<u8> {
     thread::Builder::new().name("adulis-end".to_owned()).spawn(move || {
         if waiting.recv_timeout(LAST_RUNS) == Err(RecvTimeoutError::Timeout) {
             tracing::error!("an execution or a load does not end: the process ends without it");
+            adulis_telemetry::flush_log();
             std::process::exit(code.into());
         }
     })?;
@@ -342,7 +353,8 @@ fn run_worker(args: &WorkerArgs) -> anyhow::Result<u8> {
     Ok(EXIT_OK)
 }
 
-/// A word to the person at the terminal. If nobody can read it, there is nobody to tell.
+/// A word to the person at the terminal, behind what was logged. If nobody can read it, there is nobody to tell.
 fn complain(text: &str) {
+    adulis_telemetry::flush_log();
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -161,6 +161,7 @@ pub async fn serve_hosted(adulis: Adulis, mut options: ServeOptions, hosting: Ho
         () = drained => tracing::info!("stopped"),
         signal = signals.stop() => {
             tracing::warn!(signal, in_flight = adulis.engine().requests_in_flight(), "second signal: stopping at once");
+            adulis_telemetry::flush_log();
             std::process::exit(1);
         }
     }

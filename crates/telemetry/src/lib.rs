@@ -29,7 +29,9 @@ pub use cause::{causes, panic_message};
 pub use connections::{ConnectionMetrics, ListenerMetrics, OpenConnection};
 pub use histogram::{DurationHistogram, RowsHistogram};
 pub use host::HostMetrics;
-pub use logging::{AUDIT_TARGET, Log, LogFormat, LogOptions, LoggingError, init_logging};
+pub use logging::{
+    AUDIT_TARGET, Log, LogFormat, LogOptions, LoggingError, flush_log, init_logging, register_log,
+};
 pub use models::{ModelReport, SequenceReport};
 pub use pools::{PoolGauges, PoolHandles, PoolMetrics, PoolOperation};
 pub use process::ProcessMetrics;

@@ -1,9 +1,12 @@
 mod control;
 mod levels;
+mod lines;
 
-use std::io::IsTerminal;
-use std::sync::Arc;
+use std::io::{self, IsTerminal};
+use std::sync::{Arc, LazyLock, OnceLock};
+use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use tracing_core::{Dispatch, Subscriber};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::time::SystemTime;
@@ -14,6 +17,9 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 pub use control::Log;
 use control::{HideLevels, InForm, Switches};
 use levels::Levels;
+use lines::Lines;
+
+use crate::MetricRegistry;
 
 /// Target of the lines that tell who changed what. Clients who may change the log's levels cannot hide these: else the first that
 /// they would hide is that they did.
@@ -72,23 +78,52 @@ pub enum LoggingError {
     /// Something else in this process has set up logging already.
     #[error("logging is set up already")]
     AlreadySet,
+    /// There can be no thread that writes it.
+    #[error("no thread can be started that writes the log")]
+    Thread(#[source] io::Error),
 }
+
+/// The process's log, once it is set up.
+static LINES: OnceLock<Lines> = OnceLock::new();
+
+static LOST: LazyLock<Counter> = LazyLock::new(Counter::default);
+
+/// How long the end of the process waits for lines that nobody takes.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Sets up the process's log: to standard error, with the fields of the spans a line was written in, the request id
 /// among them. What it returns changes the log's levels while the process runs.
 ///
+/// A thread of its own writes the lines, so that nobody who logs waits for whoever reads them. What comes faster than it can be
+/// written is lost, beyond 4 MiB; before the process ends, [`flush_log`] is to be called.
+///
 /// # Errors
-/// [`LoggingError`] if the filter cannot be read or the log has been set up before.
+/// [`LoggingError`] if the filter cannot be read, the log has been set up before, or there can be no thread.
 pub fn init_logging(options: &LogOptions) -> Result<Arc<Log>, LoggingError> {
-    let terminal = std::io::stderr().is_terminal();
+    let terminal = io::stderr().is_terminal();
     let json = match options.format {
         LogFormat::Auto => !terminal,
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let (subscriber, log) = build(&options.filter, Form { json, ansi: terminal }, std::io::stderr)?;
+    let lines = Lines::start(io::stderr(), LOST.clone()).map_err(LoggingError::Thread)?;
+    let (subscriber, log) = build(&options.filter, Form { json, ansi: terminal }, lines.clone())?;
     tracing_core::dispatcher::set_global_default(subscriber).map_err(|_| LoggingError::AlreadySet)?;
+    LINES.get_or_init(|| lines);
     Ok(Arc::new(log))
+}
+
+/// Waits until the lines that were logged so far are written, for a second at most. Does nothing where no log was set up.
+pub fn flush_log() {
+    if let Some(lines) = LINES.get() {
+        lines.flush(LAST_LINES);
+    }
+}
+
+/// Has the lines counted that the process's log has lost.
+pub fn register_log(registry: &MetricRegistry) {
+    let help = "Lines of the log that were lost because they could not be written, or not fast enough";
+    registry.register("adulis_log_lines_dropped", help, LOST.clone());
 }
 
 /// How lines look at the start.

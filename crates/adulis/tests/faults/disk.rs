@@ -3,12 +3,12 @@
 
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use adulis_testing::{RawConnection, TestRepository, TestServer};
+use adulis_testing::{RawConnection, StopSignal, TestRepository, TestServer};
 
 use crate::support::{after, byte_json, byte_model};
 use crate::{ask, assert_ok, until};
@@ -171,11 +171,11 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-#[tokio::test]
-async fn a_log_that_cannot_be_written_stops_no_request() {
-    let (repository, folder) = (models(), tempfile::tempdir().unwrap());
+/// A server whose log goes where these words of a shell send it, with one line for each request, and where it listens.
+async fn logging_to(words: &str, folder: &Path) -> (TestServer, TestRepository, SocketAddr) {
+    let repository = models();
     let address = format!("127.0.0.1:{}", free_port());
-    let program = after(folder.path(), "exec 2>/dev/full");
+    let program = after(folder, words);
     let models = repository.path().to_str().unwrap();
     let arguments = [models, "--http", &address, "--set", "log.access=true"];
     let server = TestServer::start(&program, &arguments).unwrap();
@@ -189,6 +189,13 @@ async fn a_log_that_cannot_be_written_stops_no_request() {
     })
     .await;
     assert_eq!(server.log(), "");
+    (server, repository, address)
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_stops_no_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_server, _repository, address) = logging_to("exec 2>/dev/full", folder.path()).await;
     let mut connection = RawConnection::open(address).await.unwrap();
     for byte in 0..100 {
         // Each is told to the log, and those that fail more than once.
@@ -239,4 +246,19 @@ async fn a_cache_of_optimised_models_without_room_stops_no_load() {
         count == 1 && longest > model.len() as u64 / 2,
         "{count} entries, the longest of {longest} bytes"
     );
+}
+
+/// A pipe that nobody reads holds 64 KiB.
+#[tokio::test]
+async fn a_log_that_nobody_reads_stops_no_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = "mkfifo log\nexec 3<>log 2>log";
+    let (mut server, _repository, address) = logging_to(words, folder.path()).await;
+    let mut connection = RawConnection::open(address).await.unwrap();
+    for _ in 0..1000 {
+        let answer = ask(&mut connection, "digits", &[], 1).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    server.signal(StopSignal::Terminate).unwrap();
+    assert_eq!(server.exit(Duration::from_secs(20)).await.unwrap().code(), Some(0));
 }
