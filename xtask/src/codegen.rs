@@ -70,6 +70,8 @@ fn generate_messages(folder: &Path, proto: &str, file: &str) -> Result<String> {
         .bytes(".")
         // Parameters keep one order, and an empty map costs nothing.
         .btree_map(".")
+        // Messages are looked at before they take memory.
+        .codec_path("crate::grpc::Codec")
         // Servers in tests and benchmarks write the RPCs they are about.
         .generate_default_stubs(true)
         .out_dir(&scratch.0)

@@ -47,6 +47,9 @@ fn region(body: &[u8]) -> bool {
 }
 
 /// Whether a message is one, and is taken.
-fn message<M: Message + Default, T, E>(bytes: &[u8], decode: impl FnOnce(M) -> Result<T, E>) -> bool {
-    M::decode(bytes).is_ok_and(|message| decode(message).is_ok())
+fn message<M: Message + Default + 'static, T, E>(
+    bytes: &[u8],
+    decode: impl FnOnce(M) -> Result<T, E>,
+) -> bool {
+    grpc::decode_message(Bytes::copy_from_slice(bytes)).is_ok_and(|message| decode(message).is_ok())
 }

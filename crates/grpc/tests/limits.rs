@@ -8,12 +8,17 @@ use std::time::{Duration, Instant};
 
 use adulis_grpc::GrpcOptions;
 use adulis_protocol::Pace;
+use adulis_protocol::grpc::ModelInferResponse;
 use prost::Message;
 use support::{Server, message};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Code;
+use tonic::client::Grpc;
+use tonic::codec::CompressionEncoding;
 use tonic::codegen::Bytes;
+use tonic::transport::Channel;
+use tonic::{Code, Request};
+use tonic_prost::ProstCodec;
 
 const LONG: Duration = Duration::from_secs(5);
 const INFER: &str = "http://test/inference.GRPCInferenceService/ModelInfer";
@@ -117,4 +122,66 @@ async fn a_stream_may_be_silent_between_its_messages() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     sender.send(message("echo", "", &[2.0])).await.unwrap();
     assert!(answers.message().await.unwrap().unwrap().error_message.is_empty());
+}
+
+/// A message with so many inputs, behind which it goes on with what is none: whoever decodes it takes memory for all of them, and
+/// then tells something else than their number.
+#[derive(Clone, PartialEq, Message)]
+struct Flood {
+    #[prost(string, tag = "1")]
+    model_name: String,
+    #[prost(bytes = "vec", repeated, tag = "5")]
+    inputs: Vec<Vec<u8>>,
+    #[prost(uint64, tag = "7")]
+    no_contents: u64,
+}
+
+/// The same of a request to load a model.
+#[derive(Clone, PartialEq, Message)]
+struct LoadFlood {
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    parameters: Vec<Vec<u8>>,
+}
+
+#[tokio::test]
+async fn what_a_message_has_too_much_of_is_counted_before_it_takes_memory() {
+    let server = support::default_server();
+    let channel = Channel::from_shared(format!("http://{}", server.address))
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
+    let flood = Flood { model_name: "echo".into(), inputs: vec![Vec::new(); 1025], no_contents: 1 };
+    let load = LoadFlood { parameters: vec![Vec::new(); 1025] };
+    for compression in [None, Some(CompressionEncoding::Gzip)] {
+        let client = || {
+            let client = Grpc::new(channel.clone());
+            compression.into_iter().fold(client, Grpc::send_compressed)
+        };
+        let path = |rpc: &str| format!("/inference.GRPCInferenceService/{rpc}").parse().unwrap();
+        let codec = ProstCodec::<Flood, ModelInferResponse>::default;
+        let mut unary = client();
+        unary.ready().await.unwrap();
+        let refused = unary.unary(Request::new(flood.clone()), path("ModelInfer"), codec()).await;
+        let unary = refused.unwrap_err();
+
+        let mut stream = client();
+        stream.ready().await.unwrap();
+        let request = Request::new(tokio_stream::once(flood.clone()));
+        let opened = stream.streaming(request, path("ModelStreamInfer"), codec()).await;
+        let stream = opened.unwrap().into_inner().message().await.unwrap_err();
+        for refused in [unary, stream] {
+            assert_eq!(refused.code(), Code::InvalidArgument, "{compression:?} {refused:?}");
+            let told = "model 'echo': too many inputs: at most 1024 are taken";
+            assert_eq!(refused.message(), told, "{compression:?}");
+        }
+
+        let mut control = client();
+        control.ready().await.unwrap();
+        let codec = ProstCodec::<LoadFlood, ()>::default();
+        let path = path("RepositoryModelLoad");
+        let refused = control.unary(Request::new(load.clone()), path, codec).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+        assert_eq!(refused.message(), "too many parameters: at most 1024 are taken", "{compression:?}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Protocol Buffers: generated messages, server trait and client of package `inference`, and their conversions.
 
 mod body;
+mod codec;
 mod contents;
 mod metadata;
 mod parameter;
@@ -22,6 +23,7 @@ pub use crate::generated::inference::*;
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("generated/inference.bin");
 
 pub use body::{decode_body, encode_body};
+pub use codec::{CheckedDecoder, Codec, decode_message};
 pub use metadata::{decode_model_metadata, model_metadata, server_metadata};
 pub use regions::{decode_region, region_statuses};
 pub use repository::{decode_index_query, decode_load, decode_unload, model_config, repository_index};

@@ -12,3 +12,13 @@ pub const MAX_RANK: usize = 32;
 
 /// Objects and arrays that may be open at once in a JSON document: the shape's nesting and what stands around it.
 pub const MAX_DEPTH: usize = MAX_RANK + 16;
+
+/// Integers that one message may have in its shapes and typed contents, where they may take eight times their bytes in memory.
+/// As many as fit into a message of 256 MiB as raw contents.
+pub(crate) const MAX_TYPED_NUMBERS: usize = 32 << 20;
+
+/// Strings that one message may have in its typed contents, where they may take sixteen times their bytes in memory.
+pub(crate) const MAX_TYPED_STRINGS: usize = 8 << 20;
+
+/// Settings that one message may change.
+pub(crate) const MAX_SETTINGS: usize = 64;

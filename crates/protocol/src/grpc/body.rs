@@ -2,16 +2,15 @@
 
 use adulis_types::{InferResponse, ModelRef};
 use bytes::Bytes;
-use prost::Message;
+use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint};
 use smallvec::SmallVec;
 
+use crate::DecodeError;
 use crate::body::Pieces;
-use crate::error::Parsed;
-use crate::grpc::{ModelInferRequest, encode_infer, request, wire};
+use crate::grpc::{ModelInferRequest, decode_message, encode_infer, request};
 use crate::rest::RestRequest;
 use crate::version::agree;
-use crate::{DecodeError, Problem};
 
 /// Number of `ModelInferResponse`'s field for raw contents.
 const RAW_OUTPUT_CONTENTS: u32 = 6;
@@ -24,10 +23,11 @@ const RAW_OUTPUT_CONTENTS: u32 = 6;
 /// # Errors
 /// [`DecodeError`] naming the model, the input, what was expected and what came.
 pub fn decode_body(model: ModelRef, body: Bytes) -> Result<RestRequest, DecodeError> {
-    let message = match read(&model, body) {
-        Ok(message) => message,
-        Err(problem) => return Err(DecodeError::new(model.name, problem)),
-    };
+    let read = decode_message::<ModelInferRequest>(body);
+    let mut message = read.map_err(|error| DecodeError::new(model.name.clone(), error.problem))?;
+    if message.model_name.is_empty() {
+        message.model_name = model.name.to_string();
+    }
     let (mut request, wishes) = request::decode(message)?;
     match agree(&model, &request.model.name, request.model.version) {
         Ok(()) => {
@@ -36,16 +36,6 @@ pub fn decode_body(model: ModelRef, body: Bytes) -> Result<RestRequest, DecodeEr
         }
         Err(problem) => Err(DecodeError::new(model.name, problem)),
     }
-}
-
-fn read(model: &ModelRef, body: Bytes) -> Parsed<ModelInferRequest> {
-    wire::check_request(&body)?;
-    let mut message = ModelInferRequest::decode(body)
-        .map_err(|error| Box::new(Problem::Wire { reason: error.to_string().into() }))?;
-    if message.model_name.is_empty() {
-        message.model_name = model.name.to_string();
-    }
-    Ok(message)
 }
 
 /// Encodes a response as a body that is a `ModelInferResponse`.

@@ -3,8 +3,18 @@
 //! On the wire an empty message of a list takes two bytes, in memory a hundred times that. The lists that are bounded are
 //! therefore counted first, field by field, without taking any memory.
 
-use crate::error::Parsed;
-use crate::{MAX_PARAMETERS, MAX_TENSORS, Problem};
+use std::any::TypeId;
+
+use adulis_types::Name;
+
+use crate::error::{Parsed, excerpt};
+use crate::grpc::{
+    LogSettingsRequest, ModelInferRequest, RepositoryModelLoadRequest, RepositoryModelUnloadRequest,
+    TraceSettingRequest,
+};
+use crate::limits::{MAX_SETTINGS, MAX_TYPED_NUMBERS, MAX_TYPED_STRINGS};
+use crate::settings::MAX_VALUES;
+use crate::{DecodeError, MAX_LOAD_PARAMETERS, MAX_PARAMETERS, MAX_TENSORS, Problem};
 
 /// Numbers of `ModelInferRequest`'s fields.
 const PARAMETERS: u32 = 4;
@@ -12,31 +22,177 @@ const INPUTS: u32 = 5;
 const OUTPUTS: u32 = 6;
 const RAW_CONTENTS: u32 = 7;
 
-/// Numbers of the fields that hold the parameters of an input and of a requested output.
+/// Numbers of an input's fields, and of the one that holds the parameters of a requested output.
+const INPUT_SHAPE: u32 = 3;
 const INPUT_PARAMETERS: u32 = 4;
+const INPUT_CONTENTS: u32 = 5;
 const OUTPUT_PARAMETERS: u32 = 2;
 
-/// Refuses an encoded `ModelInferRequest` with more inputs, outputs, raw contents or parameters than are taken.
+/// Numbers of `InferTensorContents`' fields that take more bytes in memory than on the wire: integers, and strings.
+const CONTENTS_INTEGERS: std::ops::RangeInclusive<u32> = 2..=5;
+const CONTENTS_STRINGS: u32 = 8;
+
+/// Numbers of the maps in requests about repositories and settings, and of the fields of an entry and of a list of values.
+const REPOSITORY_PARAMETERS: u32 = 3;
+const SETTINGS: u32 = 1;
+const ENTRY_VALUE: u32 = 2;
+const VALUES: u32 = 1;
+
+/// Where a message names its model, as far as clients write it there: in front.
+const NAME_WITHIN: usize = 8;
+
+/// How messages of one type are looked at.
+struct Check {
+    run: fn(&[u8]) -> Parsed<()>,
+    /// Number of the field with the model's name; 0 where there is none.
+    model: u32,
+}
+
+/// Refuses an encoded message of type `M` with more of something than is taken. Types without lists have nothing to refuse.
 ///
 /// # Errors
 /// [`Problem::TooMany`], and [`Problem::Wire`] for what is no sequence of fields.
-pub(super) fn check_request(message: &[u8]) -> Parsed<()> {
+pub(super) fn check<M: 'static>(message: &[u8]) -> Result<(), DecodeError> {
+    let Some(check) = check_of::<M>() else {
+        return Ok(());
+    };
+    (check.run)(message).map_err(|problem| DecodeError::new(name_in(message, check.model), problem))
+}
+
+fn check_of<M: 'static>() -> Option<Check> {
+    let message = TypeId::of::<M>();
+    let is = |other: TypeId| message == other;
+    if is(TypeId::of::<ModelInferRequest>()) {
+        Some(Check { run: check_request, model: 1 })
+    } else if is(TypeId::of::<RepositoryModelLoadRequest>()) {
+        Some(Check { run: check_load, model: 2 })
+    } else if is(TypeId::of::<RepositoryModelUnloadRequest>()) {
+        Some(Check { run: check_unload, model: 2 })
+    } else if is(TypeId::of::<TraceSettingRequest>()) {
+        Some(Check { run: check_trace, model: 2 })
+    } else if is(TypeId::of::<LogSettingsRequest>()) {
+        Some(Check { run: check_log, model: 0 })
+    } else {
+        None
+    }
+}
+
+fn name_in(message: &[u8], field: u32) -> Name {
+    let mut fields = Fields(message).take(NAME_WITHIN).map_while(Result::ok);
+    fields
+        .find(|(number, _)| *number == field)
+        .map(|(_, name)| excerpt(name))
+        .unwrap_or_default()
+}
+
+fn check_request(message: &[u8]) -> Parsed<()> {
     let mut parameters = Counter::new("parameters", MAX_PARAMETERS);
     let mut inputs = Counter::new("inputs", MAX_TENSORS);
     let mut outputs = Counter::new("outputs", MAX_TENSORS);
     let mut contents = Counter::new("raw contents", MAX_TENSORS);
-    each_field(message, |number, content| match number {
-        PARAMETERS => parameters.count(),
-        INPUTS => inputs.count().and_then(|()| check_parameters(content, INPUT_PARAMETERS)),
-        OUTPUTS => outputs.count().and_then(|()| check_parameters(content, OUTPUT_PARAMETERS)),
-        RAW_CONTENTS => contents.count(),
-        _ => Ok(()),
+    let mut typed = Typed::new();
+    for field in Fields(message) {
+        match field? {
+            (PARAMETERS, _) => parameters.add(1)?,
+            (INPUTS, input) => {
+                inputs.add(1)?;
+                typed.check_input(input)?;
+            }
+            (OUTPUTS, output) => {
+                outputs.add(1)?;
+                check_list(output, OUTPUT_PARAMETERS, Counter::new("parameters", MAX_PARAMETERS))?;
+            }
+            (RAW_CONTENTS, _) => contents.add(1)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// What the inputs of a request hold in fields whose elements are larger in memory than on the wire.
+struct Typed {
+    integers: Counter,
+    strings: Counter,
+}
+
+impl Typed {
+    fn new() -> Self {
+        Self {
+            integers: Counter::new("integers outside of raw contents", MAX_TYPED_NUMBERS),
+            strings: Counter::new("strings outside of raw contents", MAX_TYPED_STRINGS),
+        }
+    }
+
+    fn check_input(&mut self, input: &[u8]) -> Parsed<()> {
+        let mut parameters = Counter::new("parameters", MAX_PARAMETERS);
+        for field in Fields(input) {
+            match field? {
+                (INPUT_SHAPE, shape) => self.integers.add(varints(shape))?,
+                (INPUT_PARAMETERS, _) => parameters.add(1)?,
+                (INPUT_CONTENTS, contents) => self.check_contents(contents)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn check_contents(&mut self, contents: &[u8]) -> Parsed<()> {
+        for field in Fields(contents) {
+            match field? {
+                (CONTENTS_STRINGS, _) => self.strings.add(1)?,
+                (number, content) if CONTENTS_INTEGERS.contains(&number) => {
+                    self.integers.add(varints(content))?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_load(message: &[u8]) -> Parsed<()> {
+    check_list(message, REPOSITORY_PARAMETERS, Counter::new("parameters", MAX_LOAD_PARAMETERS))
+}
+
+fn check_unload(message: &[u8]) -> Parsed<()> {
+    check_list(message, REPOSITORY_PARAMETERS, Counter::new("parameters", MAX_PARAMETERS))
+}
+
+fn check_log(message: &[u8]) -> Parsed<()> {
+    check_list(message, SETTINGS, Counter::new("settings", MAX_SETTINGS))
+}
+
+fn check_trace(message: &[u8]) -> Parsed<()> {
+    check_log(message)?;
+    for setting in all(message, SETTINGS) {
+        // An entry's value may come in parts, which are put together.
+        let mut values = Counter::new("values of a setting", MAX_VALUES);
+        for value in all(setting?, ENTRY_VALUE) {
+            for value in all(value?, VALUES) {
+                value?;
+                values.add(1)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Counts the elements of one list.
+fn check_list(message: &[u8], list: u32, mut counter: Counter) -> Parsed<()> {
+    all(message, list).try_for_each(|element| element.and_then(|_| counter.add(1)))
+}
+
+/// The contents of all fields of this number.
+fn all(message: &[u8], field: u32) -> impl Iterator<Item = Parsed<&[u8]>> {
+    Fields(message).filter_map(move |found| match found {
+        Ok((number, content)) => (number == field).then_some(Ok(content)),
+        Err(problem) => Some(Err(problem)),
     })
 }
 
-fn check_parameters(message: &[u8], field: u32) -> Parsed<()> {
-    let mut parameters = Counter::new("parameters", MAX_PARAMETERS);
-    each_field(message, |number, _| if number == field { parameters.count() } else { Ok(()) })
+/// How many numbers of seven bits a byte these are.
+fn varints(packed: &[u8]) -> usize {
+    packed.iter().filter(|byte| **byte < 0x80).count()
 }
 
 struct Counter {
@@ -50,8 +206,8 @@ impl Counter {
         Self { what, limit, seen: 0 }
     }
 
-    fn count(&mut self) -> Parsed<()> {
-        self.seen += 1;
+    fn add(&mut self, count: usize) -> Parsed<()> {
+        self.seen += count;
         if self.seen <= self.limit {
             return Ok(());
         }
@@ -59,29 +215,43 @@ impl Counter {
     }
 }
 
-/// Walks over the fields of a message; `field` is told the number and content of each that has a length.
-fn each_field(mut rest: &[u8], mut field: impl FnMut(u32, &[u8]) -> Parsed<()>) -> Parsed<()> {
-    while !rest.is_empty() {
-        let key = varint(&mut rest)?;
-        let skipped = match key & 7 {
+/// The fields of a message, with the bytes of each. Ends with the first that is wrong.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Parsed<(u32, &'a [u8])>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let field = self.take_field();
+        if field.is_err() {
+            self.0 = &[];
+        }
+        Some(field)
+    }
+}
+
+impl<'a> Fields<'a> {
+    fn take_field(&mut self) -> Parsed<(u32, &'a [u8])> {
+        let key = varint(&mut self.0)?;
+        let length = match key & 7 {
             0 => {
-                varint(&mut rest)?;
-                0
+                let mut behind = self.0;
+                varint(&mut behind)?;
+                self.0.len() - behind.len()
             }
             1 => 8,
-            2 => {
-                let length = usize::try_from(varint(&mut rest)?).unwrap_or(usize::MAX);
-                let content = rest.get(..length).ok_or_else(cut_short)?;
-                field(u32::try_from(key >> 3).unwrap_or(0), content)?;
-                length
-            }
+            2 => usize::try_from(varint(&mut self.0)?).unwrap_or(usize::MAX),
             5 => 4,
             // Groups are of a time before this protocol.
             _ => return Err(wrong("an unknown wire type")),
         };
-        rest = rest.get(skipped..).ok_or_else(cut_short)?;
+        let (content, rest) = self.0.split_at_checked(length).ok_or_else(cut_short)?;
+        self.0 = rest;
+        Ok((u32::try_from(key >> 3).unwrap_or(0), content))
     }
-    Ok(())
 }
 
 /// Takes a number of seven bits a byte, the low ones first, off the front.
@@ -107,48 +277,4 @@ fn wrong(found: &'static str) -> Box<Problem> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refusal(message: &[u8]) -> String {
-        check_request(message).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn counts_what_is_bounded() {
-        let input = [0x2a, 0];
-        assert!(check_request(&input.repeat(MAX_TENSORS)).is_ok());
-        assert_eq!(refusal(&input.repeat(MAX_TENSORS + 1)), "too many inputs: at most 1024 are taken");
-        assert_eq!(refusal(&[0x32, 0].repeat(MAX_TENSORS + 1)), "too many outputs: at most 1024 are taken");
-        assert_eq!(
-            refusal(&[0x3a, 0].repeat(MAX_TENSORS + 1)),
-            "too many raw contents: at most 1024 are taken"
-        );
-        assert_eq!(
-            refusal(&[0x22, 0].repeat(MAX_PARAMETERS + 1)),
-            "too many parameters: at most 64 are taken"
-        );
-        for (outer, inner) in [(0x2a, 0x22), (0x32, 0x12)] {
-            let mut message = vec![outer, 0x82, 0x01];
-            message.extend([inner, 0].repeat(MAX_PARAMETERS + 1));
-            assert_eq!(refusal(&message), "too many parameters: at most 64 are taken");
-        }
-    }
-
-    #[test]
-    fn what_is_no_message_is_refused() {
-        for (bytes, found) in [
-            (&[0x2a][..], "cut short"),
-            (&[0x2a, 5, 1], "cut short"),
-            (&[0x80], "cut short"),
-            (&[0x09, 1, 2], "cut short"),
-            (&[0x2b], "an unknown wire type"),
-            (&[0xff; 11], "more than ten bytes"),
-            (&[0x2a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01], "cut short"),
-        ] {
-            assert!(refusal(bytes).contains(found), "{bytes:?}: {}", refusal(bytes));
-        }
-        assert!(check_request(&[]).is_ok());
-        assert!(check_request(&[0x08, 1, 0x0d, 1, 2, 3, 4, 0x09, 1, 2, 3, 4, 5, 6, 7, 8]).is_ok());
-    }
-}
+mod tests;
