@@ -41,6 +41,7 @@ pub struct Builder {
     settings: Settings,
     http: HttpOptions,
     grpc: GrpcOptions,
+    max_in_flight_bytes: Option<usize>,
     backends: Vec<Arc<dyn Backend>>,
     wrap: Option<Wrap>,
     shared_memory: Option<SharedMemoryOptions>,
@@ -121,6 +122,14 @@ impl Builder {
     #[must_use]
     pub fn grpc(mut self, options: GrpcOptions) -> Self {
         self.grpc = options;
+        self
+    }
+
+    /// Sets how many bytes of request bodies are held at once, over REST and gRPC together; `None`, as it is without: half of the
+    /// memory that the process may use. It takes the place of what the frontends' options say.
+    #[must_use]
+    pub fn max_in_flight_bytes(mut self, limit: Option<usize>) -> Self {
+        self.max_in_flight_bytes = limit;
         self
     }
 
@@ -313,6 +322,7 @@ impl Builder {
         let access = self.access.map(|options| access(options, store.as_ref(), &registry)).transpose()?;
         let shared_memory = self.shared_memory.map(|options| open_shared_memory(options, &registry));
         let trace: Arc<dyn TraceControl> = Arc::new(Tracer::new(self.trace, &registry));
+        let bodies = crate::bodies::budget(self.max_in_flight_bytes, &registry);
         Ok(Adulis {
             engine,
             services: Services {
@@ -329,8 +339,8 @@ impl Builder {
             quotas: limits,
             registry,
             scan,
-            http: self.http,
-            grpc: self.grpc,
+            http: HttpOptions { bodies: bodies.clone(), ..self.http },
+            grpc: GrpcOptions { bodies, ..self.grpc },
         })
     }
 }

@@ -42,7 +42,6 @@ use adulis_grpc::GrpcOptions;
 use adulis_http::{HeaderPattern, HttpOptions, ListenerOptions, Pace};
 use adulis_quota::QuotaOptions;
 use adulis_repository::Repositories;
-use adulis_shared_memory::SharedMemoryOptions;
 use adulis_store::{LogOptions as InferenceLogOptions, StoreOptions};
 use adulis_telemetry::{LogFormat, LogOptions, TraceOptions};
 use adulis_worker::WorkerOptions;
@@ -134,6 +133,8 @@ pub struct ServerConfig {
     pub body_timeout: Duration,
     /// The least bytes per second at which it must arrive, on average; 0: any.
     pub min_body_rate: usize,
+    /// Bytes of request bodies that are held at once; `None`: half of the memory.
+    pub max_in_flight_bytes: Option<usize>,
     /// How long a connection may lie idle.
     pub idle_timeout: Duration,
     /// The longest that any request may take; `None`: as long as the client waits.
@@ -273,6 +274,7 @@ impl Default for ServerConfig {
             header_timeout: Duration::from_secs(10),
             body_timeout: Pace::default().whole,
             min_body_rate: Pace::default().bytes_per_second,
+            max_in_flight_bytes: None,
             idle_timeout: Duration::from_secs(75),
             request_timeout: None,
             max_header_bytes: ListenerOptions::default().max_header_bytes,
@@ -411,6 +413,7 @@ impl Config {
             compression: server.compression.rest,
             min_compress_bytes: server.compression.min_bytes,
             forward_headers: self.auth.forwarded(server.http_header_forward_pattern.as_ref()),
+            ..HttpOptions::default()
         }
     }
 
@@ -427,12 +430,6 @@ impl Config {
             forward_metadata: self.auth.forwarded(server.grpc_header_forward_pattern.as_ref()),
             ..GrpcOptions::default()
         }
-    }
-
-    /// What is told to the registry of shared memory; `None` where there is none.
-    #[must_use]
-    pub fn shared_memory(&self) -> Option<SharedMemoryOptions> {
-        self.shared_memory.enabled.then(|| self.shared_memory.limits.clone())
     }
 
     /// What requests have to show, and how it is found out who sends them; `None` where everybody may do everything.

@@ -16,6 +16,7 @@
 mod access;
 mod app;
 mod around;
+mod bodies;
 pub mod cert;
 pub mod check;
 pub mod cli;

@@ -240,6 +240,7 @@ fn builder(config: &Config) -> adulis::Builder {
         .settings(config.settings())
         .http(config.http())
         .grpc(config.grpc())
+        .max_in_flight_bytes(config.server.max_in_flight_bytes)
         .trace(config.trace.clone())
         .workers(WorkerCommand::this_program(WorkerArgs::of(config)), config.workers.clone());
     #[cfg(feature = "onnxruntime")]

@@ -127,17 +127,23 @@ pub(crate) fn refuse(call: &Call, fault: &Fault) -> Status {
     if let Some(report) = fault.quota() {
         write_quota(report, metadata);
     }
-    if let Retry::After(delay) = fault.retry() {
-        let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
-        metadata.insert(RETRY_AFTER, seconds.into());
-        let millis = u64::try_from(delay.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
-        metadata.insert(PUSHBACK, millis.into());
-    }
+    write_retry(fault.retry(), metadata);
     if let Some(id) = call.value(true) {
         metadata.insert(REQUEST_ID, id);
     }
     call.log(status.code());
     status
+}
+
+/// When to try again.
+pub(crate) fn write_retry(retry: Retry, metadata: &mut MetadataMap) {
+    let Retry::After(delay) = retry else {
+        return;
+    };
+    let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
+    metadata.insert(RETRY_AFTER, seconds.into());
+    let millis = u64::try_from(delay.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+    metadata.insert(PUSHBACK, millis.into());
 }
 
 /// How the limits of whoever asked stand.

@@ -47,7 +47,7 @@ impl Shared {
 pub fn service(services: impl Into<Services>, options: GrpcOptions) -> InferenceServer {
     let (most_in, most_out) = (options.max_request_bytes, options.max_response_bytes);
     let compress = options.compress_responses;
-    let pace = options.message_pace;
+    let (pace, bodies) = (options.message_pace, options.bodies.clone());
     // No layer but `InferenceServer` stands around the service: what every call needs is in `boundary`.
     let services = services.into();
     let tracing = services.trace.clone();
@@ -62,7 +62,7 @@ pub fn service(services: impl Into<Services>, options: GrpcOptions) -> Inference
             server = server.send_compressed(encoding);
         }
     }
-    InferenceServer { server, guarded, tracing, pace }
+    InferenceServer { server, guarded, tracing, pace, bodies }
 }
 
 /// The same as routes, with gRPC's own services beside it: `grpc.health.v1.Health`, which tells whether the service is ready, and

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use adulis_protocol::grpc::{self, ModelInferRequest, ModelInferResponse};
 use adulis_types::{
-    Asked, CacheDirective, Fault, InferRequest, InferResponse, Name, Operation, Parameters, RequestId,
-    Services, TraceMoment,
+    Asked, CacheDirective, Fault, HeldBody, InferRequest, InferResponse, Name, Operation, Parameters,
+    RequestId, Services, TraceMoment,
 };
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Request, Response, Status};
@@ -35,6 +35,7 @@ pub(crate) async fn unary(
     let answered = answer(call, async {
         let asked = Asked::new(Operation::Infer, &id).of(&message.model_name);
         let entered = shared.enter(&extensions, &asked)?;
+        let _held = shared.hold(&message)?;
         let services = entered.services();
         let timeout = timeout::from_metadata(&metadata)?;
         let forwarded = shared.forwarded(&metadata);
@@ -82,6 +83,16 @@ impl Shared {
             KeyAndValueRef::Ascii(name, value) => Some((name.as_str(), value.as_encoded_bytes())),
             KeyAndValueRef::Binary(..) => None,
         }))
+    }
+
+    /// Counts in what a message holds, until it is answered.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub(crate) fn hold(&self, message: &ModelInferRequest) -> Result<HeldBody, Fault> {
+        let mut held = HeldBody::default();
+        self.options.bodies.take(&mut held, grpc::request_bytes(message))?;
+        Ok(held)
     }
 
     /// The request of a message, with the parameters and the time that its call brings.

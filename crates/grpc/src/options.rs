@@ -1,12 +1,15 @@
 use std::time::Duration;
 
 use adulis_protocol::{HeaderPattern, Pace};
+use adulis_types::BodyBudget;
 
 /// Limits and habits of the gRPC frontend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrpcOptions {
     /// Longest message from a client in bytes, decompressed.
     pub max_request_bytes: usize,
+    /// What all messages may hold together, as sent and decompressed; to be shared with what else serves requests.
+    pub bodies: BodyBudget,
     /// How slowly a message may arrive: of a unary call from the call on, of a stream from its first byte on.
     pub message_pace: Pace,
     /// Longest message to a client in bytes.
@@ -26,6 +29,7 @@ impl Default for GrpcOptions {
     fn default() -> Self {
         Self {
             max_request_bytes: 256 << 20,
+            bodies: BodyBudget::default(),
             message_pace: Pace::default(),
             max_response_bytes: usize::MAX,
             max_stream_requests: 64,

@@ -5,19 +5,23 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use adulis_protocol::status::grpc_code;
 use adulis_protocol::{Late, Pace};
+use adulis_types::{BodyBudget, BudgetSpent, HeldBody, ServiceError};
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Bytes;
 
-use frames::Frames;
+use crate::boundary::write_retry;
+pub(crate) use frames::Frames;
 
 /// A message that was due longer ago than this was not looked for: nobody reads from a client that does not take its answers.
 const UNSEEN: Duration = Duration::from_secs(1);
 
-/// The body of a call, whose messages must arrive fast enough: each holds memory from its first byte until it is whole.
+/// The body of a call, whose messages must arrive fast enough, and find room in the server's memory: each holds some from its
+/// first byte until it is whole. What it holds from then on, decompressed, its handler counts.
 ///
 /// That of a unary call is one message, from the call on. On a stream messages come when they come: only one of which a
 /// part is there has to go on. What is there at once costs no timer.
@@ -31,29 +35,48 @@ pub(crate) struct Paced {
     /// Of that message.
     received: usize,
     timer: Option<Pin<Box<Sleep>>>,
+    budget: BodyBudget,
+    /// What the message has of it.
+    held: HeldBody,
 }
 
 impl Paced {
     /// The body of a unary call.
-    pub(crate) fn message(body: Body, pace: Pace) -> Self {
-        Self { body, pace, frames: None, began: None, received: 0, timer: None }
+    pub(crate) fn message(body: Body, pace: Pace, budget: BodyBudget) -> Self {
+        Self {
+            body,
+            pace,
+            frames: None,
+            began: None,
+            received: 0,
+            timer: None,
+            budget,
+            held: HeldBody::default(),
+        }
     }
 
     /// The body of a call whose client sends any number of messages.
-    pub(crate) fn stream(body: Body, pace: Pace) -> Self {
-        Self { frames: Some(Frames::default()), ..Self::message(body, pace) }
+    pub(crate) fn stream(body: Body, pace: Pace, budget: BodyBudget) -> Self {
+        Self { frames: Some(Frames::default()), ..Self::message(body, pace, budget) }
     }
 
-    fn take(&mut self, data: &[u8]) {
+    /// # Errors
+    /// [`BudgetSpent`] where there is no room for more of a message.
+    fn take(&mut self, data: &[u8]) -> Result<(), BudgetSpent> {
         let Some(frames) = &mut self.frames else {
             self.received += data.len();
-            return;
+            return self.budget.take(&mut self.held, data.len());
         };
+        let mut came = data.len();
         if frames.advance(data) {
             self.began = None;
             self.timer = None;
+            // Of the piece, the beginning of the next message is left.
+            self.held = HeldBody::default();
+            came = frames.received();
         }
         self.received = frames.received();
+        self.budget.take(&mut self.held, came)
     }
 
     /// Whether the client owes the rest of a message.
@@ -95,6 +118,13 @@ fn status(late: Late, pace: Pace) -> Status {
     })
 }
 
+/// Too early for a handler, which would be told so in the same words.
+fn refused(spent: BudgetSpent) -> Status {
+    let mut status = Status::new(grpc_code(spent.kind()), spent.client_message());
+    write_retry(spent.retry(), status.metadata_mut());
+    status
+}
+
 impl http_body::Body for Paced {
     type Data = Bytes;
     type Error = Status;
@@ -106,8 +136,9 @@ impl http_body::Body for Paced {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             if let Some(Ok(frame)) = &frame
                 && let Some(data) = frame.data_ref()
+                && let Err(spent) = self.take(data)
             {
-                self.take(data);
+                return Poll::Ready(Some(Err(refused(spent))));
             }
             return Poll::Ready(frame);
         }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use adulis_protocol::Pace;
 use adulis_protocol::grpc::GrpcInferenceServiceServer;
-use adulis_types::{Guarded, TraceControl};
+use adulis_types::{BodyBudget, Guarded, TraceControl};
 use futures_util::FutureExt;
 use futures_util::future::Map;
 use tonic::body::Body;
@@ -30,6 +30,7 @@ pub struct InferenceServer {
     pub(crate) guarded: Arc<Guarded>,
     pub(crate) tracing: Option<Arc<dyn TraceControl>>,
     pub(crate) pace: Pace,
+    pub(crate) bodies: BodyBudget,
 }
 
 /// The one call whose client sends any number of messages.
@@ -55,7 +56,7 @@ impl Service<http::Request<Body>> for InferenceServer {
         }
         let is_stream = request.uri().path().ends_with(STREAM);
         let paced = if is_stream { Paced::stream } else { Paced::message };
-        let request = request.map(|body| paced(body, self.pace));
+        let request = request.map(|body| paced(body, self.pace, self.bodies.clone()));
         admit(&mut self.server, &self.guarded, (operation, request)).map(corrected as fn(Answer) -> Answer)
     }
 }
@@ -81,7 +82,7 @@ fn corrected(answer: Answer) -> Answer {
 /// The same for a message that came on a stream.
 pub(crate) fn corrected_status(status: &Status) -> Status {
     let undecoded = status.message().starts_with(UNDECODED_TEXT);
-    Status::new(blame(status.code(), undecoded), status.message())
+    Status::with_metadata(blame(status.code(), undecoded), status.message(), status.metadata().clone())
 }
 
 fn blame(code: Code, undecoded: bool) -> Code {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use adulis_grpc::GrpcOptions;
 use adulis_protocol::Pace;
 use adulis_protocol::grpc::ModelInferResponse;
+use adulis_types::BodyBudget;
 use prost::Message;
 use support::{Server, message};
 use tokio::sync::mpsc;
@@ -184,4 +185,51 @@ async fn what_a_message_has_too_much_of_is_counted_before_it_takes_memory() {
         assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
         assert_eq!(refused.message(), "too many parameters: at most 1024 are taken", "{compression:?}");
     }
+}
+
+#[tokio::test]
+async fn messages_together_hold_no_more_than_they_may() {
+    let bodies = BodyBudget::new(100_000);
+    let server = Server::start(GrpcOptions { bodies: bodies.clone(), ..GrpcOptions::default() });
+    let mut client = server.client().await;
+    let large = |model: &str| message(model, "7", &[0.5; 20_000]);
+    let mut other = client.clone();
+    let (first, one) = (large("held"), large("echo"));
+    let held = tokio::spawn(async move { other.model_infer(first).await });
+    server.service.calls.wait_started(1).await;
+    assert!((60_000..70_000).contains(&bodies.held_bytes()), "{}", bodies.held_bytes());
+
+    // While it comes in; compressed, when it is there.
+    let mut compressing = server.client().await.send_compressed(CompressionEncoding::Gzip);
+    for client in [&mut client, &mut compressing] {
+        let refused = client.model_infer(one.clone()).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+        assert!(refused.message().contains("server.max_in_flight_bytes"), "{refused:?}");
+        let told =
+            ["retry-after", "grpc-retry-pushback-ms"].map(|name| refused.metadata().get(name).cloned());
+        assert_eq!(told, ["1", "1000"].map(|value| value.parse().ok()), "{refused:?}");
+    }
+    let sent = tokio_stream::once(one.clone());
+    let refused = client.model_stream_infer(sent).await.unwrap().into_inner().message().await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    assert!(refused.metadata().contains_key("retry-after"), "{refused:?}");
+    // A stream whose message has come goes on with the next.
+    let sent = tokio_stream::iter([one.clone(), message("echo", "8", &[1.0])]);
+    let mut answers = compressing.model_stream_infer(sent).await.unwrap().into_inner();
+    let refused = answers.message().await.unwrap().unwrap();
+    assert!(refused.error_message.contains("server.max_in_flight_bytes"), "{refused:?}");
+    assert!(answers.message().await.unwrap().unwrap().error_message.is_empty());
+    assert_eq!(bodies.refused(), 4);
+
+    server.service.release.add_permits(1);
+    held.await.unwrap().unwrap();
+    assert_eq!(bodies.held_bytes(), 0);
+    // One after the other there is room for any number.
+    for _ in 0..3 {
+        client.model_infer(one.clone()).await.unwrap();
+        let sent = tokio_stream::once(one.clone());
+        let mut answers = client.model_stream_infer(sent).await.unwrap().into_inner();
+        assert_eq!(answers.message().await.unwrap().unwrap().error_message, "");
+    }
+    assert_eq!(bodies.held_bytes(), 0);
 }

@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use adulis_tensor::AlignedBuffer;
+use adulis_types::{BodyBudget, HeldBody};
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::Body as _;
@@ -24,27 +25,36 @@ pub(crate) struct BodyPlan {
     pub(crate) limit: usize,
 }
 
-/// Reads a whole body, and tells in `received` how many bytes of it have come.
+/// What is noted of a body while it comes.
+pub(crate) struct Intake<'a> {
+    /// How many bytes of it have come.
+    pub(crate) received: &'a AtomicUsize,
+    /// What they are counted in.
+    pub(crate) budget: &'a BodyBudget,
+    pub(crate) held: &'a mut HeldBody,
+}
+
+/// Reads a whole body.
 ///
 /// Copies: none where the first frame is the whole body, as it is for small requests; otherwise each frame once, into one
 /// buffer in which the binary section begins on a 64-byte boundary.
 ///
 /// # Errors
 /// [`HttpError::TooLarge`] before anything is read where the declared length is over the limit, and at the frame that
-/// passes it otherwise; [`HttpError::BodyBroken`] and [`HttpError::BodyLength`] for a body that is cut short.
-pub(crate) async fn read(mut body: Body, plan: BodyPlan, received: &AtomicUsize) -> Result<Bytes, HttpError> {
+/// passes it otherwise; [`HttpError::Budget`] at one that the server has no room for; [`HttpError::BodyBroken`] and [`HttpError::BodyLength`] for a body that is cut short.
+pub(crate) async fn read(mut body: Body, plan: BodyPlan, mut intake: Intake<'_>) -> Result<Bytes, HttpError> {
     let limit = plan.limit;
     if plan.declared.is_some_and(|declared| declared > limit) {
         return Err(HttpError::TooLarge { limit });
     }
-    let Some(first) = next_data(&mut body, received).await? else {
+    let Some(first) = next_data(&mut body, &mut intake).await? else {
         return whole(Bytes::new(), plan);
     };
     if body.is_end_stream() {
         return whole(first, plan);
     }
     // HTTP/2 may tell the end apart from the last data.
-    let Some(mut frame) = next_data(&mut body, received).await? else {
+    let Some(mut frame) = next_data(&mut body, &mut intake).await? else {
         return whole(first, plan);
     };
     let mut buffer = BodyBuffer::new(plan);
@@ -52,7 +62,7 @@ pub(crate) async fn read(mut body: Body, plan: BodyPlan, received: &AtomicUsize)
     drop(first);
     loop {
         buffer.append(&frame)?;
-        let Some(next) = next_data(&mut body, received).await? else {
+        let Some(next) = next_data(&mut body, &mut intake).await? else {
             break;
         };
         frame = next;
@@ -71,13 +81,14 @@ fn whole(bytes: Bytes, plan: BodyPlan) -> Result<Bytes, HttpError> {
 }
 
 /// The next data frame; trailers are skipped.
-async fn next_data(body: &mut Body, received: &AtomicUsize) -> Result<Option<Bytes>, HttpError> {
+async fn next_data(body: &mut Body, intake: &mut Intake<'_>) -> Result<Option<Bytes>, HttpError> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|source| HttpError::BodyBroken { source })?;
         if let Ok(data) = frame.into_data()
             && !data.is_empty()
         {
-            received.fetch_add(data.len(), Ordering::Relaxed);
+            intake.received.fetch_add(data.len(), Ordering::Relaxed);
+            intake.budget.take(intake.held, data.len())?;
             return Ok(Some(data));
         }
     }

@@ -4,6 +4,7 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
+use adulis_types::{BodyBudget, HeldBody};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
@@ -103,28 +104,32 @@ fn best(accepted: &str) -> Option<Coding> {
 #[derive(Debug, Clone)]
 pub(crate) struct Codec {
     permits: Arc<Semaphore>,
+    /// What inflated bytes are counted in.
+    budget: BodyBudget,
 }
 
 impl Codec {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(budget: BodyBudget) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { permits: Arc::new(Semaphore::new(cores)) }
+        Self { permits: Arc::new(Semaphore::new(cores)), budget }
     }
 
-    /// Decompresses a request body. `plan.declared` is of the compressed body and not looked at.
+    /// Decompresses a request body, and counts what it holds then. `plan.declared` is of the compressed body and not looked at.
     ///
     /// # Errors
-    /// [`HttpError::Inflated`] as soon as the output passes the limit, [`HttpError::Compressed`] for damaged input.
+    /// [`HttpError::Inflated`] as soon as the output passes the limit, [`HttpError::Budget`] as soon as the server has no room for
+    /// it, [`HttpError::Compressed`] for damaged input.
     pub(crate) async fn inflate(
         &self,
         coding: Coding,
         bytes: Bytes,
         plan: BodyPlan,
-    ) -> Result<Bytes, HttpError> {
+    ) -> Result<(Bytes, HeldBody), HttpError> {
         if bytes.len() <= INLINE_INFLATE_BYTES {
-            return inflate(coding, &bytes, plan);
+            return inflate(coding, &bytes, (plan, &self.budget));
         }
-        self.aside(move || inflate(coding, &bytes, plan)).await?
+        let budget = self.budget.clone();
+        self.aside(move || inflate(coding, &bytes, (plan, &budget))).await?
     }
 
     /// Compresses a response body.
@@ -159,14 +164,23 @@ impl Codec {
     }
 }
 
-fn inflate(coding: Coding, bytes: &[u8], plan: BodyPlan) -> Result<Bytes, HttpError> {
+pub(crate) fn inflate(
+    coding: Coding,
+    bytes: &[u8],
+    limits: (BodyPlan, &BodyBudget),
+) -> Result<(Bytes, HeldBody), HttpError> {
     match coding {
-        Coding::Gzip => drain(coding, MultiGzDecoder::new(bytes), plan),
-        Coding::Deflate => drain(coding, ZlibDecoder::new(bytes), plan),
+        Coding::Gzip => drain(coding, MultiGzDecoder::new(bytes), limits),
+        Coding::Deflate => drain(coding, ZlibDecoder::new(bytes), limits),
     }
 }
 
-fn drain(coding: Coding, mut decoder: impl Read, plan: BodyPlan) -> Result<Bytes, HttpError> {
+fn drain(
+    coding: Coding,
+    mut decoder: impl Read,
+    (plan, budget): (BodyPlan, &BodyBudget),
+) -> Result<(Bytes, HeldBody), HttpError> {
+    let mut held = HeldBody::default();
     let mut body = BodyBuffer::new(BodyPlan { declared: None, ..plan });
     let mut step = [0; STEP_BYTES];
     loop {
@@ -174,14 +188,15 @@ fn drain(coding: Coding, mut decoder: impl Read, plan: BodyPlan) -> Result<Bytes
             .read(&mut step)
             .map_err(|source| HttpError::Compressed { coding: coding.as_str(), source })?;
         if count == 0 {
-            return Ok(body.freeze());
+            return Ok((body.freeze(), held));
         }
+        budget.take(&mut held, count)?;
         body.append(&step[..count])
             .map_err(|_| HttpError::Inflated { coding: coding.as_str(), limit: plan.limit })?;
     }
 }
 
-fn deflate(coding: Coding, chunks: &[Bytes]) -> Result<Bytes, HttpError> {
+pub(crate) fn deflate(coding: Coding, chunks: &[Bytes]) -> Result<Bytes, HttpError> {
     let level = Compression::fast();
     let compressed = match coding {
         Coding::Gzip => write_all(GzEncoder::new(Vec::new(), level), chunks).and_then(GzEncoder::finish),

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use adulis_protocol::status::http_status;
 use adulis_protocol::{DecodeError, EncodeError};
-use adulis_types::{ErrorKind, Fault, Retry, ServiceError};
+use adulis_types::{BudgetSpent, ErrorKind, Fault, Retry, ServiceError};
 use http::StatusCode;
 
 /// What the REST frontend itself refuses, or fails at.
@@ -25,6 +25,8 @@ pub(crate) enum HttpError {
     TooLarge { limit: usize },
     #[error("the {coding} request body is over the limit of {limit} bytes when decompressed")]
     Inflated { coding: &'static str, limit: usize },
+    #[error(transparent)]
+    Budget(#[from] BudgetSpent),
     #[error("the request body did not arrive within {waited:?}")]
     BodyTimeout { waited: Duration },
     #[error("the request body arrives too slowly: at least {least} bytes per second are wanted")]
@@ -77,6 +79,7 @@ impl ServiceError for HttpError {
     fn kind(&self) -> ErrorKind {
         match self {
             HttpError::NoRoute { .. } => ErrorKind::NotFound,
+            HttpError::Budget(spent) => spent.kind(),
             HttpError::TooLarge { .. } | HttpError::Inflated { .. } => ErrorKind::TooLarge,
             HttpError::BodyTimeout { .. } | HttpError::BodySlow { .. } | HttpError::Deadline { .. } => {
                 ErrorKind::DeadlineExceeded
@@ -100,8 +103,9 @@ impl ServiceError for HttpError {
     }
 
     fn retry(&self) -> Retry {
-        match self.kind() {
-            ErrorKind::Unavailable => Retry::Anywhere,
+        match self {
+            HttpError::Budget(spent) => spent.retry(),
+            HttpError::ModelNotReady { .. } | HttpError::ServerNot { .. } => Retry::Anywhere,
             _ => Retry::Never,
         }
     }

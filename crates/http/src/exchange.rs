@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use adulis_protocol::rest::INFERENCE_HEADER_CONTENT_LENGTH;
 use adulis_types::{
-    CacheDirective, Entered, InferRequest, InferResponse, InferenceService, Name, Parameters, RequestId,
-    Services, Trace, TraceMoment,
+    CacheDirective, Entered, HeldBody, InferRequest, InferResponse, InferenceService, Name, Parameters,
+    RequestId, Services, Trace, TraceMoment,
 };
 use axum::body::Body;
 use axum::response::Response;
@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use smallvec::{SmallVec, smallvec};
 
 use crate::beside::Beside;
-use crate::body::{self, BodyPlan};
+use crate::body::{self, BodyPlan, Intake};
 use crate::chunks::Chunks;
 use crate::coding::{self, Coding};
 use crate::deadline::Deadline;
@@ -43,6 +43,8 @@ pub(crate) struct Exchange<'a> {
     forwarded: Parameters,
     /// Where anything is traced.
     tracing: Option<Tracing>,
+    /// What the body holds of the server's memory.
+    held: OnceLock<HeldBody>,
 }
 
 /// What an exchange notes for a trace that it may turn out to have.
@@ -85,7 +87,8 @@ impl<'a> Exchange<'a> {
         };
         let is_tracing = entered.services().trace.as_ref().is_some_and(|tracing| tracing.is_tracing());
         let tracing = is_tracing.then(Tracing::default);
-        Ok(Self { rest, entered, id, arrived, timeout, accepted, cache, forwarded, tracing })
+        let held = OnceLock::new();
+        Ok(Self { rest, entered, id, arrived, timeout, accepted, cache, forwarded, tracing, held })
     }
 
     /// What is asked.
@@ -103,6 +106,11 @@ impl<'a> Exchange<'a> {
         &self.entered
     }
 
+    /// What the body holds, for what outlives the exchange.
+    pub(crate) fn into_held(self) -> HeldBody {
+        self.held.into_inner().unwrap_or_default()
+    }
+
     /// Reads the body, decompressed. Its binary section begins at `header_length`, if it has one.
     ///
     /// # Errors
@@ -114,7 +122,8 @@ impl<'a> Exchange<'a> {
         header_length: Option<usize>,
     ) -> Result<Bytes, HttpError> {
         let plan = BodyPlan { declared: None, header_length, limit: self.rest.options.max_body_bytes };
-        let body = read_body(self.rest, headers, body, plan).await?;
+        let (body, held) = read_body(self.rest, headers, body, plan).await?;
+        let _ = self.held.set(held);
         if let Some(tracing) = &self.tracing {
             let _ = tracing.received.set(Instant::now());
         }
@@ -191,25 +200,28 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// Reads a whole body, decompressed. The headers say how long it is, the plan what is taken.
+/// Reads a whole body, decompressed. The headers say how long it is, the plan what is taken. It counts in the server's budget
+/// until what comes with it is dropped.
 ///
 /// # Errors
-/// [`HttpError`] for a body over the limit, too late, cut short or wrongly compressed.
+/// [`HttpError`] for a body over the limit or the budget, too late, cut short or wrongly compressed.
 pub(crate) async fn read_body(
     rest: &Rest,
     headers: &HeaderMap,
     body: Body,
     plan: BodyPlan,
-) -> Result<Bytes, HttpError> {
+) -> Result<(Bytes, HeldBody), HttpError> {
     let coding = coding::of_request(headers)?;
     let declared = length_header(headers, &header::CONTENT_LENGTH)?;
     // The header's length is of the decompressed body.
     let header_length = plan.header_length.filter(|_| coding.is_none());
     let received = AtomicUsize::new(0);
-    let read = body::read(body, BodyPlan { declared, header_length, ..plan }, &received);
+    let mut held = HeldBody::default();
+    let intake = Intake { received: &received, budget: &rest.options.bodies, held: &mut held };
+    let read = body::read(body, BodyPlan { declared, header_length, ..plan }, intake);
     let bytes = paced(rest.options.body_pace, &received, read).await??;
     match coding {
-        None => Ok(bytes),
+        None => Ok((bytes, held)),
         Some(coding) => rest.codec.inflate(coding, bytes, plan).await,
     }
 }

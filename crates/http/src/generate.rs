@@ -57,8 +57,8 @@ async fn run(rest: &Rest, request: Request, id: RequestId) -> Result<Response, R
 /// JSON error; what fails in the model is an event, as Triton has it.
 async fn open(rest: Arc<Rest>, request: Request, id: RequestId) -> Result<Response, Refusal> {
     let (exchange, request, non_finite) = read(&rest, request, id.clone()).await?;
-    let mut answers = Answers::new(exchange.entered().shared(), request);
-    drop(exchange);
+    let services = exchange.entered().shared();
+    let mut answers = Answers::new(services, request, exchange.into_held());
     let first = answers.next().await;
     let mut status = StatusCode::OK;
     let mut quota = None;

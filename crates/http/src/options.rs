@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use adulis_protocol::{HeaderPattern, Pace};
+use adulis_types::BodyBudget;
 
 /// Limits and habits of the REST frontend.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +10,8 @@ pub struct HttpOptions {
     pub max_body_bytes: usize,
     /// Longest body of a request to load a model: models may travel in it.
     pub max_load_bytes: usize,
+    /// What all bodies may hold together, as sent and after decompression; to be shared with what else serves requests.
+    pub bodies: BodyBudget,
     /// How slowly a request body may arrive.
     pub body_pace: Pace,
     /// The longest that any request may take from its head to its answer; a client can only ask for less.
@@ -26,6 +29,7 @@ impl Default for HttpOptions {
         Self {
             max_body_bytes: 64 << 20,
             max_load_bytes: 512 << 20,
+            bodies: BodyBudget::default(),
             body_pace: Pace::default(),
             request_timeout: None,
             compression: ResponseCompression::default(),

@@ -44,7 +44,7 @@ pub(crate) async fn register(State(rest): State<Arc<Rest>>, request: Request) ->
         let (entered, name) = enter(&rest, &mut parts, (Operation::SharedMemoryRegister, &id)).await?;
         let limit = rest.options.max_body_bytes.min(MAX_REGISTER_BYTES);
         let plan = BodyPlan { declared: None, header_length: None, limit };
-        let body = read_body(&rest, &parts.headers, body, plan).await?;
+        let (body, _held) = read_body(&rest, &parts.headers, body, plan).await?;
         let region = rest::decode_region(name.clone(), &body)?;
         register_region(entered.services(), region)?;
         entered.done(|| Some(format!("region '{name}'")));

@@ -23,6 +23,7 @@ pub(crate) async fn index(State(rest): State<Arc<Rest>>, request: Request) -> Re
         let asked = Ask { operation: Operation::ModelIndex, id: &id, limit: rest.options.max_body_bytes };
         let (entered, target, body) = read(&rest, request, asked).await?;
         let query = rest::decode_index_query(target.repository, &body)?;
+        drop(body);
         Ok(json(rest::repository_index(&shown(&entered, query).await?)))
     };
     answer(call, work).await
@@ -69,6 +70,7 @@ pub(crate) async fn unload(State(rest): State<Arc<Rest>>, request: Request) -> R
         let asked = Ask { operation: Operation::ModelUnload, id: &id, limit: rest.options.max_body_bytes };
         let (entered, target, body) = read(&rest, request, asked).await?;
         let unload = rest::decode_unload(target, &body)?;
+        drop(body);
         let with_dependents = unload.unload_dependents;
         if with_dependents {
             // Which models those are is not for the request to say.
@@ -99,7 +101,8 @@ async fn read<'a>(
     let target = target_of(&mut parts).await?;
     let entered = rest.enter(&parts, Asked::new(ask.operation, ask.id).of(&target.model)).await?;
     let plan = BodyPlan { declared: None, header_length: None, limit: ask.limit };
-    let body = read_body(rest, &parts.headers, body, plan).await?;
+    // It is decoded and dropped as soon as it is there, and counts no longer than that.
+    let (body, _held) = read_body(rest, &parts.headers, body, plan).await?;
     Ok((entered, target, body))
 }
 

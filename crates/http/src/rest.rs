@@ -19,7 +19,8 @@ pub(crate) struct Rest {
 
 impl Rest {
     pub(crate) fn new(services: impl Into<Services>, options: HttpOptions) -> Self {
-        Self { guarded: Guarded::new(services), options, codec: Codec::new() }
+        let codec = Codec::new(options.bodies.clone());
+        Self { guarded: Guarded::new(services), options, codec }
     }
 
     /// Lets a request in, by its head. The body need not have been read.

@@ -83,7 +83,8 @@ pub(crate) async fn update_trace(State(rest): State<Arc<Rest>>, request: Request
 async fn read(rest: &Rest, parts: &Parts, body: Body) -> Result<Bytes, HttpError> {
     let limit = rest.options.max_body_bytes.min(MAX_SETTINGS_BYTES);
     let plan = BodyPlan { declared: None, header_length: None, limit };
-    read_body(rest, &parts.headers, body, plan).await
+    // So few bytes are not counted.
+    Ok(read_body(rest, &parts.headers, body, plan).await?.0)
 }
 
 /// The model that the path names; empty where it names none.

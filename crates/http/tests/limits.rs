@@ -12,12 +12,13 @@ use adulis_http::{
 };
 use adulis_telemetry::{ConnectionMetrics, MetricRegistry, MetricsFormat};
 use adulis_testing::{RawConnection, ScriptedService};
+use adulis_types::BodyBudget;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use support::{Server, assert_error, json_body};
+use support::{Server, assert_error, gzip, json_body};
 use tokio::net::{TcpSocket, TcpStream};
 
 const LONG: Duration = Duration::from_secs(5);
@@ -114,6 +115,43 @@ async fn a_body_that_trickles_in_is_refused() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(steady.receive().await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn bodies_together_hold_no_more_than_they_may() {
+    let bodies = BodyBudget::new(150_000);
+    let options = HttpOptions { bodies: bodies.clone(), ..HttpOptions::default() };
+    let server = Server::start(options, ListenerOptions::default()).await;
+    let body = json_body(20_000);
+    let head = |model: &str| {
+        let length = body.len();
+        format!("POST /v2/models/{model}/infer HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n")
+    };
+    let mut held = server.connect().await;
+    held.send(&[head("held").as_bytes(), &body].concat()).await.unwrap();
+    server.service.calls.wait_started(1).await;
+    assert_eq!(bodies.held_bytes(), body.len() - 16 * 1024);
+
+    // As soon as it is too much, and not at the length that it is said to have.
+    let mut plain = server.connect().await;
+    plain.send(head("echo").as_bytes()).await.unwrap();
+    plain.send(&body[..20_000]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(bodies.refused(), 0);
+    plain.send(&body[20_000..80_000]).await.unwrap();
+    let refused = plain.receive().await.unwrap();
+    let inflated = server.infer("echo", &["content-encoding: gzip"], &gzip(&body)).await;
+    for refused in [refused, inflated] {
+        assert_error(&refused, 503, "server.max_in_flight_bytes");
+        assert_eq!(refused.header("retry-after"), Some("1"));
+    }
+    assert_eq!(bodies.refused(), 2);
+    assert_eq!(server.infer("echo", &[], &json_body(1)).await.status, 200);
+
+    server.service.release.add_permits(1);
+    assert_eq!(held.receive().await.unwrap().status, 200);
+    assert_eq!(server.infer("echo", &["content-encoding: gzip"], &gzip(&body)).await.status, 200);
+    assert_eq!(bodies.held_bytes(), 0);
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ pub use codec::{CheckedDecoder, Codec, decode_message};
 pub use metadata::{decode_model_metadata, model_metadata, server_metadata};
 pub use regions::{decode_region, region_statuses};
 pub use repository::{decode_index_query, decode_load, decode_unload, model_config, repository_index};
-pub use request::{decode_infer, encode_request};
+pub use request::{decode_infer, encode_request, request_bytes};
 pub use response::{decode_response, encode_infer};
 pub use settings::{decode_log_update, decode_trace_update, log_settings, trace_settings};
 pub use statistics::statistics;

@@ -78,13 +78,13 @@ impl Ticks {
 
 /// Bytes of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Memory {
-    total: u64,
+pub(crate) struct Memory {
+    pub(crate) total: u64,
     used: u64,
 }
 
 impl Memory {
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let kilobytes = |key: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(key))?;
             line.split_whitespace().next()?.parse::<u64>().ok()
@@ -95,7 +95,7 @@ impl Memory {
     }
 }
 
-fn read<T>(file: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+pub(crate) fn read<T>(file: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
     parse(&fs::read_to_string(file).ok()?)
 }
 

@@ -4,12 +4,14 @@
 //! one model are looked up once and then updated with plain atomic additions: no lock on the request path.
 
 mod auth;
+mod bodies;
 mod cache;
 mod cause;
 mod connections;
 mod histogram;
 mod host;
 mod logging;
+mod memory;
 mod models;
 mod pools;
 mod process;
@@ -24,6 +26,7 @@ mod triton;
 mod workers;
 
 pub use auth::{AuditMetrics, AuthMetrics};
+pub use bodies::BodyMetrics;
 pub use cache::CacheMetrics;
 pub use cause::{causes, panic_message};
 pub use connections::{ConnectionMetrics, ListenerMetrics, OpenConnection};
@@ -32,6 +35,7 @@ pub use host::HostMetrics;
 pub use logging::{
     AUDIT_TARGET, Log, LogFormat, LogOptions, LoggingError, flush_log, init_logging, register_log,
 };
+pub use memory::usable_memory_bytes;
 pub use models::{ModelReport, SequenceReport};
 pub use pools::{PoolGauges, PoolHandles, PoolMetrics, PoolOperation};
 pub use process::ProcessMetrics;

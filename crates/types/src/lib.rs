@@ -6,6 +6,7 @@
 mod access;
 mod access_error;
 mod audit;
+mod body_budget;
 mod cache;
 mod client_certificate;
 mod control;
@@ -35,6 +36,7 @@ mod trace;
 pub use access::{AccessControl, Header, Identification, Presented, RequestHeaders, Wire};
 pub use access_error::{AccessError, Who};
 pub use audit::{Actor, AuditEvent, AuditLog, AuditOutcome};
+pub use body_budget::{BodyBudget, BudgetSpent, HeldBody};
 pub use cache::{
     CacheControl, CacheDirective, CacheOutcome, CacheReport, CacheStatus, CachedModel, SharedTierReport,
 };

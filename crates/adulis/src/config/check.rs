@@ -10,7 +10,7 @@ use adulis_telemetry::LogFormat;
 use toml::Value;
 
 use super::raw::{RawConfig, RawEngine, RawLog, RawOnnxRuntime, RawProvider, RawServer};
-use super::units::{OFF, format_bytes, parse_address, parse_bytes, parse_duration};
+use super::units::{AUTO, OFF, format_bytes, parse_address, parse_bytes, parse_duration};
 use super::{AuditConfig, Config, EngineConfig, LogConfig, MetricsConfig, OnnxRuntimeConfig, ServerConfig};
 
 const MAX_THREADS: i64 = 4096;
@@ -87,6 +87,10 @@ impl Check<'_> {
             min_body_rate: self
                 .size_or_off("server.min_body_rate", raw.min_body_rate.as_ref())
                 .map_or(default.min_body_rate, Option::unwrap_or_default),
+            max_in_flight_bytes: match raw.max_in_flight_bytes.as_ref() {
+                Some(Value::String(text)) if text == AUTO => None,
+                value => self.bytes("server.max_in_flight_bytes", value).or(default.max_in_flight_bytes),
+            },
             idle_timeout: self
                 .duration("server.idle_timeout", raw.idle_timeout.as_deref(), &at_least_a_moment)
                 .unwrap_or(default.idle_timeout),
@@ -105,13 +109,7 @@ impl Check<'_> {
             max_load_bytes: self
                 .bytes("server.max_load_bytes", raw.max_load_bytes.as_ref())
                 .unwrap_or(default.max_load_bytes),
-            max_grpc_message_bytes: self
-                .bytes_within(
-                    "server.max_grpc_message_bytes",
-                    raw.max_grpc_message_bytes.as_ref(),
-                    &GRPC_MESSAGE_BYTES,
-                )
-                .unwrap_or(default.max_grpc_message_bytes),
+            max_grpc_message_bytes: self.grpc_message_bytes(raw).unwrap_or(default.max_grpc_message_bytes),
             max_grpc_stream_requests: self
                 .whole("server.max_grpc_stream_requests", raw.max_grpc_stream_requests, 1..=1 << 20)
                 .unwrap_or(default.max_grpc_stream_requests),
@@ -135,6 +133,11 @@ impl Check<'_> {
         };
         self.addresses(&server);
         server
+    }
+
+    fn grpc_message_bytes(&mut self, raw: &RawServer) -> Option<usize> {
+        let value = raw.max_grpc_message_bytes.as_ref();
+        self.bytes_within("server.max_grpc_message_bytes", value, &GRPC_MESSAGE_BYTES)
     }
 
     /// The server's name, as clients show it.

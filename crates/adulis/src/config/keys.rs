@@ -48,6 +48,7 @@ pub(super) const KEYS: &[Key] = &[
     key("server.header_timeout", "ADULIS_HEADER_TIMEOUT", Kind::Text),
     key("server.body_timeout", "ADULIS_BODY_TIMEOUT", Kind::Text),
     key("server.min_body_rate", "ADULIS_MIN_BODY_RATE", Kind::Text),
+    key("server.max_in_flight_bytes", "ADULIS_MAX_IN_FLIGHT_BYTES", Kind::Text),
     key("server.idle_timeout", "ADULIS_IDLE_TIMEOUT", Kind::Text),
     key("server.request_timeout", "ADULIS_REQUEST_TIMEOUT", Kind::Text),
     key("server.max_header_bytes", "ADULIS_MAX_HEADER_BYTES", Kind::Text),

@@ -9,7 +9,7 @@ use super::keys::KEYS;
 use super::rate;
 use super::raw::{RawConfig, RawEngine, RawLog, RawOnnxRuntime, RawServer};
 use super::trace;
-use super::units::{OFF, format_address, format_bytes, format_duration};
+use super::units::{AUTO, OFF, format_address, format_bytes, format_duration};
 use super::workers;
 use super::{Config, EngineConfig, ServerConfig};
 
@@ -109,6 +109,9 @@ fn server(server: &ServerConfig) -> RawServer {
             0 => Some(Value::String(OFF.to_owned())),
             rate => bytes(rate),
         },
+        max_in_flight_bytes: server
+            .max_in_flight_bytes
+            .map_or_else(|| Some(Value::String(AUTO.to_owned())), bytes),
         idle_timeout: time(server.idle_timeout),
         request_timeout: Some(server.request_timeout.map_or_else(|| OFF.to_owned(), format_duration)),
         max_header_bytes: bytes(usize::try_from(server.max_header_bytes).unwrap_or(usize::MAX)),

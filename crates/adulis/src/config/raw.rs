@@ -63,6 +63,7 @@ pub(super) struct RawServer {
     pub(super) header_timeout: Option<String>,
     pub(super) body_timeout: Option<String>,
     pub(super) min_body_rate: Option<Value>,
+    pub(super) max_in_flight_bytes: Option<Value>,
     pub(super) idle_timeout: Option<String>,
     pub(super) request_timeout: Option<String>,
     pub(super) max_header_bytes: Option<Value>,

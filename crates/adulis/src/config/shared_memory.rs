@@ -4,6 +4,7 @@ use adulis_shared_memory::SharedMemoryOptions;
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
+use super::Config;
 use super::check::Check;
 use super::units::format_bytes;
 
@@ -14,6 +15,14 @@ pub struct SharedMemoryConfig {
     pub enabled: bool,
     /// Which, and how much.
     pub limits: SharedMemoryOptions,
+}
+
+impl Config {
+    /// What is told to the registry of shared memory; `None` where there is none.
+    #[must_use]
+    pub fn shared_memory(&self) -> Option<SharedMemoryOptions> {
+        self.shared_memory.enabled.then(|| self.shared_memory.limits.clone())
+    }
 }
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -114,6 +114,7 @@ fn what_is_printed_reads_back_the_same() {
         lame_duck = "5s"
         max_connections_per_peer = 0
         min_body_rate = "off"
+        max_in_flight_bytes = "3GiB"
         cors = { origins = ["https://app.example", "http://[::1]:3000"], headers = ["x-mine"], max_age = "0s" }
         [tls]
         certificate_files = ["/a.pem", "b.pem"]
@@ -429,6 +430,7 @@ fn frontends_follow_the_configuration() {
         max_connections_per_peer = 11
         body_timeout = "9s"
         min_body_rate = 12
+        max_in_flight_bytes = "1KiB"
         max_grpc_message_bytes = 5
         max_grpc_stream_requests = 3
         http2 = { max_concurrent_streams = 7, max_pending_reset_streams = 8, max_error_reset_streams = 9, ping_interval = "1s" }
@@ -442,6 +444,7 @@ fn frontends_follow_the_configuration() {
     );
     let grpc = config.grpc();
     assert_eq!((grpc.max_request_bytes, grpc.max_stream_requests, grpc.compress_responses), (5, 3, true));
+    assert_eq!(config.server.max_in_flight_bytes, Some(1024));
     let listener = config.listener();
     assert_eq!((listener.max_header_bytes, listener.max_concurrent_streams), (8192, 7));
     assert_eq!((listener.max_connections_per_peer, listener.min_answer_rate), (11, 12));

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// What switches a thing off.
 pub(super) const OFF: &str = "off";
+/// What the server finds out by itself.
+pub(super) const AUTO: &str = "auto";
 
 const UNITS: [(&str, u64); 8] = [
     ("KiB", 1 << 10),

@@ -5,7 +5,7 @@ const HEAD: usize = 5;
 ///
 /// Source: gRPC over HTTP/2, "Length-Prefixed-Message".
 #[derive(Debug, Default)]
-pub(super) struct Frames {
+pub(crate) struct Frames {
     head: [u8; HEAD],
     /// Bytes of the head that have come.
     head_length: usize,
@@ -17,7 +17,7 @@ pub(super) struct Frames {
 
 impl Frames {
     /// Takes in what has come; tells whether a message ended in it.
-    pub(super) fn advance(&mut self, mut data: &[u8]) -> bool {
+    pub(crate) fn advance(&mut self, mut data: &[u8]) -> bool {
         let mut ended = false;
         while !data.is_empty() {
             let taken = match self.head_length {
@@ -35,7 +35,7 @@ impl Frames {
     }
 
     /// Bytes that have come of a message that has not ended.
-    pub(super) fn received(&self) -> usize {
+    pub(crate) fn received(&self) -> usize {
         self.received
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use adulis_protocol::grpc::infer_parameter::ParameterChoice;
 use adulis_protocol::grpc::{self, InferParameter, ModelInferRequest, ModelInferResponse};
 use adulis_types::{
-    Asked, CacheDirective, Fault, InferRequest, InferResponse, Operation, Parameters, Pass, ResponseStream,
-    Services, TraceMoment,
+    Asked, CacheDirective, Fault, HeldBody, InferRequest, InferResponse, Operation, Parameters, Pass,
+    ResponseStream, Services, TraceMoment,
 };
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
@@ -66,35 +66,36 @@ impl Requested {
         };
         let request = self.decode(message, pass);
         let decoupled = match &request {
-            Ok((services, request)) => services.inference.decoupled(&request.model),
+            Ok((services, request, _)) => services.inference.decoupled(&request.model),
             Err(_) => false,
         };
         let place = (!decoupled).then(|| order.place());
         Box::pin(async move {
             let last = match request {
-                Ok((services, request)) => self.answers(&services, request, &repeated).await,
+                Ok((services, request, _held)) => self.answers(&services, request, &repeated).await,
                 Err(fault) => Some(Err(fault)),
             };
             Finished { place, last: last.map(|outcome| answered(outcome, repeated, true)) }
         })
     }
 
-    /// The request of a message, and the services that are to answer it.
+    /// The request of a message, the services that are to answer it, and what it holds until then.
     ///
     /// # Errors
-    /// What is wrong with it; who sends it may not.
+    /// What is wrong with it; who sends it may not; there is no room for it.
     fn decode(
         &self,
         message: ModelInferRequest,
         pass: &mut Option<Pass>,
-    ) -> Result<(Arc<Services>, InferRequest), Fault> {
+    ) -> Result<(Arc<Services>, InferRequest, HeldBody), Fault> {
         let asked = Asked::new(Operation::Infer, self.call.id()).of(&message.model_name);
         let entered = self.shared.enter_again(pass, &asked)?;
+        let held = self.shared.hold(&message)?;
         let mut request = self.shared.decode(message, (self.left, &self.forwarded), self.call.id())?;
         request.cache = request.cache.stricter(self.cache);
         request.identity = entered.identity().cloned();
         request.trace = trace(entered.services(), &request.model.name, None);
-        Ok((entered.shared(), request))
+        Ok((entered.shared(), request, held))
     }
 
     /// Sends all answers but the last, and returns that. `None` where the last has been sent as if it were none, and the client

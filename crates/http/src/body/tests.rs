@@ -31,7 +31,8 @@ fn frames(parts: &[&[u8]]) -> (Body, Vec<Bytes>) {
 }
 
 async fn read(body: Body, plan: BodyPlan) -> Result<Bytes, HttpError> {
-    super::read(body, plan, &AtomicUsize::new(0)).await
+    let (received, budget, mut held) = (AtomicUsize::new(0), BodyBudget::default(), HeldBody::default());
+    super::read(body, plan, Intake { received: &received, budget: &budget, held: &mut held }).await
 }
 
 fn plan(declared: Option<usize>, header_length: Option<usize>) -> BodyPlan {
@@ -94,4 +95,27 @@ async fn lengths_that_disagree_are_refused() {
     }
     let (body, _) = frames(&[&[0; 1001]]);
     assert!(matches!(read(body, plan(None, None)).await, Err(HttpError::TooLarge { .. })));
+}
+
+#[tokio::test]
+async fn a_body_that_there_is_no_room_for_is_refused_at_the_piece_that_needs_it() {
+    let piece = vec![7_u8; 10_000];
+    let budget = BodyBudget::new(20_000);
+    let read = async |count: usize| {
+        let (body, _) = frames(&vec![&piece[..]; count]);
+        let (received, mut held) = (AtomicUsize::new(0), HeldBody::default());
+        let plan = BodyPlan { declared: None, header_length: None, limit: 1_000_000 };
+        let intake = Intake { received: &received, budget: &budget, held: &mut held };
+        let read = super::read(body, plan, intake).await;
+        (read.map(|read| read.len()), received.into_inner(), held)
+    };
+    let (whole, _, held) = read(3).await;
+    assert!(matches!(whole, Ok(30_000)));
+    assert!(budget.held_bytes() > 10_000);
+    let (refused, received, _) = read(100).await;
+    assert!(matches!(refused, Err(HttpError::Budget(_))), "{refused:?}");
+    assert_eq!(received, 30_000);
+    drop(held);
+    assert_eq!(budget.held_bytes(), 0);
+    assert!(read(3).await.0.is_ok());
 }

@@ -13,14 +13,14 @@ fn plan(limit: usize) -> BodyPlan {
 
 #[tokio::test]
 async fn round_trips_small_and_large() {
-    let codec = Codec::new();
+    let codec = Codec::new(BodyBudget::default());
     for coding in [Coding::Gzip, Coding::Deflate] {
         for length in [0, 10, 200_000] {
             let original: Vec<u8> =
                 (0..length).map(|index: u32| index.wrapping_mul(2_654_435_761).to_le_bytes()[2]).collect();
             let chunks = original.chunks(777).map(Bytes::copy_from_slice).collect();
             let compressed = codec.deflate(coding, chunks).await.unwrap();
-            let back = codec.inflate(coding, compressed, plan(200_000)).await.unwrap();
+            let (back, _) = codec.inflate(coding, compressed, plan(200_000)).await.unwrap();
             assert_eq!(&back[..], &original[..], "{coding:?} {length}");
             assert_eq!((back.as_ptr().addr() + 3) % 64, 0);
         }
@@ -29,7 +29,7 @@ async fn round_trips_small_and_large() {
 
 #[tokio::test]
 async fn a_bomb_is_refused_at_the_limit() {
-    let codec = Codec::new();
+    let codec = Codec::new(BodyBudget::default());
     for coding in [Coding::Gzip, Coding::Deflate] {
         let zeros: SmallVec<[Bytes; 4]> = (0..8).map(|_| Bytes::from(vec![0; 1 << 20])).collect();
         let bomb = codec.deflate(coding, zeros).await.unwrap();
@@ -40,8 +40,25 @@ async fn a_bomb_is_refused_at_the_limit() {
 }
 
 #[tokio::test]
+async fn inflated_bytes_count_as_long_as_they_are_held() {
+    let budget = BodyBudget::new(300_000);
+    let codec = Codec::new(budget.clone());
+    let zeros = codec
+        .deflate(Coding::Gzip, smallvec::smallvec![Bytes::from(vec![0; 200_000])])
+        .await
+        .unwrap();
+    let (bytes, held) = codec.inflate(Coding::Gzip, zeros.clone(), plan(1 << 20)).await.unwrap();
+    assert_eq!((bytes.len(), budget.held_bytes()), (200_000, 200_000 - 16 * 1024));
+    let refused = codec.inflate(Coding::Gzip, zeros.clone(), plan(1 << 20)).await.unwrap_err();
+    assert!(matches!(refused, HttpError::Budget(_)), "{refused}");
+    drop(held);
+    assert!(codec.inflate(Coding::Gzip, zeros, plan(1 << 20)).await.is_ok());
+    assert_eq!(budget.held_bytes(), 0);
+}
+
+#[tokio::test]
 async fn damaged_input_is_an_error() {
-    let codec = Codec::new();
+    let codec = Codec::new(BodyBudget::default());
     let chunks: SmallVec<[Bytes; 4]> = SmallVec::from_iter([Bytes::from_static(b"some text to compress")]);
     for coding in [Coding::Gzip, Coding::Deflate] {
         let whole = codec.deflate(coding, chunks.clone()).await.unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use adulis_telemetry::panic_message;
-use adulis_types::{InferRequest, InferResponse, ResponseStream, Services};
+use adulis_types::{HeldBody, InferRequest, InferResponse, ResponseStream, Services};
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 
@@ -23,9 +23,11 @@ pub(super) struct Answers {
 type Item = Result<InferResponse, Refusal>;
 
 impl Answers {
-    pub(super) fn new(services: Arc<Services>, request: InferRequest) -> Self {
+    /// `held` is what the request's body holds, as long as it is answered.
+    pub(super) fn new(services: Arc<Services>, request: InferRequest, held: HeldBody) -> Self {
         let (sender, items) = mpsc::channel(1);
         let work = async move {
+            let _held = held;
             let failures = sender.clone();
             let run = AssertUnwindSafe(run(&services, request, sender)).catch_unwind().await;
             if let Err(panic) = run {

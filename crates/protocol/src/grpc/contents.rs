@@ -47,6 +47,15 @@ pub(super) fn filled(contents: &InferTensorContents) -> smallvec::SmallVec<[&'st
     .collect()
 }
 
+/// Bytes that elements take in memory which are fewer on the wire: integers, and strings beside their text.
+pub(super) fn grown_bytes(contents: &InferTensorContents) -> usize {
+    size_of_val(contents.int_contents.as_slice())
+        + size_of_val(contents.int64_contents.as_slice())
+        + size_of_val(contents.uint_contents.as_slice())
+        + size_of_val(contents.uint64_contents.as_slice())
+        + size_of_val(contents.bytes_contents.as_slice())
+}
+
 /// Where the elements of a datatype belong.
 fn field_of(datatype: DataType) -> &'static str {
     match datatype {

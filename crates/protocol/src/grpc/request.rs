@@ -5,6 +5,7 @@ use adulis_types::{
     CacheDirective, InferRequest, InputTensor, Name, ParameterValue, RequestedOutput, SharedInput,
 };
 use bytes::Bytes;
+use prost::Message as _;
 
 use crate::error::Parsed;
 use crate::grpc::contents::{self, Parts};
@@ -24,6 +25,13 @@ use crate::{DecodeError, Problem, Side, TensorLabel, TensorProblem, model_ref, s
 pub fn decode_infer(message: ModelInferRequest) -> Result<InferRequest, DecodeError> {
     let (request, _) = decode(message)?;
     Ok(request)
+}
+
+/// About how many bytes of memory a request holds: those of its message, decompressed, and what grows when they are decoded.
+#[must_use]
+pub fn request_bytes(message: &ModelInferRequest) -> usize {
+    let contents = message.inputs.iter().filter_map(|input| input.contents.as_ref());
+    message.encoded_len() + contents.map(contents::grown_bytes).sum::<usize>()
 }
 
 /// The request, and in which form its answer is wanted, should that be JSON.
