@@ -9,12 +9,14 @@
 
 mod cached_value;
 mod certificates;
+mod compressed_body;
 mod config_server;
 mod control_decode;
 mod credentials;
 mod flatbuffers_decode;
 mod generate_decode;
 mod grpc_decode;
+mod grpc_frames;
 mod headers;
 mod labels;
 mod looked_up_cells;
@@ -29,12 +31,14 @@ mod worker_frames;
 
 pub use cached_value::cached_value;
 pub use certificates::certificates;
+pub use compressed_body::compressed_body;
 pub use config_server::config_server;
 pub use control_decode::control_decode;
 pub use credentials::credentials;
 pub use flatbuffers_decode::flatbuffers_decode;
 pub use generate_decode::generate_decode;
 pub use grpc_decode::grpc_decode;
+pub use grpc_frames::grpc_frames;
 pub use headers::headers;
 pub use labels::labels;
 pub use looked_up_cells::looked_up_cells;

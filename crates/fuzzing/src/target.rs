@@ -8,9 +8,10 @@ pub struct Target {
 }
 
 /// All of them, by their names.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 21] = [
     Target { name: "cached_value", run: crate::cached_value },
     Target { name: "certificates", run: crate::certificates },
+    Target { name: "compressed_body", run: crate::compressed_body },
     Target { name: "config_json", run: crate::config_json },
     Target { name: "config_pbtxt", run: crate::config_pbtxt },
     Target { name: "config_server", run: crate::config_server },
@@ -20,6 +21,7 @@ pub const TARGETS: [Target; 19] = [
     Target { name: "flatbuffers_decode", run: crate::flatbuffers_decode },
     Target { name: "generate_decode", run: crate::generate_decode },
     Target { name: "grpc_decode", run: crate::grpc_decode },
+    Target { name: "grpc_frames", run: crate::grpc_frames },
     Target { name: "headers", run: crate::headers },
     Target { name: "labels", run: crate::labels },
     Target { name: "looked_up_cells", run: crate::looked_up_cells },

@@ -21,6 +21,8 @@ mod infer;
 mod models;
 mod options;
 mod paced;
+#[doc(hidden)]
+pub mod received;
 mod regions;
 mod repository;
 mod rpcs;

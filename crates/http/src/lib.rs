@@ -37,6 +37,8 @@ mod metrics;
 mod models;
 mod openapi;
 mod options;
+#[doc(hidden)]
+pub mod received;
 mod regions;
 mod repository;
 mod rest;

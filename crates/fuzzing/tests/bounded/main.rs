@@ -117,6 +117,7 @@ macro_rules! searches {
 searches! {
     cached_value
     certificates
+    compressed_body
     config_json
     config_pbtxt
     config_server
@@ -126,6 +127,7 @@ searches! {
     flatbuffers_decode
     generate_decode
     grpc_decode
+    grpc_frames
     headers
     labels
     looked_up_cells
