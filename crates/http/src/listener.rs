@@ -7,7 +7,7 @@ use std::time::Duration;
 use adulis_telemetry::ListenerMetrics;
 use adulis_tls::Acceptor;
 use axum::Router;
-use socket2::{Domain, Protocol as Transport, Socket, Type};
+use socket2::{Domain, Protocol as Transport, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -31,6 +31,12 @@ pub use options::{ListenerOptions, Protocols};
 
 /// Connections that the kernel keeps waiting for the accept loop.
 const BACKLOG: i32 = 4096;
+
+/// A peer that has gone without a word is noticed two minutes later, also on a connection where it waits for a model that is silent.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
 /// How long connections get to end after they were told to close at once.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -132,6 +138,8 @@ pub fn listening_socket(address: SocketAddr) -> io::Result<std::net::TcpListener
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Transport::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Connections that are accepted have it from here.
+    socket.set_tcp_keepalive(&KEEPALIVE)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -149,4 +157,24 @@ async fn drain(connections: &Connections, patience: Duration) -> Drained {
         tracing::warn!(connections = connections.count(), "connections did not close");
     }
     Drained { forced }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpStream};
+
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[test]
+    fn who_has_gone_without_a_word_is_noticed() {
+        let listening = listening_socket((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        listening.set_nonblocking(false).unwrap();
+        let _client = TcpStream::connect(listening.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listening.accept().unwrap();
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.keepalive().unwrap());
+        assert_eq!(accepted.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
+    }
 }
