@@ -73,6 +73,8 @@ async fn a_signal_while_models_are_loading_is_no_error() {
     repository.identity("slow", &model).unwrap();
     let mut server = serve(&repository, &[]);
     server.address("http").await;
+    #[cfg(target_os = "linux")]
+    loading(&server).await;
     server.signal(StopSignal::Terminate).unwrap();
     assert_eq!(server.exit(Duration::from_secs(20)).await.unwrap().code(), Some(0), "{}", server.log());
     server.logged(&["told to stop before it was ready"]).await;
