@@ -199,12 +199,12 @@ impl Up {
         let config = match self.args.load() {
             Ok(loaded) => loaded.config,
             Err(errors) => {
-                tracing::error!(%errors, "the configuration is at fault: the server goes on with the old one");
+                tracing::error!(%errors, "the configuration is at fault: the old one holds");
                 return None;
             }
         };
         if let Err(error) = self.open(&config, &mut Sockets::default()) {
-            tracing::error!("{error:#}: the server goes on with the old configuration");
+            tracing::error!("{error:#}: the old configuration holds");
             return None;
         }
         Some(std::mem::replace(&mut self.config, config))

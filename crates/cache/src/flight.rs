@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -20,10 +21,15 @@ use crate::entry::Entry;
 ///
 /// Whoever has a lower rank than a flight computes for itself, beside its leader, and tells all that wait if it is the first to
 /// finish.
-pub(crate) struct Flights(Mutex<HashMap<Key, Flight>>);
+pub(crate) struct Flights {
+    flights: Mutex<HashMap<Key, Flight>>,
+    /// The number of the next one.
+    next_number: AtomicU64,
+}
 
-#[derive(Default)]
 struct Flight {
+    /// Tells it from others of its key, of which one may begin while who was overtaken in this one still computes.
+    number: u64,
     waiting: Vec<Waiting>,
     /// The lowest of those that compute.
     rank: u64,
@@ -47,20 +53,20 @@ pub(crate) enum Joined {
 
 impl Flights {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::default()))
+        Arc::new(Self { flights: Mutex::default(), next_number: AtomicU64::new(0) })
     }
 
     /// Of each key, leads its flight, if there is none, or none of this rank or a lower one, or waits for it; all in one moment.
     pub(crate) fn join(self: &Arc<Self>, keys: &[Key], rank: u64) -> Vec<Joined> {
-        let mut flights = self.0.lock();
+        let mut flights = self.flights.lock();
         let join = |key: &Key| match flights.entry(*key) {
             hash_map::Entry::Vacant(flight) => {
-                flight.insert(Flight { rank, ..Flight::default() });
-                Joined::Lead(self.lead_of(*key, true))
+                let number = flight.insert(self.begun(rank)).number;
+                Joined::Lead(self.lead_of(*key, number, true))
             }
             hash_map::Entry::Occupied(mut flight) if rank < flight.get().rank => {
                 flight.get_mut().rank = rank;
-                Joined::Lead(self.lead_of(*key, false))
+                Joined::Lead(self.lead_of(*key, flight.get().number, false))
             }
             hash_map::Entry::Occupied(mut flight) => {
                 let waiting = &mut flight.get_mut().waiting;
@@ -78,21 +84,27 @@ impl Flights {
 
     /// Leads the flight of a key if there is none.
     pub(crate) fn lead(self: &Arc<Self>, key: Key) -> Option<Lead> {
-        match self.0.lock().entry(key) {
+        let number = match self.flights.lock().entry(key) {
             hash_map::Entry::Occupied(_) => return None,
-            hash_map::Entry::Vacant(flight) => flight.insert(Flight::default()),
+            // Nobody overtakes it.
+            hash_map::Entry::Vacant(flight) => flight.insert(self.begun(0)).number,
         };
-        Some(self.lead_of(key, true))
+        Some(self.lead_of(key, number, true))
     }
 
-    fn lead_of(self: &Arc<Self>, key: Key, armed: bool) -> Lead {
-        Lead { key, flights: Arc::clone(self), armed }
+    fn begun(&self, rank: u64) -> Flight {
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        Flight { number, waiting: Vec::new(), rank }
+    }
+
+    fn lead_of(self: &Arc<Self>, key: Key, flight: u64, armed: bool) -> Lead {
+        Lead { key, flight, flights: Arc::clone(self), armed }
     }
 
     /// The next that still waits; takes the flight out of the table if there is none.
-    fn next(&self, key: &Key) -> Option<Waiting> {
-        let mut flights = self.0.lock();
-        let waiting = &mut flights.get_mut(key)?.waiting;
+    fn next(&self, key: &Key, number: u64) -> Option<Waiting> {
+        let mut flights = self.flights.lock();
+        let waiting = &mut flights.get_mut(key).filter(|flight| flight.number == number)?.waiting;
         // In the order in which they came.
         waiting.retain(|follower| !follower.is_closed());
         if waiting.is_empty() {
@@ -104,13 +116,15 @@ impl Flights {
 
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
-        self.0.lock().len()
+        self.flights.lock().len()
     }
 }
 
 /// The part of the one that computes.
 pub(crate) struct Lead {
     key: Key,
+    /// The number of the flight.
+    flight: u64,
     flights: Arc<Flights>,
     /// Whether the flight is this one's to hand on. If not, another leads it, whom this one is to overtake.
     armed: bool,
@@ -129,8 +143,12 @@ impl Lead {
     /// Tells all that wait, and ends the flight. What is to be found by those who come later must be in the memory tier by now.
     pub(crate) fn land(mut self, entry: &Arc<Entry>) {
         self.armed = false;
-        let flight = self.flights.0.lock().remove(&self.key);
-        for follower in flight.into_iter().flat_map(|flight| flight.waiting) {
+        let ended = match self.flights.flights.lock().entry(self.key) {
+            hash_map::Entry::Occupied(flight) if flight.get().number == self.flight => Some(flight.remove()),
+            // It was overtaken.
+            _ => None,
+        };
+        for follower in ended.into_iter().flat_map(|flight| flight.waiting) {
             // One that has gone needs no news.
             let _ = follower.send(News::Landed(Arc::clone(entry)));
         }
@@ -142,8 +160,8 @@ impl Drop for Lead {
         if !self.armed {
             return;
         }
-        while let Some(follower) = self.flights.next(&self.key) {
-            let lead = Self { key: self.key, flights: Arc::clone(&self.flights), armed: true };
+        while let Some(follower) = self.flights.next(&self.key, self.flight) {
+            let lead = self.flights.lead_of(self.key, self.flight, true);
             match follower.send(News::Lead(lead)) {
                 Ok(()) => return,
                 // It went away in this moment. Its lead must not pass the turn on, too: this loop does.

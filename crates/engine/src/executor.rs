@@ -210,6 +210,7 @@ impl Executor {
                 Ok(Stay::Yes) => {}
                 Ok(Stay::Replaced) => return,
                 Err(_) => {
+                    thread.ended();
                     tracing::error!(model = %model.served.interface.model, "an execution thread caught a panic of the engine");
                 }
             }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use adulis_backend::BatchRequest;
 use adulis_telemetry::ExecutionStop;
 use adulis_types::RequestId;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use crate::EngineError;
@@ -100,6 +100,11 @@ impl Shared {
                 }
                 None => self.wake.wait(&mut turn),
             }
+            // A model whose every run breaks wakes this thread with each of them.
+            let early = LOOK_EVERY.saturating_sub(now.elapsed());
+            if !early.is_zero() && !self.closing.load(Ordering::SeqCst) {
+                MutexGuard::unlocked(&mut turn, || thread::sleep(early));
+            }
         }
     }
 }
@@ -174,8 +179,8 @@ fn see_to(
 ) {
     let served = &model.served;
     let (name, version) = (&served.interface.model, served.version);
-    let place = match overdue {
-        Overdue::Stuck { place } => place,
+    let stuck = match overdue {
+        Overdue::Stuck(run) => run,
         Overdue::Killed => {
             served.stopped(ExecutionStop::Killed);
             tracing::error!(model = %name, version, "a run does not end and is ended with its worker process");
@@ -187,7 +192,7 @@ fn see_to(
             return;
         }
     };
-    let Some(new_place) = lane.write_off(place, |thread| executor.replace(thread)) else {
+    let Some(new_place) = lane.write_off(stuck, |thread| executor.replace(thread)) else {
         return;
     };
     served.stopped(ExecutionStop::WrittenOff);
@@ -259,6 +264,10 @@ fn check(
                 good(model, watch, ward);
             }
             Ok(Ok(_)) => good(model, watch, ward),
+            Ok(Err(EngineError::QueueTimeout { .. } | EngineError::Displaced { .. })) => {
+                ward.trial = None;
+                refused(model, (watch, ward));
+            }
             Ok(Err(error)) => bad(model, (watch, ward), &format!("a trivial request failed: {error}")),
             Err(oneshot::error::TryRecvError::Closed) => ward.failed(now),
             Err(oneshot::error::TryRecvError::Empty) if is_late => {
@@ -333,15 +342,15 @@ fn try_out(
         }
         // It is on its way out.
         Err(NotQueued::Closed) => {}
-        // It is asked so much that it shows by itself whether it answers.
-        Err(_) => {
-            if ward.refused(Instant::now(), patience(watch)) {
-                bad(
-                    model,
-                    (watch, ward),
-                    "nothing was answered, and a trivial request found no place in the queue",
-                );
-            }
-        }
+        Err(_) => refused(model, (watch, ward)),
+    }
+}
+
+/// A trial was not run: the model is asked so much that it shows by itself whether it answers, unless that happens again and nothing
+/// is answered meanwhile.
+fn refused(model: &Instances, (watch, ward): (&Watch, &mut Ward)) {
+    if ward.refused(Instant::now(), patience(watch)) {
+        let reason = "nothing was answered, and a trivial request found no place in the queue";
+        bad(model, (watch, ward), reason);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use adulis_telemetry::ListenerMetrics;
 use adulis_tls::Acceptor;
 use axum::Router;
-use socket2::{Domain, Protocol as Transport, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol as Transport, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -63,6 +63,12 @@ impl Listener {
     /// A listener on sockets that are bound already.
     #[must_use]
     pub fn new(sockets: Vec<TcpListener>, options: ListenerOptions) -> Self {
+        for socket in &sockets {
+            // Connections that are accepted have it from here. Whoever passed a socket of another kind goes without.
+            if let Err(error) = SockRef::from(socket).set_tcp_keepalive(&KEEPALIVE) {
+                tracing::debug!(%error, "no keepalive on a listening socket");
+            }
+        }
         Self { sockets, options, tls: None, metrics: ListenerMetrics::default() }
     }
 
@@ -138,8 +144,6 @@ pub fn listening_socket(address: SocketAddr) -> io::Result<std::net::TcpListener
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Transport::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    // Connections that are accepted have it from here.
-    socket.set_tcp_keepalive(&KEEPALIVE)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -163,16 +167,17 @@ async fn drain(connections: &Connections, patience: Duration) -> Drained {
 mod tests {
     use std::net::{Ipv4Addr, TcpStream};
 
-    use socket2::SockRef;
-
     use super::*;
 
-    #[test]
-    fn who_has_gone_without_a_word_is_noticed() {
-        let listening = listening_socket((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        listening.set_nonblocking(false).unwrap();
-        let _client = TcpStream::connect(listening.local_addr().unwrap()).unwrap();
-        let (accepted, _) = listening.accept().unwrap();
+    #[tokio::test]
+    async fn who_has_gone_without_a_word_is_noticed() {
+        // One that somebody else opened.
+        let passed = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        passed.set_nonblocking(true).unwrap();
+        let listener =
+            Listener::new(vec![TcpListener::from_std(passed).unwrap()], ListenerOptions::default());
+        let _client = TcpStream::connect(listener.sockets[0].local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.sockets[0].accept().await.unwrap();
         let accepted = SockRef::from(&accepted);
         assert!(accepted.keepalive().unwrap());
         assert_eq!(accepted.tcp_keepalive_time().unwrap(), Duration::from_secs(60));

@@ -14,7 +14,7 @@ pub const MAX_RANK: usize = 32;
 pub const MAX_DEPTH: usize = MAX_RANK + 16;
 
 /// Integers that one message may have in its shapes and typed contents, where they may take eight times their bytes in memory.
-/// As many as fit into a message of 256 MiB as raw contents.
+/// As many as a message of 256 MiB has room for as raw contents of 64-bit integers.
 pub(crate) const MAX_TYPED_NUMBERS: usize = 32 << 20;
 
 /// Strings that one message may have in its typed contents, where they may take sixteen times their bytes in memory.

@@ -14,7 +14,7 @@ const COME_BACK: Duration = Duration::from_secs(1);
 /// How many bytes of request bodies a server holds at once, whatever they came over. Clones share it.
 ///
 /// Bytes are counted as they come, so that a length that is only claimed takes nothing from others. Cost: for bodies of up to
-/// 16 KiB none, for larger ones an atomic addition for each piece.
+/// 16 KiB none beside a clone's, for larger ones an atomic addition for each piece.
 #[derive(Debug, Clone)]
 pub struct BodyBudget(Arc<Account>);
 
@@ -41,6 +41,8 @@ pub struct HeldBody {
 )]
 pub struct BudgetSpent {
     limit_bytes: usize,
+    /// Whether there would be no room either if nobody else held anything.
+    never_fits: bool,
 }
 
 impl BodyBudget {
@@ -87,7 +89,8 @@ impl BodyBudget {
         if before.saturating_add(more) > *limit_bytes {
             held_bytes.fetch_sub(more, Ordering::Relaxed);
             refused.fetch_add(1, Ordering::Relaxed);
-            return Err(BudgetSpent { limit_bytes: *limit_bytes });
+            let never_fits = body.length.saturating_sub(FREE_BYTES) > *limit_bytes;
+            return Err(BudgetSpent { limit_bytes: *limit_bytes, never_fits });
         }
         body.held_bytes += more;
         body.of.get_or_insert_with(|| Arc::clone(&self.0));
@@ -121,11 +124,11 @@ impl Drop for HeldBody {
 
 impl ServiceError for BudgetSpent {
     fn kind(&self) -> ErrorKind {
-        ErrorKind::Overloaded
+        if self.never_fits { ErrorKind::TooLarge } else { ErrorKind::Overloaded }
     }
 
     fn retry(&self) -> Retry {
-        Retry::After(COME_BACK)
+        if self.never_fits { Retry::Never } else { Retry::After(COME_BACK) }
     }
 
     fn client_message(&self) -> Cow<'static, str> {
@@ -152,6 +155,7 @@ mod tests {
         budget.take(&mut first, 1).unwrap();
         assert_eq!((budget.held_bytes(), budget.refused()), (1000, 0));
         let spent = budget.take(&mut small, 1).unwrap_err();
+        assert_eq!(spent.retry(), Retry::After(COME_BACK));
         assert!(spent.to_string().contains("(1000, server.max_in_flight_bytes)"), "{spent}");
         assert_eq!((budget.held_bytes(), budget.refused()), (1000, 1));
         drop(first);
@@ -165,7 +169,8 @@ mod tests {
     fn one_that_is_too_long_takes_nothing_from_others() {
         let budget = BodyBudget::new(1000);
         let mut body = HeldBody::default();
-        assert!(budget.take(&mut body, usize::MAX).is_err());
+        let spent = budget.take(&mut body, usize::MAX).unwrap_err();
+        assert_eq!(spent.retry(), Retry::Never, "it would never fit");
         assert!(budget.take(&mut body, 1).is_err());
         assert_eq!(budget.held_bytes(), 0);
         budget.take(&mut HeldBody::default(), FREE_BYTES + 1000).unwrap();

@@ -55,6 +55,11 @@ impl Death {
         self.order != Order::Closed
     }
 
+    /// Whether it was ended because a run took too long, which is the request's fault.
+    pub(crate) fn is_overrun(&self) -> bool {
+        self.order == Order::Overrun
+    }
+
     /// As the metrics call it.
     pub(crate) fn cause(&self) -> &'static str {
         match (self.order, self.signal()) {

@@ -16,6 +16,7 @@ use crate::death::{Death, Order};
 use crate::exchange::Failure;
 use crate::fault::Fault;
 use crate::interrupt::RemoteInterrupt;
+use crate::keeper::Life;
 use crate::open::{Open, Opened};
 use crate::options::{WorkerCommand, WorkerOptions};
 use crate::process::Process;
@@ -267,12 +268,12 @@ impl Group {
 
     /// For keepers: it is gone, or could not be started. Gives the delay before the next one and how often it has failed;
     /// nothing where the model is not loaded yet, and so will not be.
-    pub(crate) fn ended(&self, index: usize, had_answered: bool, reason: &str) -> Option<(Duration, u32)> {
+    pub(crate) fn ended(&self, index: usize, life: Life, reason: &str) -> Option<(Duration, u32)> {
         let mut state = self.state.lock();
         let slot = &mut state.slots[index];
         (slot.worker, slot.reason) = (Worker::Down, Some(reason.into()));
         let spares = std::mem::take(&mut slot.spares);
-        slot.ended(had_answered, Instant::now());
+        slot.ended(life, Instant::now());
         let next = (slot.restarts.delay(), slot.restarts.failures());
         let next = state.loaded.then_some(next);
         let broken = state.why_broken(&self.options).is_some();

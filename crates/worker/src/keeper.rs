@@ -4,7 +4,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use crate::connection::Connection;
-use crate::death::Order;
+use crate::death::{Death, Order};
 use crate::exchange::Failure;
 use crate::group::Group;
 use crate::process::Process;
@@ -17,6 +17,27 @@ pub(crate) fn start(group: &Arc<Group>, index: usize) -> io::Result<JoinHandle<(
         .spawn(move || keep(&group, index))
 }
 
+/// What a worker has been good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// It has not answered.
+    Useless,
+    /// It has answered, and died by itself.
+    Useful,
+    /// It has answered, and was ended for a run's sake, or for none of its own.
+    Stopped,
+}
+
+impl Life {
+    fn of(process: &Process, death: Death) -> Self {
+        match (process.has_answered(), death.is_overrun()) {
+            (false, _) => Self::Useless,
+            (true, false) => Self::Useful,
+            (true, true) => Self::Stopped,
+        }
+    }
+}
+
 /// Keeps a worker running until the group is closed.
 fn keep(group: &Group, index: usize) {
     let (model, version) = (&group.labels.model, group.labels.version);
@@ -24,22 +45,22 @@ fn keep(group: &Group, index: usize) {
         if group.is_closed() {
             return;
         }
-        let (had_answered, reason) = match start_one(group, index) {
+        let (life, reason) = match start_one(group, index) {
             Ok(process) => {
                 tracing::info!(%model, version, worker = index, pid = process.pid(), "worker started");
                 let death = process.watch(&group.options);
                 group.died(true, death);
-                (process.has_answered(), death.to_string())
+                (Life::of(&process, death), death.to_string())
             }
-            Err(reason) => (false, reason),
+            Err(reason) => (Life::Useless, reason),
         };
         if group.is_closed() {
             // Whoever waits for this worker is not to.
-            let _ = group.ended(index, true, "the model is being unloaded");
+            let _ = group.ended(index, Life::Stopped, "the model is being unloaded");
             return;
         }
         // Where the model is not loaded yet, the load fails and tells why.
-        let Some((delay, failures)) = group.ended(index, had_answered, &reason) else {
+        let Some((delay, failures)) = group.ended(index, life, &reason) else {
             return;
         };
         let milliseconds = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);

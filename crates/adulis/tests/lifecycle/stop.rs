@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use adulis_testing::{IdentityModel, RawConnection, StopSignal, TestRepository, TestServer};
+use adulis_testing::{RawConnection, StopSignal, TestRepository, TestServer};
 use tokio::task::JoinSet;
 
 use crate::support::{byte_json, byte_message, byte_model, grpc, serve};
@@ -66,11 +66,7 @@ async fn before_it_stops_accepting_it_says_that_it_is_not_ready() {
 #[tokio::test]
 async fn a_signal_while_models_are_loading_is_no_error() {
     let repository = TestRepository::new().unwrap();
-    let parameters = [("execute_delay_ms", "1500")];
-    let more = "model_warmup { name: \"zeros\" batch_size: 1 inputs { key: \"INPUT0\" \
-                value { data_type: TYPE_UINT8 dims: 1 zero_data: true } } }";
-    let model = IdentityModel { more, ..byte_model(&parameters) };
-    repository.identity("slow", &model).unwrap();
+    repository.identity("slow", &byte_model(&[("load_delay_ms", "1500")])).unwrap();
     let mut server = serve(&repository, &[]);
     server.address("http").await;
     #[cfg(target_os = "linux")]

@@ -80,7 +80,7 @@ async fn followers_that_went_are_not_collected() {
     for _ in 0..10_000 {
         drop(follow(&flights));
     }
-    let waiting = flights.0.lock().get(&KEY).map(|flight| flight.waiting.capacity());
+    let waiting = flights.flights.lock().get(&KEY).map(|flight| flight.waiting.capacity());
     assert!(waiting.is_some_and(|capacity| capacity < 64), "{waiting:?}");
     drop(leader);
 }
@@ -152,4 +152,27 @@ async fn one_that_overtakes_and_fails_leaves_the_flight_to_its_leader() {
     assert_eq!(flights.count(), 1);
     leader.land(&entry());
     assert!(matches!(follower.await, Ok(News::Landed(_))));
+}
+
+#[tokio::test]
+async fn one_that_was_overtaken_ends_nobody_elses_flight() {
+    for lands in [true, false] {
+        let flights = Flights::new();
+        let overtaken = lead(&flights);
+        let Some(Joined::Lead(first)) = flights.join(&[KEY], 0).pop() else {
+            panic!("it has a lower rank")
+        };
+        first.land(&entry());
+        // What landed is not kept: the next begins another flight.
+        let (leader, mut follower) = (lead(&flights), follow(&flights));
+        if lands {
+            overtaken.land(&entry());
+        } else {
+            drop(overtaken);
+        }
+        assert!(follower.try_recv().is_err());
+        leader.land(&entry());
+        assert!(matches!(follower.await, Ok(News::Landed(_))));
+        assert_eq!(flights.count(), 0);
+    }
 }

@@ -43,7 +43,8 @@ impl Threads {
     pub(super) fn stand_in(&mut self, executor: &Arc<Executor>, place: ThreadId) -> io::Result<()> {
         // Those that had one before have ended, or will.
         self.running.retain(|_, thread| !thread.handle.is_finished());
-        if self.running.get(&place).is_some_and(|thread| thread.has_stand_in) {
+        // One that is forgotten was stuck, and has been replaced.
+        if self.running.get(&place).is_none_or(|thread| thread.has_stand_in) {
             return Ok(());
         }
         self.start(executor)?;

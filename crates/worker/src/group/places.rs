@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::connection::Connection;
+use crate::keeper::Life;
 use crate::options::WorkerOptions;
 use crate::process::Process;
 use crate::restarts::Restarts;
@@ -53,13 +54,15 @@ pub(super) enum Found {
 impl Slot {
     /// Its worker is gone, or could not be started. A death after an answer is no failure, unless there are too many of them: the
     /// model may crash after every few answers.
-    pub(super) fn ended(&mut self, had_answered: bool, now: Instant) {
+    pub(super) fn ended(&mut self, life: Life, now: Instant) {
         self.forgiven.retain(|died| now.saturating_duration_since(*died) < FORGIVEN_WITHIN);
-        if had_answered && self.forgiven.len() < FORGIVEN {
-            self.forgiven.push(now);
-            self.restarts.succeeded();
-        } else {
-            self.restarts.failed();
+        match life {
+            Life::Stopped => self.restarts.succeeded(),
+            Life::Useful if self.forgiven.len() < FORGIVEN => {
+                self.forgiven.push(now);
+                self.restarts.succeeded();
+            }
+            Life::Useful | Life::Useless => self.restarts.failed(),
         }
     }
 }
@@ -143,7 +146,7 @@ mod tests {
         let (mut slot, now) = (slot(), Instant::now());
         let after = |seconds| now + Duration::from_secs(seconds);
         let mut failures = |second| {
-            slot.ended(true, after(second));
+            slot.ended(Life::Useful, after(second));
             assert_eq!(slot.restarts.delay().is_zero(), slot.restarts.failures() == 0);
             slot.restarts.failures()
         };
@@ -157,11 +160,11 @@ mod tests {
     fn one_that_did_not_answer_is_not_started_at_once() {
         let (mut slot, now) = (slot(), Instant::now());
         for failures in [1, 2] {
-            slot.ended(false, now);
+            slot.ended(Life::Useless, now);
             assert_eq!(slot.restarts.failures(), failures);
             assert!(!slot.restarts.delay().is_zero());
         }
-        slot.ended(true, now);
+        slot.ended(Life::Useful, now);
         assert_eq!(slot.restarts.failures(), 0);
     }
 }

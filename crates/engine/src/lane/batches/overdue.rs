@@ -15,7 +15,16 @@ pub(crate) enum Overdue {
     /// It did not stop, and was ended with the process that it was in.
     Killed,
     /// It can't be asked, or did not stop: it is to be written off.
-    Stuck { place: usize },
+    Stuck(StuckRun),
+}
+
+/// Which run is stuck, and not another one that has its place by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StuckRun {
+    place: usize,
+    /// Of its batch.
+    number: u64,
+    since: Instant,
 }
 
 /// What looking after a lane's runs showed.
@@ -70,7 +79,10 @@ impl BatchLane {
                     found.next = found.next.min(now + limit.grace);
                     found.overdue.push(Overdue::Killed);
                 }
-                _ => found.overdue.push(Overdue::Stuck { place: running.slot }),
+                _ => {
+                    let (place, number) = (running.slot, running.number);
+                    found.overdue.push(Overdue::Stuck(StuckRun { place, number, since }));
+                }
             }
         }
         found
@@ -105,15 +117,18 @@ impl BatchLane {
     }
 
     /// Gives a run up: its callers need not wait, and its instance is not expected back. `replace` is asked to have another
-    /// thread in the place of the one that runs it. `None` if it has just ended; else whether there is one, and then the place
-    /// for a new instance.
+    /// thread in the place of the one that runs it. `None` if it has just ended, or waits; else whether there is one, and then the
+    /// place for a new instance.
     pub(crate) fn write_off(
         &self,
-        place: usize,
+        stuck: StuckRun,
         replace: impl FnOnce(ThreadId) -> bool,
     ) -> Option<Option<NewPlace>> {
         let mut state = self.state.lock();
-        let index = state.running.iter().position(|running| running.slot == place)?;
+        let StuckRun { place, number, since } = stuck;
+        let is_it =
+            |running: &Running| (running.slot, running.number, running.since) == (place, number, Some(since));
+        let index = state.running.iter().position(is_it)?;
         let running = state.running.swap_remove(index);
         state.note_ended(place, false);
         state.abandoned.extend(running.callers);
