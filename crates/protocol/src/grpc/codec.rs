@@ -53,7 +53,7 @@ where
     }
 }
 
-/// prost's decoder behind [`wire::check`].
+/// prost's decoder behind `wire::check`.
 #[derive(Debug)]
 pub struct CheckedDecoder<M>(ProstDecoder<M>);
 
