@@ -139,20 +139,13 @@ impl Activity {
     }
 }
 
-/// A request in progress, until the last of its clones is dropped.
+/// A request in progress, until this is dropped.
 #[derive(Debug)]
 pub(super) struct InFlight(Arc<Activity>);
 
 impl InFlight {
     pub(super) fn activity(&self) -> &Arc<Activity> {
         &self.0
-    }
-}
-
-impl Clone for InFlight {
-    fn clone(&self) -> Self {
-        self.0.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(&self.0))
     }
 }
 

@@ -40,7 +40,7 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         InProgress {
             // Cloning a router counts a reference up; it is always ready.
             answer: self.router.clone().call(request.map(Body::new)),
-            in_flight,
+            in_flight: Some(in_flight),
             version: self.version,
         }
     }
@@ -49,7 +49,8 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
 /// A request in progress.
 pub(super) struct InProgress {
     answer: RouteFuture<Infallible>,
-    in_flight: InFlight,
+    /// Until it is the answer's.
+    in_flight: Option<InFlight>,
     version: Version,
 }
 
@@ -58,11 +59,11 @@ impl Future for InProgress {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Ok(mut response) = ready!(Pin::new(&mut self.answer).poll(cx));
-        if self.version == Version::Http1 && self.in_flight.activity().ordered() != Order::GoOn {
+        let in_flight = self.in_flight.take().expect("invariant: it is not polled once it is ready");
+        if self.version == Version::Http1 && in_flight.activity().ordered() != Order::GoOn {
             // The client is told with this answer, and the connection ends with it.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        let in_flight = self.in_flight.clone();
         Poll::Ready(Ok(response.map(|body| Answer { body, in_flight })))
     }
 }
