@@ -1,5 +1,6 @@
 //! `adulis serve`: sockets, loading, signals, draining.
 
+mod apart;
 mod open_files;
 mod signals;
 mod tls;
@@ -11,9 +12,11 @@ use std::time::Duration;
 use adulis_http::{CorsOptions, Drained, Listener, ListenerOptions, Router, SageMakerOptions, VertexOptions};
 use adulis_telemetry::ConnectionMetrics;
 use anyhow::Context;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::apart::serve_apart;
 pub use self::signals::Signals;
 use self::signals::Told;
 pub use self::tls::ServeTls;
@@ -101,8 +104,8 @@ pub struct Hosting {
 }
 
 /// Serves until SIGTERM or SIGINT, then drains: readiness turns red, new connections are accepted for the lame-duck time,
-/// requests in flight are finished. A second signal ends it at once. Loads that are in progress then are not waited for: the server is
-/// dropped when the last of them ends.
+/// requests in flight are finished. A second signal ends it at once. Loads that are in progress then are not waited for: the
+/// server is dropped when the last of them ends.
 ///
 /// # Errors
 /// If an address cannot be bound or signals cannot be caught; [`crate::BuildError`] if a repository cannot be mirrored.
@@ -193,17 +196,28 @@ impl Listeners {
         };
         let connections = ConnectionMetrics::register(adulis.registry());
         for (name, address) in options.addresses() {
-            let listener = listen(name, address, options, sockets)?.metrics(connections.listener(name));
+            let mut listen =
+                || Ok(listen(name, address, options, sockets)?.metrics(connections.listener(name)));
             let router = router(name, adulis, options);
             let stop = if name == METRICS { &listeners.stop_metrics } else { &listeners.stop };
             let (open, stop) = (open.clone(), stop.clone());
-            listeners.tasks.spawn(async move {
+            let serve = async move |listener: Listener| {
                 tokio::select! {
                     () = open.cancelled() => {}
                     () = stop.cancelled() => {}
                 }
-                (name, listener.serve(router, stop.cancelled_owned()).await)
-            });
+                listener.serve(router, stop.cancelled_owned()).await
+            };
+            if name == METRICS {
+                let ended = serve_apart(listen, serve)?;
+                listeners.tasks.spawn(async move {
+                    let panicked = |_| tracing::error!("the thread of the metrics port panicked");
+                    (name, ended.await.map_err(panicked).unwrap_or(Drained { forced: 0 }))
+                });
+            } else {
+                let listener = listen()?;
+                listeners.tasks.spawn(async move { (name, serve(listener).await) });
+            }
         }
         sockets.close_rest();
         Ok(listeners)
@@ -222,6 +236,13 @@ impl Listeners {
     }
 }
 
+impl Drop for Listeners {
+    /// The thread of the metrics port does not end with the tasks here.
+    fn drop(&mut self) {
+        self.stop_metrics.cancel();
+    }
+}
+
 /// What is served under a name of [`ServeOptions::addresses`]. REST and gRPC on one port are one router.
 fn router(name: &str, adulis: &Adulis, options: &ServeOptions) -> Router {
     let rest = || adulis.rest().merge(adulis.v1());
@@ -231,7 +252,7 @@ fn router(name: &str, adulis: &Adulis, options: &ServeOptions) -> Router {
         ("grpc", ..) => adulis.grpc(),
         ("sagemaker", Some((_, options)), _) => adulis.sagemaker(options.clone()),
         ("vertex_ai", _, Some((_, options))) => adulis.vertex_ai(options.clone()),
-        _ => return adulis.metrics(),
+        _ => return adulis.metrics_apart(Handle::current()),
     };
     let router = router.fallback(adulis_http::not_found);
     match (name, &options.cors) {
@@ -280,8 +301,8 @@ fn bind(name: &'static str, address: SocketAddr, options: ListenerOptions) -> an
 /// How often it is looked whether the server is ready, until it is.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Has connections accepted when the server is ready, or when the supervisor says so: beside another server that answers, one that
-/// can't yet would only refuse. Tells the supervisor when the server is ready, and notices when it is gone.
+/// Has connections accepted when the server is ready, or when the supervisor says so: beside another server that answers, one
+/// that can't yet would only refuse. Tells the supervisor when the server is ready, and notices when it is gone.
 fn attend(
     supervisor: Supervisor,
     adulis: &Adulis,

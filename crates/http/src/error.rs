@@ -53,6 +53,8 @@ pub(crate) enum HttpError {
     WhichModel { count: usize, setting: &'static str },
     #[error("server is not {state}")]
     ServerNot { state: &'static str },
+    #[error("no I/O thread of this server had a hand free within {within:?}")]
+    Unresponsive { within: Duration },
     #[error("compressing the response failed")]
     Compression { source: std::io::Error },
     #[error("a handler panicked: {message}")]
@@ -84,7 +86,9 @@ impl ServiceError for HttpError {
             HttpError::BodyTimeout { .. } | HttpError::BodySlow { .. } | HttpError::Deadline { .. } => {
                 ErrorKind::DeadlineExceeded
             }
-            HttpError::ModelNotReady { .. } | HttpError::ServerNot { .. } => ErrorKind::Unavailable,
+            HttpError::ModelNotReady { .. }
+            | HttpError::ServerNot { .. }
+            | HttpError::Unresponsive { .. } => ErrorKind::Unavailable,
             HttpError::Compression { .. } | HttpError::Panicked { .. } | HttpError::Worker { .. } => {
                 ErrorKind::Internal
             }
@@ -105,7 +109,9 @@ impl ServiceError for HttpError {
     fn retry(&self) -> Retry {
         match self {
             HttpError::Budget(spent) => spent.retry(),
-            HttpError::ModelNotReady { .. } | HttpError::ServerNot { .. } => Retry::Anywhere,
+            HttpError::ModelNotReady { .. }
+            | HttpError::ServerNot { .. }
+            | HttpError::Unresponsive { .. } => Retry::Anywhere,
             _ => Retry::Never,
         }
     }

@@ -2,9 +2,9 @@
 //!
 //! [`router`] is the Open Inference Protocol's REST side as a plain [`axum::Router`] over any
 //! [`InferenceService`](adulis_types::InferenceService); it can be nested under a prefix of, or merged into, a larger
-//! application. [`v1_router`] is the V1 protocol of KServe and TensorFlow Serving
-//! likewise; [`sagemaker_router`] and [`vertex_router`] are what these platforms ask of a container. [`Listener`] is the one accept loop of the server: REST, gRPC, metrics and the shared port all go
-//! through it, so that limits, timeouts and draining are the same everywhere.
+//! application. [`v1_router`] is the V1 protocol of KServe and TensorFlow Serving likewise; [`sagemaker_router`] and
+//! [`vertex_router`] are what these platforms ask of a container. [`Listener`] is the one accept loop of the server: REST, gRPC,
+//! metrics and the shared port all go through it, so that limits, timeouts and draining are the same everywhere.
 //!
 //! Handlers are thin: they read the body, have `adulis-protocol` decode it, call the service, and write what the codec
 //! returns. Invariants:
@@ -37,6 +37,7 @@ mod metrics;
 mod models;
 mod openapi;
 mod options;
+mod pulse;
 #[doc(hidden)]
 pub mod received;
 mod regions;
@@ -58,6 +59,7 @@ pub use cors::{CorsOptions, CorsOrigins, with_cors};
 pub use listener::{Drained, Listener, ListenerOptions, Protocols, listening_socket};
 pub use metrics::{RenderMetrics, metrics_router};
 pub use options::{HttpOptions, ResponseCompression};
+pub use pulse::while_answering;
 pub use router::{health_router, not_found, router};
 pub use routes::{Route, route_table};
 pub use sagemaker::{SageMakerOptions, sagemaker_router};

@@ -1,16 +1,14 @@
 use std::sync::Arc;
 
 use adulis_telemetry::MetricsFormat;
-use adulis_types::{Asked, Guarded, Operation, RequestId, Services};
+use adulis_types::{Asked, Guarded, Operation, Services};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, header};
+use http::header;
 
 use crate::boundary::{Call, answer};
-use crate::error::Refusal;
 use crate::rest::enter;
-use crate::router::json;
 use crate::routes::Routes;
 
 /// Writes all metrics in a format.
@@ -22,52 +20,28 @@ pub(crate) struct Metrics {
     render: RenderMetrics,
 }
 
-/// The routes of the metrics port: `GET /metrics`, and `GET /livez`, which answers as long as the process does. Of `services` it
-/// is asked who may scrape.
+/// `GET /metrics`. Of `services` it is asked who may scrape.
 pub fn metrics_router(services: impl Into<Services>, render: RenderMetrics) -> Router {
     let metrics = Metrics { guarded: Guarded::new(services), render };
     routes().into_router().with_state(Arc::new(metrics))
 }
 
 pub(crate) fn routes() -> Routes<Arc<Metrics>> {
-    Routes::new()
-        .get("/metrics", Operation::Metrics, scrape)
-        .get("/livez", Operation::ServerLive, live)
+    Routes::new().get("/metrics", Operation::Metrics, scrape)
 }
 
 async fn scrape(State(metrics): State<Arc<Metrics>>, request: Request) -> Response {
     let call = Call::begin(&request);
     let id = call.id().clone();
     answer(call, async move {
-        let headers = metrics.enter(request, (Operation::Metrics, &id)).await?;
-        let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        let parts = request.into_parts().0;
+        enter(&metrics.guarded, &parts, Asked::new(Operation::Metrics, &id)).await?;
+        let accept = parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
         let open = accept.is_some_and(|accept| accept.contains("application/openmetrics-text"));
         let format = if open { MetricsFormat::OpenMetrics } else { MetricsFormat::Text };
         Ok(([(header::CONTENT_TYPE, format.content_type())], (metrics.render)(format)).into_response())
     })
     .await
-}
-
-async fn live(State(metrics): State<Arc<Metrics>>, request: Request) -> Response {
-    let call = Call::begin(&request);
-    let id = call.id().clone();
-    answer(call, async move {
-        metrics.enter(request, (Operation::ServerLive, &id)).await?;
-        Ok(json(r#"{"live":true}"#))
-    })
-    .await
-}
-
-impl Metrics {
-    async fn enter(
-        &self,
-        request: Request,
-        (operation, id): (Operation, &RequestId),
-    ) -> Result<HeaderMap, Refusal> {
-        let parts = request.into_parts().0;
-        enter(&self.guarded, &parts, Asked::new(operation, id)).await?;
-        Ok(parts.headers)
-    }
 }
 
 #[cfg(test)]

@@ -38,11 +38,16 @@ pub(crate) fn routes() -> Routes {
         .merge(model_routes("/v2/models/{model}/versions/{version}"))
 }
 
-/// `GET /v2/health/live` and `/ready` alone, as [`router`] has them: for another port, which answers when all connections that
-/// the REST port may have are taken.
+/// `GET /v2/health/live` and `/ready`, as [`router`] has them, and `GET /livez`: for another port, which answers when all
+/// connections that the REST port may have are taken.
 pub fn health_router(services: impl Into<Services>, options: HttpOptions) -> Router {
     let rest = Rest::new(services, options);
-    health_routes().into_router().with_state(Arc::new(rest))
+    health_routes().merge(livez_routes()).into_router().with_state(Arc::new(rest))
+}
+
+/// What only the other port has.
+pub(crate) fn livez_routes() -> Routes {
+    Routes::new().get("/livez", Operation::ServerLive, server::live)
 }
 
 fn health_routes() -> Routes {

@@ -82,5 +82,6 @@ pub fn route_table() -> Vec<Route> {
     let vertex = crate::vertex::routes(VertexOptions::HEALTH_ROUTE, VertexOptions::PREDICT_ROUTE);
     table.extend(vertex.into_table());
     table.extend(crate::metrics::routes().into_table());
+    table.extend(crate::router::livez_routes().into_table());
     table
 }

@@ -6,8 +6,8 @@ mod support;
 use std::sync::Arc;
 
 use adulis_http::{
-    HttpOptions, ListenerOptions, RoutePath, Router, SageMakerOptions, VertexOptions, metrics_router,
-    not_found, route_table, router, sagemaker_router, v1_router, vertex_router,
+    HttpOptions, ListenerOptions, RoutePath, Router, SageMakerOptions, VertexOptions, health_router,
+    metrics_router, not_found, route_table, router, sagemaker_router, v1_router, vertex_router,
 };
 use adulis_testing::{GuardedServices, RawResponse, ScriptedAccess, bearer};
 use adulis_types::{Operation, Scope};
@@ -29,8 +29,9 @@ fn everything(anonymous: &[Scope]) -> (Server, Arc<ScriptedAccess>) {
         .merge(v1_router(services.clone(), options()))
         .merge(sagemaker_router(services.clone(), options(), sagemaker))
         .merge(vertex_router(rest, services.clone(), options(), vertex))
-        .merge(metrics_router(services, Arc::new(|_| "metrics".to_owned())))
-        .fallback(not_found);
+        .merge(metrics_router(services.clone(), Arc::new(|_| "metrics".to_owned())))
+        // It has paths that REST has, too.
+        .fallback_service(health_router(services, options()).fallback(not_found));
     (Server::with_router(app, inference, ListenerOptions::default()), access)
 }
 

@@ -36,9 +36,9 @@ impl Adulis {
         Builder::default()
     }
 
-    /// Loads and warms the models that were found, or those of them that
-    /// [`Settings::control`](adulis_engine::Settings::control) says; blocks until all are done. Each serves as soon as it is ready; the server as a whole says that it is ready afterwards. Call it from a
-    /// thread that may block (`tokio::task::spawn_blocking`, or before the runtime starts).
+    /// Loads and warms the models that were found, or those of them that [`Settings::control`](adulis_engine::Settings::control)
+    /// says; blocks until all are done. Each serves as soon as it is ready; the server as a whole says that it is ready
+    /// afterwards. Call it from a thread that may block (`tokio::task::spawn_blocking`, or before the runtime starts).
     ///
     /// If a repository that lies elsewhere cannot be mirrored, nothing is loaded, the log says why, and the server never gets
     /// ready: [`Adulis::try_load`] tells.
@@ -109,8 +109,8 @@ impl Adulis {
         self.store.as_ref()
     }
 
-    /// Writes what the store has still to write, and gives back to other replicas the places of requests that are over; what cannot be
-    /// written within `limit` is dropped and counted. To be called when no more requests are served.
+    /// Writes what the store has still to write, and gives back to other replicas the places of requests that are over; what
+    /// cannot be written within `limit` is dropped and counted. To be called when no more requests are served.
     pub async fn close(&self, limit: Duration) {
         let quotas = async {
             if let Some(quotas) = &self.quotas {
@@ -166,9 +166,22 @@ impl Adulis {
 
     /// `GET /metrics`, `GET /livez`, `GET /v2/health/live` and `/ready`.
     pub fn metrics(&self) -> adulis_http::Router {
+        self.scrape().merge(self.health())
+    }
+
+    /// The same, for a thread of its own: the threads of the runtime at `io` serve requests, and the server is neither live nor
+    /// ready while none of them has a hand free.
+    pub(crate) fn metrics_apart(&self, io: tokio::runtime::Handle) -> adulis_http::Router {
+        self.scrape().merge(adulis_http::while_answering(self.health(), io))
+    }
+
+    fn scrape(&self) -> adulis_http::Router {
         let registry = Arc::clone(&self.registry);
-        let health = adulis_http::health_router(self.services.clone(), self.http.clone());
         let render = Arc::new(move |format| registry.render(format));
-        adulis_http::metrics_router(self.services.clone(), render).merge(health)
+        adulis_http::metrics_router(self.services.clone(), render)
+    }
+
+    fn health(&self) -> adulis_http::Router {
+        adulis_http::health_router(self.services.clone(), self.http.clone())
     }
 }

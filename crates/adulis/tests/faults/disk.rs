@@ -1,5 +1,5 @@
-//! A full disk, as the limit of the size of files has it, which needs no rights, and as a small file system does: SQLite, audit log,
-//! log, optimised models.
+//! A full disk, as the limit of the size of files has it, which needs no rights, and as a small file system does: SQLite, audit
+//! log, log, optimised models.
 
 use std::fs;
 use std::io::{ErrorKind, Write};

@@ -38,7 +38,8 @@ fn huge() -> Vec<u8> {
     [number(1, 8), field(7, &graph), field(8, &number(2, 13))].concat()
 }
 
-/// Bits are flipped, other ones for each seed: sixteen anywhere, most of them in weights, or two at the beginning, where the graph is.
+/// Bits are flipped, other ones for each seed: sixteen anywhere, most of them in weights, or two at the beginning, where the
+/// graph is.
 fn flipped(whole: &[u8], seed: u64) -> Vec<u8> {
     let (mut bytes, mut state) = (whole.to_vec(), 0x9e37_79b9_7f4a_7c15 ^ (seed + 1));
     let (flips, reach) = if seed.is_multiple_of(2) { (16, bytes.len()) } else { (2, 2048) };

@@ -13,6 +13,7 @@ mod cut;
 mod database;
 mod disk;
 mod files;
+mod hung;
 mod slow;
 mod storage;
 #[path = "../support/mod.rs"]
