@@ -94,6 +94,22 @@ pub enum BuildError {
     Lookup(#[source] PoolError),
 }
 
+impl BuildError {
+    /// Whether the configuration, or what it names, is at fault, and a start with the same one would end in the same way.
+    #[must_use]
+    pub const fn is_configuration(&self) -> bool {
+        match self {
+            Self::Models(_)
+            | Self::Access(_)
+            | Self::Audit { .. }
+            | Self::Quotas(_)
+            | Self::SharedCache(_)
+            | Self::Lookup(_) => true,
+            Self::Threads(_) | Self::Store(_) => false,
+        }
+    }
+}
+
 impl Builder {
     /// Adds a model file, a model's folder, a model repository, or the URL of one in object storage (`s3://bucket/models`,
     /// `gs://…`, `as://…`), to those of [`Settings::repositories`].

@@ -42,16 +42,7 @@ pub fn check(
             // Paths without models: the scan has told them.
             Err(BuildError::Models(_)) => {}
             Err(BuildError::Threads(error)) => return Err(error),
-            Err(
-                error @ (BuildError::Store(_)
-                | BuildError::SharedCache(_)
-                | BuildError::Lookup(_)
-                | BuildError::Quotas(_)
-                | BuildError::Access(_)
-                | BuildError::Audit { .. }),
-            ) => {
-                return Err(io::Error::other(error));
-            }
+            Err(error) => return Err(io::Error::other(error)),
         }
     }
     if args.json {

@@ -147,8 +147,8 @@ fn run_serve(args: ServeArgs) -> anyhow::Result<u8> {
     end(adulis, runtime, code)
 }
 
-/// Builds the server on a thread that may block, within the runtime: what the server talks to is connected to while it starts. The
-/// exit code where there is nothing to be served, as when the process is told to stop before that is done.
+/// Builds the server on a thread that may block, within the runtime: what the server talks to is connected to while it starts.
+/// The exit code where there is nothing to be served, as when the process is told to stop before that is done.
 fn build(
     runtime: &Runtime,
     signals: &mut Signals,
@@ -167,14 +167,7 @@ fn build(
     match built? {
         None => Ok(Err(EXIT_OK)),
         Some(Ok(adulis)) => Ok(Ok(adulis)),
-        Some(Err(
-            error @ (BuildError::Models(_)
-            | BuildError::SharedCache(_)
-            | BuildError::Lookup(_)
-            | BuildError::Quotas(_)
-            | BuildError::Access(_)
-            | BuildError::Audit { .. }),
-        )) => {
+        Some(Err(error)) if error.is_configuration() => {
             complain(&format!("error: {error}"));
             Ok(Err(EXIT_CONFIGURATION))
         }

@@ -27,8 +27,8 @@ const PAUSES: BackoffOptions =
 /// The shortest time between two trials of a model that answers but had runs that broke.
 const DOUBT_EVERY: Duration = Duration::from_secs(1);
 
-/// How a model is watched. There is none for sequences and decoupled models. Where the configuration wants nothing of it, and while
-/// nothing breaks, it is nobody's work.
+/// How a model is watched. There is none for sequences and decoupled models. Where the configuration wants nothing of it, and
+/// while nothing breaks, it is nobody's work.
 pub(crate) struct Watch {
     /// How long a run may take; `None`: any time.
     pub(crate) limit: Option<ExecutionLimit>,
@@ -114,17 +114,15 @@ impl Ward {
         self.pauses.reset();
         self.next = self_check.map(|every| now + every);
     }
-}
 
-impl Ward {
     /// A run broke of a model that answers as far as is known: it is tried soon.
     pub(crate) fn doubted(&mut self, now: Instant) {
         let at = self.tried.map_or(now, |tried| now.max(tried + DOUBT_EVERY));
         self.next = Some(self.next.map_or(at, |next| next.min(at)));
     }
 
-    /// There is no place for a trial in the queue: it is tried again after as long as a trial has to be answered. True if it was so
-    /// that long ago already, and nothing has succeeded since: what fills the queue is not answered either.
+    /// There is no place for a trial in the queue: it is tried again after as long as a trial has to be answered. True if it was
+    /// so that long ago already, and nothing has succeeded since: what fills the queue is not answered either.
     pub(crate) fn refused(&mut self, now: Instant, patience: Duration) -> bool {
         self.next = Some(now + patience);
         std::mem::replace(&mut self.refused, true)
@@ -210,8 +208,8 @@ impl Watch {
         was_green
     }
 
-    /// A run broke, and not because of its inputs, when so many had succeeded: the watchdog is to see whether the model answers. Not
-    /// where it is not known what it makes of a trial.
+    /// A run broke, and not because of its inputs, when so many had succeeded: the watchdog is to see whether the model answers.
+    /// Not where it is not known what it makes of a trial.
     pub(crate) fn doubt(&self, succeeded: u64) {
         if self.proven && self.doubt.swap(succeeded + 1, Ordering::SeqCst) == 0 {
             self.watchdog.watch();

@@ -57,8 +57,8 @@ fn duration(fixed: u128) -> Duration {
     Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
 }
 
-/// The generic cell rate algorithm, as a virtual scheduling algorithm: what was let through, as the time at which all of it is there
-/// again. Times are nanoseconds of any one clock.
+/// The generic cell rate algorithm, as a virtual scheduling algorithm: what was let through, as the time at which all of it is
+/// there again. Times are nanoseconds of any one clock.
 ///
 /// Source: ITU-T Recommendation I.371, annex A, with costs of more than one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -39,8 +39,8 @@ impl<'a> KeyRef<'a> {
         Key { kind, identity: identity.into(), model: model.map(Name::from) }
     }
 
-    /// What it is called where replicas share counts. Names are as long as whoever gave them liked, and may hold anything. In braces is what
-    /// has all that is kept of it lie together in a cluster.
+    /// What it is called where replicas share counts. Names are as long as whoever gave them liked, and may hold anything. In
+    /// braces is what has all that is kept of it lie together in a cluster.
     pub(crate) fn shared(self, prefix: &str) -> String {
         let mut digest = Sha256::new();
         for part in [self.kind.as_str(), self.identity, self.model.unwrap_or_default()] {

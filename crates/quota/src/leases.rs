@@ -27,8 +27,8 @@ impl LeaseId {
     }
 }
 
-/// The places that this replica has among those which replicas share, by key: which ones it holds, and which ones it has to give back.
-/// Time is an argument.
+/// The places that this replica has among those which replicas share, by key: which ones it holds, and which ones it has to give
+/// back. Time is an argument.
 #[derive(Debug)]
 pub(crate) struct LeaseBook {
     lease: Duration,
@@ -65,16 +65,16 @@ impl LeaseBook {
         Self { lease, keys: HashMap::new(), freed: HashSet::new() }
     }
 
-    /// Takes note of a place that is going to be asked for. Returns those to be given back in the same step: whoever comes back at once
-    /// finds the place free that the last request had.
+    /// Takes note of a place that is going to be asked for. Returns those to be given back in the same step: whoever comes back
+    /// at once finds the place free that the last request had.
     pub(crate) fn take(&mut self, key: &Arc<str>, id: LeaseId, now: Instant) -> Vec<LeaseId> {
         let leases = self.keys.entry(Arc::clone(key)).or_default();
         leases.held.insert(id, Held { ends: now + self.lease, is_known: true });
         leases.freed.keys().take(MAX_TOLD).copied().collect()
     }
 
-    /// A place that was asked for and is not known to anybody else: it was refused, or nobody could be asked. `held` says whether its
-    /// request goes on nevertheless.
+    /// A place that was asked for and is not known to anybody else: it was refused, or nobody could be asked. `held` says whether
+    /// its request goes on nevertheless.
     pub(crate) fn unknown(&mut self, key: &Arc<str>, id: LeaseId, held: bool) {
         self.change(key, |leases| match leases.held.get_mut(&id) {
             Some(place) if held => place.is_known = false,

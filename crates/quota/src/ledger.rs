@@ -17,8 +17,8 @@ pub(crate) struct Account {
     under_way: AtomicU32,
 }
 
-/// The accounts, bounded in number: of those beyond, who has not asked for the longest time is forgotten, and has all of its limits anew.
-/// Who has requests under way is not.
+/// The accounts, bounded in number: of those beyond, who has not asked for the longest time is forgotten, and has all of its
+/// limits anew. Who has requests under way is not.
 pub(crate) struct Ledger(Cache<Key, Arc<Account>, UnitWeighter, DefaultHashBuilder, Forgetting>);
 
 /// Who is forgotten, and how many were.

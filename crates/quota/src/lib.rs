@@ -5,8 +5,8 @@
 //!                (or none: it passes)                                             └ counts here ────────────────┘   or refused, with when to come back
 //! ```
 //!
-//! [`Quotas`] is the service that stands around the engine. Which limits hold is the configuration's to say ([`Class`]); what is left of
-//! them is counted by identity, and by model where a class says something of the model of its own.
+//! [`Quotas`] is the service that stands around the engine. Which limits hold is the configuration's to say ([`Class`]); what is
+//! left of them is counted by identity, and by model where a class says something of the model of its own.
 //!
 //! Invariants:
 //! - A request is counted against all of its limits or against none: one that is refused takes nothing.
@@ -20,9 +20,9 @@
 //! - What is under way is counted: where Redis could not be asked, or has lost its data, its task tells it of the places that are held.
 //! - [`Gcra`], [`Counts`] and the book of leases are state machines without clock, lock or I/O.
 //!
-//! The `governor` crate does not fit: a request is judged by several limits at once, all or nothing, which its limiters, asked one
-//! after the other, cannot take back; it says of the future only when to come back, not what is left and when that is whole; its keyed
-//! state is not bounded; and the script that Redis runs has to compute the same.
+//! The `governor` crate does not fit: a request is judged by several limits at once, all or nothing, which its limiters, asked
+//! one after the other, cannot take back; it says of the future only when to come back, not what is left and when that is whole;
+//! its keyed state is not bounded; and the script that Redis runs has to compute the same.
 //!
 //! Deliberately lacking: limits of bytes.
 

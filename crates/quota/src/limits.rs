@@ -87,19 +87,19 @@ pub struct Class {
 /// The classes that there are, by name.
 #[derive(Debug)]
 pub(crate) struct Classes {
-    default: Option<Arc<Known>>,
-    named: BTreeMap<Name, Arc<Known>>,
+    named: BTreeMap<Name, Known>,
     /// Whether it was told that an identity names a class that there is not.
     told: Once,
 }
 
 /// A class, prepared for look-ups.
 #[derive(Debug)]
-struct Known {
+pub(crate) struct Known {
     limits: Arc<Applied>,
     /// The most exact patterns first.
     models: Vec<(ModelPatterns, Arc<Applied>)>,
-    max_priority: Option<NonZeroU32>,
+    /// The highest priority that requests may have; `None`: any.
+    pub(crate) max_priority: Option<NonZeroU32>,
 }
 
 /// Limits as they are applied.
@@ -137,27 +137,13 @@ impl Classes {
     /// Of these; the one called `default` holds for whoever names none that there is.
     #[must_use]
     pub(crate) fn new(classes: &BTreeMap<Name, Class>, metrics: &QuotaMetrics) -> Self {
-        let known =
-            |(name, class): (&Name, &Class)| (name.clone(), Arc::new(Known::new(name, class, metrics)));
-        let named: BTreeMap<Name, Arc<Known>> = classes.iter().map(known).collect();
-        Self { default: named.get(DEFAULT).cloned(), named, told: Once::new() }
+        let known = |(name, class): (&Name, &Class)| (name.clone(), Known::new(name, class, metrics));
+        Self { named: classes.iter().map(known).collect(), told: Once::new() }
     }
 
-    /// What holds for an identity of this class and a model; `None`: nothing.
-    pub(crate) fn find(&self, class: &str, model: &str) -> Option<&Arc<Applied>> {
-        let known = self.of(class)?;
-        let own = known.models.iter().find(|(pattern, _)| pattern.matches(model));
-        let applied = own.map_or(&known.limits, |(_, applied)| applied);
-        (!applied.limits.is_none()).then_some(applied)
-    }
-
-    /// The highest priority that an identity of this class may have; `None`: any.
-    pub(crate) fn max_priority(&self, class: &str) -> Option<NonZeroU32> {
-        self.of(class)?.max_priority
-    }
-
-    fn of(&self, class: &str) -> Option<&Arc<Known>> {
-        let known = self.named.get(class).or(self.default.as_ref());
+    /// The class of this name, or what holds for whoever names none that there is; `None`: nothing holds.
+    pub(crate) fn of(&self, class: &str) -> Option<&Known> {
+        let known = self.named.get(class).or_else(|| self.named.get(DEFAULT));
         if known.is_none() && !class.is_empty() {
             self.told.call_once(|| {
                 tracing::warn!(
@@ -172,6 +158,13 @@ impl Classes {
 }
 
 impl Known {
+    /// What holds for a model; `None`: nothing.
+    pub(crate) fn find(&self, model: &str) -> Option<&Arc<Applied>> {
+        let own = self.models.iter().find(|(pattern, _)| pattern.matches(model));
+        let applied = own.map_or(&self.limits, |(_, applied)| applied);
+        (!applied.limits.is_none()).then_some(applied)
+    }
+
     fn new(name: &Name, class: &Class, metrics: &QuotaMetrics) -> Self {
         let mut models: Vec<_> = class.models.iter().collect();
         // A name before a pattern, and of patterns the longest first; else in the order of the alphabet.
@@ -201,7 +194,7 @@ mod tests {
     }
 
     fn found(classes: &Classes, class: &str, model: &str) -> Option<(u64, bool)> {
-        let applied = classes.find(class, model)?;
+        let applied = classes.of(class)?.find(model)?;
         Some((applied.limits.requests.unwrap().burst, applied.by_model))
     }
 

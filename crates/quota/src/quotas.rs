@@ -23,7 +23,8 @@ pub struct QuotaOptions {
     pub classes: BTreeMap<Name, Class>,
     /// Identities (and of limits of models: identities and models) that are told apart at a time.
     pub max_identities: usize,
-    /// How long a place among requests at a time is kept in Redis for a replica that does not renew it. The same for all replicas.
+    /// How long a place among requests at a time is kept in Redis for a replica that does not renew it. The same for all
+    /// replicas.
     pub lease: Duration,
 }
 
@@ -125,22 +126,19 @@ impl Quotas {
         Arc::new(Limited::new(inner, self.clone()))
     }
 
-    /// Gives back places of requests that are over and that replicas have not been told of yet, within `limit`. To be called when no more
-    /// requests are served: what others could not be told has its places until their leases end.
+    /// Gives back places of requests that are over and that replicas have not been told of yet, within `limit`. To be called when
+    /// no more requests are served: what others could not be told has its places until their leases end.
     pub async fn close(&self, limit: Duration) {
         if let Some(shared) = &self.0.shared {
             shared.places.close(limit).await;
         }
     }
 
-    /// What holds for a request; `None`: nothing.
-    pub(crate) fn applied(&self, request: &InferRequest) -> Option<Arc<Applied>> {
-        self.0.classes.find(class_of(request), &request.model.name).cloned()
-    }
-
-    /// Lets a request have no higher priority than its identity may.
-    pub(crate) fn cap_priority(&self, request: &mut InferRequest) {
-        request.highest_priority = self.0.classes.max_priority(class_of(request)).map_or(0, NonZeroU32::get);
+    /// What holds for a request, which has no higher priority afterwards than its identity may; `None`: nothing.
+    pub(crate) fn applied(&self, request: &mut InferRequest) -> Option<Arc<Applied>> {
+        let class = self.0.classes.of(class_of(request));
+        request.highest_priority = class.and_then(|class| class.max_priority).map_or(0, NonZeroU32::get);
+        class?.find(&request.model.name).cloned()
     }
 
     /// Counts a request, if it is within its limits.

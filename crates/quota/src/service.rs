@@ -25,8 +25,8 @@ impl Limited {
         Self { inner, quotas }
     }
 
-    /// What holds for a request; `None`: nothing.
-    fn applied(&self, request: &InferRequest) -> Option<Arc<Applied>> {
+    /// What holds for a request, which has no higher priority afterwards than it may; `None`: nothing.
+    fn applied(&self, request: &mut InferRequest) -> Option<Arc<Applied>> {
         let applied = self.quotas.applied(request)?;
         // Names that no model has would push out what is counted of others. They are refused further in.
         let is_counted = !applied.by_model || self.inner.model_ready(&request.model).is_ok();
@@ -36,6 +36,14 @@ impl Limited {
     async fn admit(&self, applied: &Applied, request: &InferRequest) -> Result<Admitted, Fault> {
         let cost = Cost { rows: self.rows(request) };
         Ok(self.quotas.admit(applied, request, cost).await?)
+    }
+
+    /// Answers a request that `applied` holds for.
+    async fn answer(&self, request: InferRequest, applied: Arc<Applied>) -> Result<InferResponse, Fault> {
+        let Admitted { report, place: _place } = self.admit(&applied, &request).await?;
+        let mut response = self.inner.infer(request).await?;
+        response.quota = Some(Box::new(report));
+        Ok(response)
     }
 
     /// The leading extent of the first input where the model batches; one at least.
@@ -54,25 +62,18 @@ impl DelegatingService for Limited {
     }
 
     fn infer(&self, mut request: InferRequest) -> BoxFuture<'_, Result<InferResponse, Fault>> {
-        self.quotas.cap_priority(&mut request);
-        let Some(applied) = self.applied(&request) else {
-            return self.inner.infer(request);
-        };
-        Box::pin(async move {
-            let Admitted { report, place: _place } = self.admit(&applied, &request).await?;
-            let mut response = self.inner.infer(request).await?;
-            response.quota = Some(Box::new(report));
-            Ok(response)
-        })
+        match self.applied(&mut request) {
+            None => self.inner.infer(request),
+            Some(applied) => Box::pin(self.answer(request, applied)),
+        }
     }
 
     fn infer_stream(&self, mut request: InferRequest) -> ResponseStream<'_> {
-        self.quotas.cap_priority(&mut request);
-        let Some(applied) = self.applied(&request) else {
+        let Some(applied) = self.applied(&mut request) else {
             return self.inner.infer_stream(request);
         };
         if !self.inner.decoupled(&request.model) {
-            return one_response(DelegatingService::infer(self, request));
+            return one_response(Box::pin(self.answer(request, applied)));
         }
         Box::pin(Answers::Admitting(Box::pin(async move {
             let Admitted { report, place } = self.admit(&applied, &request).await?;

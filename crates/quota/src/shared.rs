@@ -11,8 +11,8 @@ mod places;
 
 pub(crate) use places::{Lease, SharedPlaces};
 
-/// [`crate::Counts::judge`] and the places of requests, in one step of Redis, by its clock. It is written for the versions of Lua that
-/// all of its versions have.
+/// [`crate::Counts::judge`] and the places of requests, in one step of Redis, by its clock. It is written for the versions of Lua
+/// that all of its versions have.
 const SCRIPT: &str = concat!(include_str!("shared/places.lua"), include_str!("shared/judge.lua"));
 
 /// What the script says instead of a time where the request never passes.
@@ -61,8 +61,8 @@ impl SharedCounts {
         SharedKeys { counts, places }
     }
 
-    /// Decides of a request, and counts it if it is let through: in one step, in whichever order replicas ask. `place` is the place
-    /// that it asks for, where there is a limit of requests at a time.
+    /// Decides of a request, and counts it if it is let through: in one step, in whichever order replicas ask. `place` is the
+    /// place that it asks for, where there is a limit of requests at a time.
     ///
     /// # Errors
     /// As [`PoolError`] says: nothing is known then. It may have been counted.
@@ -117,8 +117,8 @@ fn rate(rate: Option<&Rate>) -> [String; 2] {
     }
 }
 
-/// Of each limit: until the request passes, what is left, until all of it is there again; of places only whether it has to wait, and what
-/// is left.
+/// Of each limit: until the request passes, what is left, until all of it is there again; of places only whether it has to wait,
+/// and what is left.
 fn read(said: &[i64; ANSWERS], limits: &Limits) -> SharedJudgement {
     let of = |index: usize| {
         (said[index], Reading { remaining: count(said[index + 1]), reset: time(said[index + 2]) })

@@ -13,8 +13,8 @@ use crate::instances::Instances;
 use crate::job::{JobInputs, Reply};
 use crate::lane::{BatchLane, Replies};
 
-/// Runs that are stopped of one batch because they take too long, at most: its own and two of its requests'. Then the others are not
-/// run: each could hold the instance for as long again.
+/// Runs that are stopped of one batch because they take too long, at most: its own and two of its requests'. Then the others are
+/// not run: each could hold the instance for as long again.
 const MAX_STOPPED: usize = 3;
 
 /// A request of a batch that is being run.
@@ -34,13 +34,10 @@ impl Instances {
         slot: &mut Slot,
         error: RunError,
     ) -> Replies {
-        if callers.iter().all(|caller| caller.reply.is_closed()) {
-            // It was interrupted because of that, most likely.
-            let error = self.fault(error);
-            return callers.into_iter().map(|caller| (caller.reply, Err(error.clone()))).collect();
-        }
-        if callers.len() == 1 {
-            let error = self.failed(error);
+        let nobody_waits = callers.iter().all(|caller| caller.reply.is_closed());
+        if nobody_waits || callers.len() == 1 {
+            // Where nobody waits, it was interrupted because of that, most likely.
+            let error = if nobody_waits { self.fault(error) } else { self.failed(error) };
             return callers.into_iter().map(|caller| (caller.reply, Err(error.clone()))).collect();
         }
         tracing::warn!(
@@ -52,8 +49,8 @@ impl Instances {
         callers.into_iter().map(|caller| caller.reply).zip(replies).collect()
     }
 
-    /// Runs each part of a failed batch by itself, with a time of its own. Leaves out those whose callers have gone, and, where too
-    /// many runs were `stopped`, those that are left.
+    /// Runs each part of a failed batch by itself, with a time of its own. Leaves out those whose callers have gone, and, where
+    /// too many runs were `stopped`, those that are left.
     fn run_singly(
         &self,
         lane: &BatchLane,
@@ -93,8 +90,8 @@ impl Instances {
         lane.begin_again(slot, Instant::now())
     }
 
-    /// What the client is told of a failed run that it waited for. Where not the request is to blame, it is to be seen whether the
-    /// model answers at all.
+    /// What the client is told of a failed run that it waited for. Where not the request is to blame, it is to be seen whether
+    /// the model answers at all.
     pub(super) fn failed(&self, error: RunError) -> EngineError {
         if let (RunError::Broken(_) | RunError::Panicked(_) | RunError::Interrupted, Some(watch)) =
             (&error, &self.watch)

@@ -75,8 +75,8 @@ impl SharedPlaces {
         Lease { desk: Arc::clone(desk), key: Arc::clone(key), id, freed }
     }
 
-    /// Gives back what requests have had and Redis was not told of yet: once, and within `limit`. Places of requests that are under way
-    /// still have their leases' time, and are not renewed any more.
+    /// Gives back what requests have had and Redis was not told of yet: once, and within `limit`. Places of requests that are
+    /// under way still have their leases' time, and are not renewed any more.
     pub(crate) async fn close(&self, limit: Duration) {
         let Some(task) = self.task.get() else { return };
         self.desk.closing.notify_one();

@@ -44,8 +44,10 @@ pub(super) fn apply(memory: u64, oom_score_adj: u64) {
     }
 }
 
-/// Ends this process without waiting for anything: libraries that clean up at an exit may wait for threads that still run.
+/// Ends this process without waiting for anything but its log: libraries that clean up at an exit may wait for threads that still
+/// run.
 pub(super) fn end_at_once() -> ! {
+    adulis_telemetry::flush_log();
     let _ = kill_process(getpid(), Signal::KILL);
     std::process::abort()
 }
