@@ -1,4 +1,5 @@
-//! Rust code from the schemas in `proto/`, without protoc and flatc. The result is checked in, so that building needs no generator.
+//! Rust code from the schemas in `proto/`, without protoc and flatc. The result is checked in, so that building needs no
+//! generator.
 
 use std::fs;
 use std::path::{Path, PathBuf};

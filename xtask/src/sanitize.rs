@@ -1,8 +1,8 @@
 //! Tests under AddressSanitizer: of the crate with unsafe code, and of those whose libraries do the most of it on bytes from
 //! outside.
 //!
-//! Rust's own checks end at `unsafe`: an access out of bounds, after a free or of what was freed twice ends such a run. Miri would
-//! say more of Rust code, but it runs no foreign functions, and all our unsafe code calls some.
+//! Rust's own checks end at `unsafe`: an access out of bounds, after a free or of what was freed twice ends such a run. Miri
+//! would say more of Rust code, but it runs no foreign functions, and all our unsafe code calls some.
 
 use std::process::ExitCode;
 

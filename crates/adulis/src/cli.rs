@@ -83,7 +83,8 @@ pub enum Command {
 #[derive(Debug, Default, Args)]
 #[command(after_help = SERVE_EXAMPLES)]
 pub struct ServeArgs {
-    /// Model files, model folders, repositories and URLs of repositories; they take the place of `repositories` in the configuration
+    /// Model files, model folders, repositories and URLs of repositories; they take the place of `repositories` in the
+    /// configuration
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// Configuration file [default: adulis.toml, if it is there]

@@ -1,5 +1,5 @@
-//! What `adulis up` and its servers say to each other, over the server's standard input: the sockets, that it is to serve, that it
-//! is ready, that one of them is gone.
+//! What `adulis up` and its servers say to each other, over the server's standard input: the sockets, that it is to serve, that
+//! it is ready, that one of them is gone.
 //!
 //! Sockets are passed over a socket and not by their numbers: that needs no code between fork and exec and no `unsafe`.
 

@@ -46,8 +46,8 @@ pub async fn run(command: &KeysCommand, config: &Config) -> anyhow::Result<Told>
     Ok(told)
 }
 
-/// Servers would let a key of a class that they don't have pass without limits, or with those of everybody. Where the configuration has
-/// no classes at all, it is another one that has them.
+/// Servers would let a key of a class that they don't have pass without limits, or with those of everybody. Where the
+/// configuration has no classes at all, it is another one that has them.
 fn quota_is_there(class: &str, config: &Config) -> anyhow::Result<()> {
     let classes = &config.quotas.options.classes;
     if class.is_empty() || classes.is_empty() || classes.contains_key(class) {
@@ -127,8 +127,8 @@ fn actor() -> String {
     }
 }
 
-/// The name of a user in a text like that of `/etc/passwd`. Those of a directory are known by their number alone: to ask for their
-/// names takes a C library, and unsafe code.
+/// The name of a user in a text like that of `/etc/passwd`. Those of a directory are known by their number alone: to ask for
+/// their names takes a C library, and unsafe code.
 fn name_of(uid: u32, users: &str) -> Option<&str> {
     users.lines().find_map(|line| {
         let mut fields = line.split(':');

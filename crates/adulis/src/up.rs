@@ -104,8 +104,8 @@ impl Up {
         Ok(up)
     }
 
-    /// Opens what a configuration wants and is not open yet, all of it or nothing. What it wants no more stays open until a server
-    /// that does without it is ready.
+    /// Opens what a configuration wants and is not open yet, all of it or nothing. What it wants no more stays open until a
+    /// server that does without it is ready.
     fn open(&mut self, config: &Config, passed: &mut Sockets) -> anyhow::Result<()> {
         let mut opened = Vec::new();
         for (name, address) in ServeOptions::of(config).addresses() {

@@ -13,7 +13,8 @@ pub trait Backend: Send + Sync + 'static {
         self.name()
     }
 
-    /// Whether it can run here, and if not why not (a missing library, say). Asked once per load. It can, unless it says otherwise.
+    /// Whether it can run here, and if not why not (a missing library, say). Asked once per load. It can, unless it says
+    /// otherwise.
     ///
     /// # Errors
     /// [`BackendError::Unavailable`] with the reason and the remedy.

@@ -19,8 +19,8 @@ pub fn lend_this_thread(lender: Rc<dyn Lender>) {
     LENDER.set(Some(lender));
 }
 
-/// Does what may wait for long without using a core, such as for another process to start. Whoever lent the thread is told, and may
-/// have another one work meanwhile; so it is not for what is over in microseconds.
+/// Does what may wait for long without using a core, such as for another process to start. Whoever lent the thread is told, and
+/// may have another one work meanwhile; so it is not for what is over in microseconds.
 pub fn while_waiting<T>(wait: impl FnOnce() -> T) -> T {
     let _told = Told::new();
     wait()

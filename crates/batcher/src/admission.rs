@@ -104,8 +104,8 @@ pub enum TooLate {
 /// lately. A batch is full when it has as many rows as those had that left others waiting, which is less than the
 /// limit where requests have many rows, or differ in class.
 ///
-/// Where rows differ in size, a batch costs what others of its bucket did ([`CostLines`]), and each of those ahead what those that
-/// wait do on average.
+/// Where rows differ in size, a batch costs what others of its bucket did ([`CostLines`]), and each of those ahead what those
+/// that wait do on average.
 ///
 /// The cost is that of the whole time that a batch keeps its place: where others waited for it, from the moment at
 /// which the place was free. So it also covers threads that are shared with other models.

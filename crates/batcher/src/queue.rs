@@ -35,21 +35,21 @@ const LOOK_AHEAD: usize = 8;
 /// The waiting requests of one model, and the decision which of them run next.
 ///
 /// # Order
-/// Lanes are served in this order: priority level 1, 2, … and then the delayed requests, again by level. Within a lane,
-/// first come, first served, unless requests name flows ([`crate::Flow`]): then each flow that has requests waiting gets rows in
-/// proportion to its weight, and within a flow, first come, first served. The first request in this order is the *head*, and fixes the class of the next batch.
-/// Further requests of that class join it in the same order until one does not fit; requests of other classes are
-/// stepped over, and lose nothing by it: the batch takes one instance, which the head was due anyway. Once a request is
-/// the head, the next batch is of its class, so within a level a request waits for at most as many batches as there
+/// Lanes are served in this order: priority level 1, 2, … and then the delayed requests, again by level. Within a lane, first
+/// come, first served, unless requests name flows ([`crate::Flow`]): then each flow that has requests waiting gets rows in
+/// proportion to its weight, and within a flow, first come, first served. The first request in this order is the *head*, and
+/// fixes the class of the next batch. Further requests of that class join it in the same order until one does not fit; requests
+/// of other classes are stepped over, and lose nothing by it: the batch takes one instance, which the head was due anyway. Once a
+/// request is the head, the next batch is of its class, so within a level a request waits for at most as many batches as there
 /// were requests before it.
 ///
 /// A lower level waits as long as higher ones have work, and delayed requests wait for everybody, as in Triton.
 ///
 /// # When a batch goes
-/// With `max_queue_delay` zero, at once. Otherwise as soon as its rows make a preferred size exactly (the largest that
-/// can be made), or reach the largest preferred size, or no further request of the class fits, or any request has
-/// waited the delay. While the head waits for company, a request of another class that has waited the delay goes first, and so does another class's full batch;
-/// for the latter at most eight classes are examined. Past the delay a batch takes all that fits, preferred or not.
+/// With `max_queue_delay` zero, at once. Otherwise as soon as its rows make a preferred size exactly (the largest that can be
+/// made), or reach the largest preferred size, or no further request of the class fits, or any request has waited the delay.
+/// While the head waits for company, a request of another class that has waited the delay goes first, and so does another class's
+/// full batch; for the latter at most eight classes are examined. Past the delay a batch takes all that fits, preferred or not.
 ///
 /// # Cost
 /// [`Self::poll`] does not scan the queue: the requests of a class are chained, so that it touches those that it takes,

@@ -32,7 +32,8 @@ Exit codes: 0 it is, 1 it is not or did not answer in time, 2 the command line i
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ProbeArgs {
-    /// What to ask: GET of an http:// URL (without a path: /v2/health/ready), ServerReady of a grpc:// one; https:// and grpcs:// over TLS
+    /// What to ask: GET of an http:// URL (without a path: /v2/health/ready), ServerReady of a grpc:// one; https:// and grpcs://
+    /// over TLS
     #[arg(value_name = "URL", default_value = "http://127.0.0.1:8000/v2/health/ready", value_parser = parse_target)]
     pub target: Target,
     /// Longest wait for the answer

@@ -23,8 +23,8 @@ pub trait Compute: Sync {
         rows: Option<usize>,
     ) -> impl Future<Output = Result<Computed, Self::Error>> + Send;
 
-    /// How late it is served where requests wait for the model: a lower rank goes first. Whoever would be served before the one that
-    /// computes its answer already does not wait for that one. All are equal, unless it says otherwise.
+    /// How late it is served where requests wait for the model: a lower rank goes first. Whoever would be served before the one
+    /// that computes its answer already does not wait for that one. All are equal, unless it says otherwise.
     fn rank(&self) -> u64 {
         0
     }

@@ -66,7 +66,8 @@ pub(crate) struct Known {
 /// What is to be done after a look into the tier.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Merged {
-    /// What is to be put in the place of what was read, unless something else is there by now; [`Known::told`] follows when it is.
+    /// What is to be put in the place of what was read, unless something else is there by now; [`Known::told`] follows when it
+    /// is.
     pub(crate) write: Option<Generation>,
     /// Whether another replica has purged: what is remembered here counts no more.
     pub(crate) is_purged: bool,

@@ -20,8 +20,8 @@
 //! - What was purged is given no more, here from that moment on, and by replicas that share the tier as soon as they have looked.
 //! - What comes from a shared tier is checked as bytes from outside are; whatever is wrong with it is as if it were not there.
 //!
-//! There is no protocol and no engine here, and connections are `adulis-pool`'s: the engine brings [`Compute`], the binary the pool of
-//! a [`PoolTier`], or a [`SharedTier`] of its own.
+//! There is no protocol and no engine here, and connections are `adulis-pool`'s: the engine brings [`Compute`], the binary the
+//! pool of a [`PoolTier`], or a [`SharedTier`] of its own.
 
 mod cache;
 mod compute;

@@ -57,8 +57,8 @@ pub trait SharedTier: Send + Sync + 'static {
     /// [`TierError`].
     fn release<'a>(&'a self, key: &'a Key, holder: Holder) -> BoxFuture<'a, Result<(), TierError>>;
 
-    /// What lies under some marks, in their order; `None` where nothing does. Marks lie beside values and leases, and tell replicas
-    /// of purges.
+    /// What lies under some marks, in their order; `None` where nothing does. Marks lie beside values and leases, and tell
+    /// replicas of purges.
     ///
     /// # Errors
     /// [`TierError`], as of [`SharedTier::get_many`].

@@ -1,5 +1,5 @@
-//! Requests of models that have a response cache, on their way between admission and what runs them: a model's own instances, or the
-//! steps of an ensemble.
+//! Requests of models that have a response cache, on their way between admission and what runs them: a model's own instances, or
+//! the steps of an ensemble.
 
 mod instances;
 
@@ -138,8 +138,8 @@ pub(crate) struct Refreshing {
     outputs: Option<SmallVec<[usize; 4]>>,
 }
 
-/// Looks a request up in memory. What is known is answered without a lock of the model's lane, a task or a timer. Whoever is given
-/// something to refresh has a task do so at once.
+/// Looks a request up in memory. What is known is answered without a lock of the model's lane, a task or a timer. Whoever is
+/// given something to refresh has a task do so at once.
 pub(crate) fn look_up(
     place: &impl Lookup,
     asking: Asking,

@@ -141,8 +141,8 @@ pub(crate) fn warn_if_off(config: &ModelConfig) {
 }
 
 impl Wanted {
-    /// What the model version has of the response cache, now that it is loaded: no cache of its own where it cannot have one and did
-    /// not ask for it itself.
+    /// What the model version has of the response cache, now that it is loaded: no cache of its own where it cannot have one and
+    /// did not ask for it itself.
     ///
     /// Blocking: its files are read, if it is to have one.
     ///

@@ -96,8 +96,8 @@ impl Engine {
         self.loading.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Turns readiness red; requests are still answered. Nothing more is fetched from repositories that lie elsewhere, and no load
-    /// begins any more: what waits for its turn is given up, for what [`Engine::start`] loads too.
+    /// Turns readiness red; requests are still answered. Nothing more is fetched from repositories that lie elsewhere, and no
+    /// load begins any more: what waits for its turn is given up, for what [`Engine::start`] loads too.
     pub fn begin_drain(&self) {
         self.draining.store(true, Ordering::Release);
         self.lifecycle.begin_drain();

@@ -1,10 +1,10 @@
 //! Ensembles: models made of other models. Their requests run in the caller's own task, which asks the models as any client
 //! would: there is no thread, queue or instance of an ensemble.
 //!
-//! [`graph`] says who gives what to whom, [`origins`] what of it comes with each answer of a decoupled step, [`flow`] how far
-//! one request has come, [`verdict`] whether the models that there are now fit together, and [`composition`] what answers of all of them
-//! depend on; [`asking`] asks one of them and [`carried`] what is handed on. [`run`] is a request with one answer, which may be
-//! [`cached`], [`scopes`] one with any number, which are [`answers`].
+//! [`graph`] says who gives what to whom, [`origins`] what of it comes with each answer of a decoupled step, [`flow`] how far one
+//! request has come, [`verdict`] whether the models that there are now fit together, and [`composition`] what answers of all of
+//! them depend on; [`asking`] asks one of them and [`carried`] what is handed on. [`run`] is a request with one answer, which may
+//! be [`cached`], [`scopes`] one with any number, which are [`answers`].
 
 mod answers;
 mod asking;

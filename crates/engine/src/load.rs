@@ -186,8 +186,8 @@ impl Lifecycle {
         let proven = cost.observations() > 0;
         let watch = Watch::new(config, &self.settings, (&interface, proven), &self.watchdog);
         let has_limit = watch.as_ref().is_some_and(|watch| watch.limit.is_some());
-        // What has to wait, for resources, clients or another process, does so on another thread, and what may have to be written off
-        // runs on one.
+        // What has to wait, for resources, clients or another process, does so on another thread, and what may have to be written
+        // off runs on one.
         let is_apart = limited.is_some() || has_limit || model.runs_elsewhere() || model.is_decoupled();
         let rules = Rules {
             policy: plan.policy,

@@ -71,8 +71,8 @@ struct Poll {
     given_up: Arc<Mutex<GivenUp>>,
 }
 
-/// Ensembles that could not be loaded again while older ones of theirs serve, as when a model of theirs comes after them. Each with
-/// the state of the model table for which that was looked at last.
+/// Ensembles that could not be loaded again while older ones of theirs serve, as when a model of theirs comes after them. Each
+/// with the state of the model table for which that was looked at last.
 type GivenUp = BTreeMap<String, Option<u64>>;
 
 /// What is to be done about a model.

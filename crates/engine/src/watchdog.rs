@@ -346,8 +346,8 @@ fn try_out(
     }
 }
 
-/// A trial was not run: the model is asked so much that it shows by itself whether it answers, unless that happens again and nothing
-/// is answered meanwhile.
+/// A trial was not run: the model is asked so much that it shows by itself whether it answers, unless that happens again and
+/// nothing is answered meanwhile.
 fn refused(model: &Instances, (watch, ward): (&Watch, &mut Ward)) {
     if ward.refused(Instant::now(), patience(watch)) {
         let reason = "nothing was answered, and a trivial request found no place in the queue";

@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 const LIMIT: usize = 1 << 20;
 
-/// Values out of a shared cache tier, and the generations by which replicas tell each other of a purge: whatever lies there is refused,
-/// or reads back to itself.
+/// Values out of a shared cache tier, and the generations by which replicas tell each other of a purge: whatever lies there is
+/// refused, or reads back to itself.
 #[must_use]
 pub fn cached_value(input: &[u8]) -> bool {
     if let Some(generation) = Generation::from_bytes(input) {

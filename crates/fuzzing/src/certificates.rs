@@ -13,8 +13,8 @@ use tempfile::TempDir;
 /// Base64 of a line this long may be a piece of a key.
 const KEY_PIECE_BYTES: usize = 24;
 
-/// Certificates, keys, authorities and revocation lists: the first byte chooses which of the files that TLS is set up from the rest
-/// is, as PEM or as what PEM holds, or that it is the certificate that a client shows. Whatever is said of a bad file holds
+/// Certificates, keys, authorities and revocation lists: the first byte chooses which of the files that TLS is set up from the
+/// rest is, as PEM or as what PEM holds, or that it is the certificate that a client shows. Whatever is said of a bad file holds
 /// nothing of it, and no name that is read could be taken for another one in a log.
 #[must_use]
 pub fn certificates(input: &[u8]) -> bool {

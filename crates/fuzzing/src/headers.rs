@@ -22,8 +22,8 @@ const FORWARDED: &str = "^x-f-";
 /// gRPC's codes that say that the server is at fault: `UNKNOWN` and `INTERNAL`.
 const SERVERS_FAULT: [i32; 2] = [2, 13];
 
-/// Headers of an inference: the first byte chooses REST or gRPC, each line behind it is `name: value`. What they say of timeouts, codings,
-/// forms, ids and caching is taken or refused as a client's fault, in words or with a status.
+/// Headers of an inference: the first byte chooses REST or gRPC, each line behind it is `name: value`. What they say of timeouts,
+/// codings, forms, ids and caching is taken or refused as a client's fault, in words or with a status.
 #[must_use]
 pub fn headers(input: &[u8]) -> bool {
     let Some((wire, lines)) = input.split_first() else {

@@ -3,8 +3,8 @@ use adulis_tensor::{Shape, Tensor};
 
 use crate::model::datatype;
 
-/// Cells of rows in SQL and of hashes in Redis, which become an input: the first byte chooses its datatype, each line behind it is a
-/// cell. Those that are taken are whole elements. As ids they are text, which as cells is the same input again.
+/// Cells of rows in SQL and of hashes in Redis, which become an input: the first byte chooses its datatype, each line behind it
+/// is a cell. Those that are taken are whole elements. As ids they are text, which as cells is the same input again.
 #[must_use]
 pub fn looked_up_cells(input: &[u8]) -> bool {
     let Some((kind, lines)) = input.split_first() else {

@@ -1,8 +1,9 @@
 //! gRPC frontend: the Open Inference Protocol's `inference.GRPCInferenceService` over any
 //! [`InferenceService`](adulis_types::InferenceService).
 //!
-//! [`service`] is the tonic service, [`routes`] the same, with gRPC's own health checking and reflection beside it, as routes that turn into an Axum router and so share a listener, or
-//! a port, with REST. Handlers are thin: `adulis-protocol` decodes and encodes, the service answers. Invariants:
+//! [`service`] is the tonic service, [`routes`] the same, with gRPC's own health checking and reflection beside it, as routes
+//! that turn into an Axum router and so share a listener, or a port, with REST. Handlers are thin: `adulis-protocol` decodes and
+//! encodes, the service answers. Invariants:
 //!
 //! - messages, requests in progress per stream and waits are bounded by [`GrpcOptions`];
 //! - every error becomes a status in one place (`boundary`), by the table that REST uses too, and is logged there once;

@@ -19,8 +19,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{Frontend, health, infer, models, regions, repository, settings, statistics, stream};
 
-/// What each RPC does. Of those that both ask and change it is not known before their message is read: whoever may not even ask has
-/// tried to change, as far as anybody can tell, and is noted.
+/// What each RPC does. Of those that both ask and change it is not known before their message is read: whoever may not even ask
+/// has tried to change, as far as anybody can tell, and is noted.
 pub(crate) fn operation(rpc: &str) -> Option<Operation> {
     Some(match rpc {
         "ServerLive" => Operation::ServerLive,

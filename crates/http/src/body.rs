@@ -40,8 +40,9 @@ pub(crate) struct Intake<'a> {
 /// buffer in which the binary section begins on a 64-byte boundary.
 ///
 /// # Errors
-/// [`HttpError::TooLarge`] before anything is read where the declared length is over the limit, and at the frame that
-/// passes it otherwise; [`HttpError::Budget`] at one that the server has no room for; [`HttpError::BodyBroken`] and [`HttpError::BodyLength`] for a body that is cut short.
+/// [`HttpError::TooLarge`] before anything is read where the declared length is over the limit, and at the frame that passes it
+/// otherwise; [`HttpError::Budget`] at one that the server has no room for; [`HttpError::BodyBroken`] and
+/// [`HttpError::BodyLength`] for a body that is cut short.
 pub(crate) async fn read(mut body: Body, plan: BodyPlan, mut intake: Intake<'_>) -> Result<Bytes, HttpError> {
     let limit = plan.limit;
     if plan.declared.is_some_and(|declared| declared > limit) {

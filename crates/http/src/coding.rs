@@ -117,8 +117,8 @@ impl Codec {
     /// Decompresses a request body, and counts what it holds then. `plan.declared` is of the compressed body and not looked at.
     ///
     /// # Errors
-    /// [`HttpError::Inflated`] as soon as the output passes the limit, [`HttpError::Budget`] as soon as the server has no room for
-    /// it, [`HttpError::Compressed`] for damaged input.
+    /// [`HttpError::Inflated`] as soon as the output passes the limit, [`HttpError::Budget`] as soon as the server has no room
+    /// for it, [`HttpError::Compressed`] for damaged input.
     pub(crate) async fn inflate(
         &self,
         coding: Coding,

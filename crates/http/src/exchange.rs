@@ -141,7 +141,8 @@ impl<'a> Exchange<'a> {
         Some(trace)
     }
 
-    /// The request with its id, who sends it, its arrival, the forwarded headers, its trace and the least of all times that were set.
+    /// The request with its id, who sends it, its arrival, the forwarded headers, its trace and the least of all times that were
+    /// set.
     pub(crate) fn prepared(&self, mut request: InferRequest) -> InferRequest {
         request.request_id = self.id.clone();
         request.identity = self.entered.identity().cloned();

@@ -32,7 +32,8 @@ pub use options::{ListenerOptions, Protocols};
 /// Connections that the kernel keeps waiting for the accept loop.
 const BACKLOG: i32 = 4096;
 
-/// A peer that has gone without a word is noticed two minutes later, also on a connection where it waits for a model that is silent.
+/// A peer that has gone without a word is noticed two minutes later, also on a connection where it waits for a model that is
+/// silent.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(60))
     .with_interval(Duration::from_secs(15))
@@ -104,9 +105,9 @@ impl Listener {
 
     /// Serves `router` until `shutdown` resolves, then drains.
     ///
-    /// Draining: no connection is accepted any more; HTTP/1.1 connections close with the response in progress, or with
-    /// that to a request which comes within the next second (a quarter of [`ListenerOptions::drain_timeout`] where that is less), or
-    /// after it; HTTP/2 connections send GOAWAY and end with their last stream. What is still there after the drain timeout is cut off,
+    /// Draining: no connection is accepted any more; HTTP/1.1 connections close with the response in progress, or with that to a
+    /// request which comes within the next second (a quarter of [`ListenerOptions::drain_timeout`] where that is less), or after
+    /// it; HTTP/2 connections send GOAWAY and end with their last stream. What is still there after the drain timeout is cut off,
     /// which cancels its requests.
     ///
     /// Dropping the future closes the sockets and leaves the connections to themselves.

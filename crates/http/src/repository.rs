@@ -29,8 +29,8 @@ pub(crate) async fn index(State(rest): State<Arc<Rest>>, request: Request) -> Re
     answer(call, work).await
 }
 
-/// The part of the index that may be shown to whoever asks. Folders are listed, and repositories that lie elsewhere asked over the
-/// network: not on a thread that others wait for.
+/// The part of the index that may be shown to whoever asks. Folders are listed, and repositories that lie elsewhere asked over
+/// the network: not on a thread that others wait for.
 ///
 /// # Errors
 /// As the service says.

@@ -110,8 +110,8 @@ async fn resets_up_to_the_limit_are_suffered() {
     is_served(&mut server.connect().await).await;
 }
 
-/// Asks for an inference with further headers, and gives the kinds of the frames that come back until the stream or the connection
-/// has ended.
+/// Asks for an inference with further headers, and gives the kinds of the frames that come back until the stream or the
+/// connection has ended.
 async fn ask_with(server: &Server, fields: &[(&[u8], &[u8])]) -> Vec<u8> {
     let path = b"/v2/models/echo/infer";
     let mut block = [&[0x83, 0x86, 0x04, 21][..], path, &[0x01, 1, b'x']].concat();

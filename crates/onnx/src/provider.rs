@@ -59,8 +59,8 @@ pub(crate) struct Provider {
     options: Vec<(String, String)>,
 }
 
-/// Planning a convolution takes a quarter of the time that trying every algorithm does, and what is found is as fast; memory grows
-/// by what is needed instead of doubling (docs/engines.md).
+/// Planning a convolution takes a quarter of the time that trying every algorithm does, and what is found is as fast; memory
+/// grows by what is needed instead of doubling (docs/engines.md).
 const CUDA_DEFAULTS: [(&str, &str); 2] = [
     ("cudnn_conv_algo_search", "HEURISTIC"),
     ("arena_extend_strategy", "kSameAsRequested"),

@@ -1,8 +1,8 @@
 //! Bounded, metered connections to what replicas share: Redis and Memcached.
 //!
-//! What both can do is a [`KeyValuePool`]. [`RedisPool`] shares a few connections among many operations at a time, over one server,
-//! the master that Sentinels name, or a cluster. [`MemcachedPool`] has a pool for each of several servers, and spreads keys over
-//! them by consistent hashing.
+//! What both can do is a [`KeyValuePool`]. [`RedisPool`] shares a few connections among many operations at a time, over one
+//! server, the master that Sentinels name, or a cluster. [`MemcachedPool`] has a pool for each of several servers, and spreads
+//! keys over them by consistent hashing.
 //!
 //! ```text
 //! operation ─ breaker open? refused at once ─ turn ─ connection ─ answer    all within one timeout
@@ -22,8 +22,9 @@
 //!
 //! The breaker, the delays between probes and the budget are those of `adulis-retry`.
 //!
-//! Deliberately lacking: retries beyond that, replicas that are read from, and moving keys of a Memcached server that is down. The
-//! `redis` crate's connection manager is not used: it reconnects without knowing of deadlines, and waits with requests in hand.
+//! Deliberately lacking: retries beyond that, replicas that are read from, and moving keys of a Memcached server that is down.
+//! The `redis` crate's connection manager is not used: it reconnects without knowing of deadlines, and waits with requests in
+//! hand.
 
 mod clock;
 mod entry;

@@ -118,8 +118,8 @@ impl RedisPool {
         Ok(Self(Arc::new(Keeper::new(inner))))
     }
 
-    /// Runs a script on keys, in one step of the server. Returns the numbers that it answers. For a cluster, the keys have the same hash tag:
-    /// what is in braces.
+    /// Runs a script on keys, in one step of the server. Returns the numbers that it answers. For a cluster, the keys have the
+    /// same hash tag: what is in braces.
     ///
     /// # Errors
     /// As [`PoolError`] says; it may have been run then.
@@ -143,8 +143,8 @@ impl RedisPool {
     /// missing.
     ///
     /// # Errors
-    /// As [`PoolError`] says, also if only some of the hashes could not be read; [`PoolError::WrongType`] where something else than
-    /// a hash lies under one of the keys.
+    /// As [`PoolError`] says, also if only some of the hashes could not be read; [`PoolError::WrongType`] where something else
+    /// than a hash lies under one of the keys.
     pub async fn hash_get_many<K: AsRef<[u8]>>(
         &self,
         keys: &[K],
@@ -317,8 +317,8 @@ impl Inner {
         answer.unwrap_or_else(|_| Err(self.gate.timed_out()))
     }
 
-    /// Asks on a connection. If that turns out to be broken, because the server was restarted, on another one: once, within the budget, and
-    /// without a pause, since it is the connection that is at fault.
+    /// Asks on a connection. If that turns out to be broken, because the server was restarted, on another one: once, within the
+    /// budget, and without a pause, since it is the connection that is at fault.
     async fn ask<T: FromRedisValue>(&self, ask: &Ask, until: Instant) -> Result<T, PoolError> {
         let mut is_again = false;
         loop {

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-/// How slowly the body of a request may arrive: a client that sends a byte now and then holds memory for nothing. No clock inside.
+/// How slowly the body of a request may arrive: a client that sends a byte now and then holds memory for nothing. No clock
+/// inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     /// How long the whole body may take.

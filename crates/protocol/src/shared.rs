@@ -30,9 +30,9 @@ use crate::{DecodeError, EncodeError, Side, TensorLabel, TensorProblem};
 /// request that has nothing there.
 ///
 /// # Errors
-/// The service's; [`AccessError`] for an identity that may not use shared memory; [`DecodeError`] where there is none, an input's data does not fit datatype and shape, or all
-/// inputs are too large together; [`EncodeError::SharedMemorySize`] for an output that is longer than its place; else
-/// [`SharedTensorError`].
+/// The service's; [`AccessError`] for an identity that may not use shared memory; [`DecodeError`] where there is none, an input's
+/// data does not fit datatype and shape, or all inputs are too large together; [`EncodeError::SharedMemorySize`] for an output
+/// that is longer than its place; else [`SharedTensorError`].
 pub fn infer(services: &Services, request: InferRequest) -> BoxFuture<'_, Result<InferResponse, Fault>> {
     if request.shared_inputs.is_empty() && request.outputs.iter().all(|output| output.place.is_none()) {
         return ask(services, request);

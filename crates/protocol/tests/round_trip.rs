@@ -183,8 +183,8 @@ prop_compose! {
     }
 }
 
-/// All of a request but what it is called in the log, the time at which it arrived, what is found out of who sends it, and what only
-/// streams are asked.
+/// All of a request but what it is called in the log, the time at which it arrived, what is found out of who sends it, and what
+/// only streams are asked.
 fn of_request(request: &InferRequest) -> String {
     let InferRequest {
         model,

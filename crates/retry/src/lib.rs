@@ -1,6 +1,6 @@
 //! How what has failed is tried again, and what is down is left alone, wherever the server depends on something: after which
-//! pauses ([`Backoff`]), how often in all ([`RetryBudget`]), the loop over both ([`Retries`]), when not to ask at all ([`Breaker`]), and
-//! all of it together ([`Calls`]).
+//! pauses ([`Backoff`]), how often in all ([`RetryBudget`]), the loop over both ([`Retries`]), when not to ask at all
+//! ([`Breaker`]), and all of it together ([`Calls`]).
 //!
 //! The one implementation of the workspace. Delays come from the `backon` crate, the budget from `tower`.
 //!

@@ -17,14 +17,15 @@ use self::refusals::Refusals;
 
 /// Events that may wait to be written.
 const WAITING: usize = 4096;
-/// Longest target or detail that is noted. Clients that may change nothing choose them, too, and must not fill the disk with them.
+/// Longest target or detail that is noted. Clients that may change nothing choose them, too, and must not fill the disk with
+/// them.
 const MAX_TEXT_BYTES: usize = 256;
 
 /// A log of who changed what: a line of JSON for each event, at the end of a file, beside a line of the server's own log.
 ///
 /// A thread writes and syncs; nobody who makes a change waits for the disk. What is not in the file, because it cannot be written
-/// or is written too slowly, is counted, and in the server's log all the same. Of attempts that are refused only so many are noted one
-/// by one, in either; a line says how many more there were.
+/// or is written too slowly, is counted, and in the server's log all the same. Of attempts that are refused only so many are
+/// noted one by one, in either; a line says how many more there were.
 pub struct AuditFile {
     metrics: AuditMetrics,
     refusals: Mutex<Refusals>,

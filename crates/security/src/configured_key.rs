@@ -13,9 +13,9 @@ pub(crate) const GRPC_PREFIX: &str = "triton-grpc-protocol-";
 
 /// The SHA-256 of a key.
 ///
-/// Two of them take the same time to compare, wherever they differ. That one is looked up in a map, or in a database's index, needs no
-/// constant time: what could be measured depends on digests alone, of which nobody can choose more than the first few bits, and
-/// how a digest begins tells nothing of a key that is random.
+/// Two of them take the same time to compare, wherever they differ. That one is looked up in a map, or in a database's index,
+/// needs no constant time: what could be measured depends on digests alone, of which nobody can choose more than the first few
+/// bits, and how a digest begins tells nothing of a key that is random.
 #[derive(Clone, Copy, Eq)]
 pub struct KeyDigest(pub [u8; 32]);
 
@@ -80,7 +80,8 @@ impl fmt::Debug for KeyDigest {
 pub struct ConfiguredKey {
     /// Its digest.
     pub digest: KeyDigest,
-    /// The header that holds it; over gRPC, metadata of this name behind `triton-grpc-protocol-`. `None`: it comes as other keys do.
+    /// The header that holds it; over gRPC, metadata of this name behind `triton-grpc-protocol-`. `None`: it comes as other keys
+    /// do.
     pub header: Option<String>,
     /// Whose it is.
     pub identity: Identity,

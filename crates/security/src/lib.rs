@@ -8,9 +8,9 @@
 //!                    └ none of these ──────────────────────────────────────┘
 //! ```
 //!
-//! [`Authenticator`] is the [`AccessControl`](adulis_types::AccessControl) that a server is handed, with [`RestrictedAccess`] around it
-//! or instead where some operations are kept for requests with a header; which operations need which
-//! scope is the one table of `adulis-types`, not decided here. Invariants:
+//! [`Authenticator`] is the [`AccessControl`](adulis_types::AccessControl) that a server is handed, with [`RestrictedAccess`]
+//! around it or instead where some operations are kept for requests with a header; which operations need which scope is the one
+//! table of `adulis-types`, not decided here. Invariants:
 //!
 //! - A secret is not kept: what a client shows is digested at once, and looked up by its digest. No secret is compared with
 //!   another, and digests are compared in the same time wherever they differ, so that no comparison can be timed.

@@ -1,5 +1,5 @@
-//! How long a refusal takes tells nothing of how near a key came. That is measured where nothing else takes time: in memory, and with a
-//! key so long that comparing it byte by byte to the first that differs would be seen.
+//! How long a refusal takes tells nothing of how near a key came. That is measured where nothing else takes time: in memory, and
+//! with a key so long that comparing it byte by byte to the first that differs would be seen.
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -22,8 +22,8 @@ pub(crate) enum Fetched {
     Changed,
 }
 
-/// Fetches an object into a file below `incoming`. One that is there from an earlier time is taken as it is; what is there of one is
-/// gone on with.
+/// Fetches an object into a file below `incoming`. One that is there from an earlier time is taken as it is; what is there of one
+/// is gone on with.
 pub(crate) async fn fetch(look: &Look, object: &Object, incoming: &Path) -> Result<Fetched, StorageError> {
     let file = incoming.join(file_name(object));
     if fs::metadata(&file).is_ok_and(|metadata| metadata.len() == object.size) {
@@ -43,7 +43,8 @@ pub(crate) async fn fetch(look: &Look, object: &Object, incoming: &Path) -> Resu
 struct Part<'a> {
     path: PathBuf,
     object: &'a Object,
-    /// Whether what is there can be gone on with: the object has a tag that tells it from others, and the server can begin in the middle.
+    /// Whether what is there can be gone on with: the object has a tag that tells it from others, and the server can begin in the
+    /// middle.
     goes_on: AtomicBool,
 }
 
@@ -71,8 +72,8 @@ impl Part<'_> {
         Ok(true)
     }
 
-    /// Whether this is, or would have been, the rest of what was listed. It is not where a server cannot begin in the middle, or tells
-    /// another tag.
+    /// Whether this is, or would have been, the rest of what was listed. It is not where a server cannot begin in the middle, or
+    /// tells another tag.
     fn is_rest(&self, answer: &object_store::Result<GetResult>) -> bool {
         match answer {
             Ok(answer) => answer.meta.e_tag == self.object.e_tag,

@@ -138,8 +138,8 @@ impl From<object_store::Error> for Failure {
     }
 }
 
-/// What an error says of the storage: what passes is a connection that cannot be made or breaks, too long a wait, and an answer that
-/// says so (5xx, 408, 429). What the library does not understand would not be better the next time.
+/// What an error says of the storage: what passes is a connection that cannot be made or breaks, too long a wait, and an answer
+/// that says so (5xx, 408, 429). What the library does not understand would not be better the next time.
 pub(crate) fn fault(error: &object_store::Error) -> Fault {
     use object_store::Error as Store;
 

@@ -22,8 +22,8 @@ pub(crate) trait Store: ObjectStore + PaginatedListStore {}
 
 impl<S: ObjectStore + PaginatedListStore> Store for S {}
 
-/// All that is asked of one repository's storage: what fails for something that passes is asked again, within a budget, and while the
-/// storage is down, nothing is.
+/// All that is asked of one repository's storage: what fails for something that passes is asked again, within a budget, and while
+/// the storage is down, nothing is.
 pub(crate) struct Requests {
     store: Arc<dyn Store>,
     url: StorageUrl,

@@ -29,7 +29,8 @@ impl TestClock {
         clock
     }
 
-    /// Lets it jump: by so much from the true time, as `-2d` or `+5y`; or to a time, as `@2030-06-15 12:00:00`, from which it goes on.
+    /// Lets it jump: by so much from the true time, as `-2d` or `+5y`; or to a time, as `@2030-06-15 12:00:00`, from which it
+    /// goes on.
     ///
     /// # Panics
     /// If there is no folder for files any more.
@@ -51,8 +52,8 @@ impl TestClock {
         ]
     }
 
-    /// The same for a process that allocates by jemalloc, as Redis does: it asks for the time before the library is ready to tell it, so that
-    /// the system's own allocator has to come first.
+    /// The same for a process that allocates by jemalloc, as Redis does: it asks for the time before the library is ready to tell
+    /// it, so that the system's own allocator has to come first.
     pub(crate) fn environment_of_redis(&self) -> Vec<(&'static str, OsString)> {
         let allocator = self.library.with_file_name("../libc_malloc_debug.so.0");
         let mut environment = self.environment();

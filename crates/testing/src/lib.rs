@@ -1,9 +1,10 @@
 //! Test services, servers, clients and fixtures for the workspace's tests.
 //!
-//! [`ScriptedService`] stands in for the engine where a frontend is tested by itself, [`ScriptedLog`] for the log, [`ScriptedAccess`] for who may do what, [`GuardedServices`] for all of these together; [`TestServer`] is the real binary in a
-//! process of its own, over the models of a [`TestRepository`]; [`RawConnection`] says to a server exactly the bytes that a
-//! test wants said, slowly or cut short, as no well-behaved client would; [`SharedObject`] is shared memory of a client on the
-//! same machine; [`TestAuthority`] signs certificates; [`BackingServer`] is a real Redis or Memcached, to be frozen and killed, with
+//! [`ScriptedService`] stands in for the engine where a frontend is tested by itself, [`ScriptedLog`] for the log,
+//! [`ScriptedAccess`] for who may do what, [`GuardedServices`] for all of these together; [`TestServer`] is the real binary in a
+//! process of its own, over the models of a [`TestRepository`]; [`RawConnection`] says to a server exactly the bytes that a test
+//! wants said, slowly or cut short, as no well-behaved client would; [`SharedObject`] is shared memory of a client on the same
+//! machine; [`TestAuthority`] signs certificates; [`BackingServer`] is a real Redis or Memcached, to be frozen and killed, with
 //! [`pool_options`] for pools over it, and [`PostgresServer`] a database; [`TestHeaders`] are the headers of a request that
 //! nobody sent; [`TestClock`] is a wall clock that jumps; [`S3Server`] is object storage, with faults on demand; [`RPCS`] are the
 //! names of all RPCs.

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use adulis_pool::{BackendStatus, BreakerOptions, Health, PoolOptions, RedisPool, RedisTls, RedisUrl};
 use adulis_telemetry::{MetricRegistry, PoolMetrics};
 
-/// What an operation of a pool with [`pool_options`] may take. Long, since many tests share few cores: a server must not look slow
-/// because we are.
+/// What an operation of a pool with [`pool_options`] may take. Long, since many tests share few cores: a server must not look
+/// slow because we are.
 pub const POOL_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// Longer than any delay that has a cause other than a fault.

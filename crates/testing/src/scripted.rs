@@ -60,11 +60,11 @@ async fn wait_for(counter: &AtomicUsize, count: usize, what: &str) {
 
 /// A service whose models do what their names say.
 ///
-/// `echo` answers each input as the output of the same name; `cached` does, from a response cache, as it was 12 seconds ago; `slow` never answers; `late` echoes after 100 ms; `held` echoes when
-/// [`ScriptedService::release`] lets it; `panic`
-/// panics; `fail-<kind>`, as `fail-overloaded`, fails with that [`ErrorKind`], `overloaded` with a retry after 1.2 s;
-/// `loading` is not ready. `each` answers once for every row of its first input, over streams only; `each-fails` fails
-/// after that. All other names are unknown, and so is every version but 1.
+/// `echo` answers each input as the output of the same name; `cached` does, from a response cache, as it was 12 seconds ago;
+/// `slow` never answers; `late` echoes after 100 ms; `held` echoes when [`ScriptedService::release`] lets it; `panic` panics;
+/// `fail-<kind>`, as `fail-overloaded`, fails with that [`ErrorKind`], `overloaded` with a retry after 1.2 s; `loading` is not
+/// ready. `each` answers once for every row of its first input, over streams only; `each-fails` fails after that. All other names
+/// are unknown, and so is every version but 1.
 ///
 /// Every model can be loaded and unloaded but `nobody` and `fail-<kind>`.
 #[derive(Debug)]

@@ -69,9 +69,9 @@ impl DevelopmentFiles {
         }
     }
 
-    /// Makes an authority, a server's certificate for `hosts` (names and addresses) and a client's that names `client`, a URI where
-    /// it has a scheme. Keys can be read by nobody but their owner. Nothing is written over: not even a part of the files is
-    /// written where one of them is there.
+    /// Makes an authority, a server's certificate for `hosts` (names and addresses) and a client's that names `client`, a URI
+    /// where it has a scheme. Keys can be read by nobody but their owner. Nothing is written over: not even a part of the files
+    /// is written where one of them is there.
     ///
     /// # Errors
     /// [`DevelopmentError`].

@@ -96,8 +96,8 @@ impl ServerTls {
         self.replace(&mut self.state.lock())
     }
 
-    /// The same where any file changed since it was last read, well or not, or where a certificate was not taken that was not valid then
-    /// and is now. Says whether that was so.
+    /// The same where any file changed since it was last read, well or not, or where a certificate was not taken that was not
+    /// valid then and is now. Says whether that was so.
     ///
     /// # Errors
     /// As [`ServerTls::reload`].

@@ -11,8 +11,8 @@ const MAX_INTEGER: u64 = 999_999_999_999_999;
 /// Bytes that the text of a report with most of its limits has.
 const USUAL_BYTES: usize = 128;
 
-/// How the limits of whoever asked stand. A frontend writes it as the standard's header fields, which are lists of what HTTP calls
-/// structured fields; gRPC has them as metadata of the same names.
+/// How the limits of whoever asked stand. A frontend writes it as the standard's header fields, which are lists of what HTTP
+/// calls structured fields; gRPC has them as metadata of the same names.
 ///
 /// Source: draft-ietf-httpapi-ratelimit-headers-10.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +23,8 @@ pub struct QuotaReport {
     pub standings: [Option<QuotaStanding>; QuotaReport::MAX_LIMITS],
 }
 
-/// The limits that there are, as `RateLimit-Policy` has them, written once for all reports: `"requests";q=20;w=2, "rows";q=640;w=20;qu="rows"`.
-/// Clones share the text.
+/// The limits that there are, as `RateLimit-Policy` has them, written once for all reports: `"requests";q=20;w=2,
+/// "rows";q=640;w=20;qu="rows"`. Clones share the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuotaPolicy(Bytes);
 

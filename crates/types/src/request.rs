@@ -46,7 +46,8 @@ pub struct InferRequest {
     pub outputs: Vec<RequestedOutput>,
     /// Priority level, 1 highest; 0 means the model's default (`priority` parameter).
     pub priority: u64,
-    /// The highest level that it may have, whatever it names, and where it names none; 0: any. Whoever judges quotas sets it, no client.
+    /// The highest level that it may have, whatever it names, and where it names none; 0: any. Whoever judges quotas sets it, no
+    /// client.
     pub highest_priority: u32,
     /// Where the request stands in a sequence; `None` where it is of none.
     pub sequence: Option<Sequence>,

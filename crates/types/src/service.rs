@@ -20,7 +20,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub type ResponseStream<'a> = Pin<Box<dyn Stream<Item = Result<InferResponse, Fault>> + Send + 'a>>;
 
 /// What the frontends serve. The engine is one; embedders may bring their own, and need only write what has no default: the rest
-/// answers that it is not supported. Who wraps one writes a [`DelegatingService`](crate::DelegatingService), which passes on whatever it does not answer.
+/// answers that it is not supported. Who wraps one writes a [`DelegatingService`](crate::DelegatingService), which passes on
+/// whatever it does not answer.
 pub trait InferenceService: Send + Sync + 'static {
     /// Answers one request.
     ///

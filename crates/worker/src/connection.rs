@@ -23,7 +23,8 @@ pub(crate) struct Connection {
 pub(crate) type Patience<'a> = (Instant, &'a dyn Fn() -> bool);
 
 impl Connection {
-    /// Connects and has the worker make an instance, which loads the model where it is the first. Waits for it as `patience` says.
+    /// Connects and has the worker make an instance, which loads the model where it is the first. Waits for it as `patience`
+    /// says.
     pub(crate) fn open(
         process: &Arc<Process>,
         open: &Open,

@@ -107,8 +107,8 @@ impl Group {
         self.trial.get().map(Vec::as_slice)
     }
 
-    /// Keeps the first batch that went well, if it is not too large. Not that of a model that keeps something of it, or that has to
-    /// know of its requests, which are not kept.
+    /// Keeps the first batch that went well, if it is not too large. Not that of a model that keeps something of it, or that has
+    /// to know of its requests, which are not kept.
     pub(crate) fn note_trial(&self, inputs: &[BatchInput]) {
         let is_tried = self.opened().is_some_and(|(opened, _)| !opened.keeps_state && !opened.reads_requests);
         if !is_tried || self.trial.get().is_some() {

@@ -51,11 +51,13 @@ pub struct WorkerOptions {
     pub ping_interval: Duration,
     /// A worker that gives none for so long is killed.
     pub ping_timeout: Duration,
-    /// The delay before a worker that died without having answered, or too often, is started again, the first time; it doubles each time.
+    /// The delay before a worker that died without having answered, or too often, is started again, the first time; it doubles
+    /// each time.
     pub min_delay: Duration,
     /// How long that delay gets at most.
     pub max_delay: Duration,
-    /// Deaths in a row, without an answer between them or too many in a short time, after which the model is not ready while it has no worker.
+    /// Deaths in a row, without an answer between them or too many in a short time, after which the model is not ready while it
+    /// has no worker.
     pub max_crashes: u32,
     /// Most bytes of a batch's inputs or outputs.
     pub max_transfer_bytes: usize,

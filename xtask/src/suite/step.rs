@@ -110,7 +110,8 @@ fn set_up() -> Result<()> {
     must_succeed(setup::run(&SetupArgs::default()))
 }
 
-/// Servers that tests start themselves, and what lets a clock jump. Where one can't be had, the tests that need it fail and say so.
+/// Servers that tests start themselves, and what lets a clock jump. Where one can't be had, the tests that need it fail and say
+/// so.
 fn backing_servers() {
     let servers = [
         ("redis-server", "redis-server"),

@@ -158,7 +158,8 @@ impl Check<'_> {
         address
     }
 
-    /// Ports that speak in plain beside others that speak TLS: what they reach is not what those are closed to, unless it was meant.
+    /// Ports that speak in plain beside others that speak TLS: what they reach is not what those are closed to, unless it was
+    /// meant.
     pub(super) fn hosted_in_plain(&mut self, config: &Config) {
         if config.tls.certificate_files.is_empty() {
             return;

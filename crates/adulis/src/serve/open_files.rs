@@ -7,8 +7,8 @@ use super::ServeOptions;
 /// What is open beside connections: files of models, connections to what the server depends on, sockets of workers.
 const OTHER_FILES: u64 = 256;
 
-/// Lets the process open as many files as it may at most, and fewer connections than is configured where those do not suffice: one
-/// too many is refused, rather than left waiting for a file.
+/// Lets the process open as many files as it may at most, and fewer connections than is configured where those do not suffice:
+/// one too many is refused, rather than left waiting for a file.
 ///
 /// Shells and systemd give a process a soft limit of 1,024, for programs that use `select(2)`, which nothing here does.
 pub(super) fn raise_limit(options: &mut ServeOptions) {

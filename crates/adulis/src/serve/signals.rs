@@ -7,8 +7,8 @@ pub(super) enum Told {
     Reload,
 }
 
-/// SIGTERM and SIGINT, and SIGHUP where there is something to reload. They are caught as long as the process lives, and what comes
-/// before it is asked for is not lost.
+/// SIGTERM and SIGINT, and SIGHUP where there is something to reload. They are caught as long as the process lives, and what
+/// comes before it is asked for is not lost.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,

@@ -41,8 +41,8 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts `adulis serve` with the arguments of this process, and passes it the sockets. One that serves accepts connections at
-    /// once, others when they are ready. `ready` is told its process id when it is.
+    /// Starts `adulis serve` with the arguments of this process, and passes it the sockets. One that serves accepts connections
+    /// at once, others when they are ready. `ready` is told its process id when it is.
     pub(super) fn start(
         program: &Path,
         role: Role,

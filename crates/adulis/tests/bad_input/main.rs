@@ -71,7 +71,8 @@ pub(crate) const SCALARS: [(&str, &str); 13] = [
     ("FP64", "fp64"),
 ];
 
-/// `pair` takes FP32 `[rows, 4]` and INT8 `[rows, 2]`, up to 4 rows; `text` takes BYTES `[2]`; each of [`SCALARS`] its one element.
+/// `pair` takes FP32 `[rows, 4]` and INT8 `[rows, 2]`, up to 4 rows; `text` takes BYTES `[2]`; each of [`SCALARS`] its one
+/// element.
 async fn models() -> (TestServer, TestRepository) {
     models_with(&[]).await
 }

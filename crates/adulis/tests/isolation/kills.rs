@@ -23,8 +23,8 @@ fn batching() -> TestRepository {
     repository
 }
 
-/// Ends one worker after the other, so many times in all, each when all of them answer again: a batch is tried on two workers, and
-/// is to meet the end of one.
+/// Ends one worker after the other, so many times in all, each when all of them answer again: a batch is tried on two workers,
+/// and is to meet the end of one.
 async fn ended_under_load((expected, more): (u32, &[&str]), times: u32, signal: ProcessSignal, cause: &str) {
     let repository = batching();
     let server = serve(&repository, &[&["--workers", &expected.to_string()], more].concat());

@@ -1,5 +1,5 @@
-//! Attempts to get in, on the real binary over REST and gRPC: without credentials, with wrong, expired, revoked and narrower ones,
-//! by requests that two servers would read differently, and a search for secrets in all that the server tells.
+//! Attempts to get in, on the real binary over REST and gRPC: without credentials, with wrong, expired, revoked and narrower
+//! ones, by requests that two servers would read differently, and a search for secrets in all that the server tells.
 #![allow(clippy::unwrap_used, reason = "test code outside test functions")]
 
 mod audit;

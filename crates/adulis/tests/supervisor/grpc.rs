@@ -25,9 +25,9 @@ impl GrpcClient {
         Self { address, sender: None, byte }
     }
 
-    /// One request. One that the connection gives back unsent, since it ends, goes out on a fresh one. So does one that the server has
-    /// not taken, as it says with its GOAWAY: that is what RFC 9113, section 6.8 has clients do, and gRPC's libraries do it by
-    /// themselves. Nothing else is asked twice.
+    /// One request. One that the connection gives back unsent, since it ends, goes out on a fresh one. So does one that the
+    /// server has not taken, as it says with its GOAWAY: that is what RFC 9113, section 6.8 has clients do, and gRPC's libraries
+    /// do it by themselves. Nothing else is asked twice.
     pub(crate) async fn ask(&mut self) -> Result<Asked, String> {
         let mut asked = Asked::Once;
         if let Some(mut sender) = self.sender.take() {

@@ -12,8 +12,8 @@ use crate::{behind, repository, up, up_at, write_model};
 /// Clients of each protocol.
 const CLIENTS: u8 = 8;
 
-/// Replaces the server so often while clients ask without a pause, and has the model loaded again, with other files, after each time.
-/// No request may fail.
+/// Replaces the server so often while clients ask without a pause, and has the model loaded again, with other files, after each
+/// time. No request may fail.
 async fn replaced_under_load(times: u32, arguments: &[&str]) {
     let repository = repository();
     let explicit = ["--model-control-mode", "explicit", "--load-model", "byte"];

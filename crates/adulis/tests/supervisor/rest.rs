@@ -18,8 +18,9 @@ impl RestClient {
         Self { address, connection: None, byte }
     }
 
-    /// One request. A connection that was used before and is closed before the first byte of an answer is no failure, but counted: the
-    /// client asks again on a fresh one, once. It may, since asking for an inference twice does no harm (RFC 9110, section 9.2.2).
+    /// One request. A connection that was used before and is closed before the first byte of an answer is no failure, but
+    /// counted: the client asks again on a fresh one, once. It may, since asking for an inference twice does no harm (RFC 9110,
+    /// section 9.2.2).
     pub(crate) async fn ask(&mut self) -> Result<Asked, String> {
         let Some(mut connection) = self.connection.take() else {
             let answer = self.afresh().await?;

@@ -13,11 +13,12 @@ use crate::{
 /// The built-in `identity` backend: every output is the input of the same place.
 ///
 /// Without a declared signature it has one input `INPUT0` and one output `OUTPUT0`, FP32 `[-1, 16]`. Parameters:
-/// `execute_delay_microseconds` and `execute_delay_ms` sleep in each run, `execute_delay_row_microseconds` per row; `execute_steps` and
-/// `execute_steps_row` keep a core busy instead, about a nanosecond for each step; `fail_on` and `panic_on`
-/// (a byte value) make a run fail or panic at its end when the first byte of a row of an input is that value, `hang_on` never end, `abort_on`
-/// abort the process and `allocate_on` take `allocate_bytes` of memory; `load_delay_ms` sleeps when the model is loaded. They exist to size deployments and to test the engine
-/// and its isolation. `echo_parameters` (`true`) answers with the custom parameters of the request.
+/// `execute_delay_microseconds` and `execute_delay_ms` sleep in each run, `execute_delay_row_microseconds` per row;
+/// `execute_steps` and `execute_steps_row` keep a core busy instead, about a nanosecond for each step; `fail_on` and `panic_on`
+/// (a byte value) make a run fail or panic at its end when the first byte of a row of an input is that value, `hang_on` never
+/// end, `abort_on` abort the process and `allocate_on` take `allocate_bytes` of memory; `load_delay_ms` sleeps when the model is
+/// loaded. They exist to size deployments and to test the engine and its isolation. `echo_parameters` (`true`) answers with the
+/// custom parameters of the request.
 #[derive(Debug, Default)]
 pub struct BuiltIn;
 

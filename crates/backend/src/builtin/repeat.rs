@@ -18,9 +18,10 @@ use crate::{
 /// The built-in `repeat` backend: a decoupled model that answers once for each value of its input.
 ///
 /// Each value of `IN` (INT32 `[n]`) is an answer with the value as `OUT` (INT32 `[1]`) and its index as `IDX` (UINT32 `[1]`),
-/// after as many milliseconds as `DELAY` (UINT32 `[n]`) says of it. `WAIT` (UINT32 `[1]`) is how many milliseconds the instance is
-/// held: after that it takes the next request, whose answers come between those of this one. No values give no answer. It takes one request at a time (`max_batch_size` 0), and its last answer is not
-/// told as such: the end comes behind it, as with the backend of this name that Triton's examples use.
+/// after as many milliseconds as `DELAY` (UINT32 `[n]`) says of it. `WAIT` (UINT32 `[1]`) is how many milliseconds the instance
+/// is held: after that it takes the next request, whose answers come between those of this one. No values give no answer. It
+/// takes one request at a time (`max_batch_size` 0), and its last answer is not told as such: the end comes behind it, as with
+/// the backend of this name that Triton's examples use.
 ///
 /// The faults of the `identity` backend's parameters are there too. It exists to test clients and to size a deployment.
 #[derive(Debug, Default)]

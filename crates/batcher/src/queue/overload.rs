@@ -6,10 +6,10 @@ use super::shares::Tag;
 use crate::{Flow, Offer, Position, QueueLimit, Refused, RefusedReason, Ticket};
 
 impl<T> BatchQueue<T> {
-    /// [`Self::push`] that, where the queue has no room for its rows, takes out requests of lower priority until it has: of
-    /// the lowest priority the youngest first. Where flows are told apart, requests of its own level that would be served later make
-    /// room, too, the last of them first: so it is the flow with the most that gives way. What is taken out is appended to `displaced`; nothing is where that would
-    /// not make room enough.
+    /// [`Self::push`] that, where the queue has no room for its rows, takes out requests of lower priority until it has: of the
+    /// lowest priority the youngest first. Where flows are told apart, requests of its own level that would be served later make
+    /// room, too, the last of them first: so it is the flow with the most that gives way. What is taken out is appended to
+    /// `displaced`; nothing is where that would not make room enough.
     ///
     /// # Errors
     /// As [`Self::push`].

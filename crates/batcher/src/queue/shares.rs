@@ -22,10 +22,10 @@ const NOBODY: u64 = 0;
 /// Who gets how much of the queue's rows, by priority level.
 ///
 /// Each request has a *start tag*: the virtual time at which it came, or at which the one before of its flow is done, whichever
-/// is later; it is done as many rows later as it has, divided by the flow's weight. Requests are served by their start tags,
-/// and the virtual time of a level is that of the request that is first in line when a batch goes, whatever else goes with it. So of
-/// two flows that have requests waiting each gets rows in proportion to its weight, whatever they ask for, and one that comes back is
-/// not behind for what it did not use.
+/// is later; it is done as many rows later as it has, divided by the flow's weight. Requests are served by their start tags, and
+/// the virtual time of a level is that of the request that is first in line when a batch goes, whatever else goes with it. So of
+/// two flows that have requests waiting each gets rows in proportion to its weight, whatever they ask for, and one that comes
+/// back is not behind for what it did not use.
 ///
 /// Until a request names a flow all tags are zero, and nothing is kept.
 ///

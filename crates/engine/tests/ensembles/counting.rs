@@ -9,8 +9,8 @@ use adulis_tensor::{DataType, Shape, Tensor};
 use bytes::Bytes;
 
 /// A backend whose models count: a byte `n` is answered `n` times, with `n - 1` down to 0 in every output; a model with the
-/// parameter `up` counts up, and one with `modulo` by the rest of `n`. One of 200 or more fails behind its first answer. A model with the parameter `tells` tells its
-/// last answer, which is 0, as such.
+/// parameter `up` counts up, and one with `modulo` by the rest of `n`. One of 200 or more fails behind its first answer. A model
+/// with the parameter `tells` tells its last answer, which is 0, as such.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Counting {
     /// Answers that were taken, of all models.

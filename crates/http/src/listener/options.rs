@@ -18,8 +18,8 @@ pub struct ListenerOptions {
     pub header_read_timeout: Duration,
     /// How long a connection may lie idle before it is told to end, which it then has the same time for.
     pub keep_alive_timeout: Duration,
-    /// The least bytes per second of answers that a client must take while some wait for it; 0: any. One that falls behind this by
-    /// twice the keep-alive timeout is cut off.
+    /// The least bytes per second of answers that a client must take while some wait for it; 0: any. One that falls behind this
+    /// by twice the keep-alive timeout is cut off.
     pub min_answer_rate: usize,
     /// How long requests in progress have to end after a shutdown began.
     pub drain_timeout: Duration,

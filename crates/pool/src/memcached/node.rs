@@ -122,8 +122,8 @@ impl Node {
         }
     }
 
-    /// Does a job on a connection. If that turns out to be broken, because the server was restarted, on a new one: once, within the
-    /// budget, and without a pause, since it is the connection that is at fault.
+    /// Does a job on a connection. If that turns out to be broken, because the server was restarted, on a new one: once, within
+    /// the budget, and without a pause, since it is the connection that is at fault.
     pub(super) async fn perform<J: Job>(&self, job: J) -> Result<J::Answer, PoolError> {
         let mut is_again = false;
         loop {

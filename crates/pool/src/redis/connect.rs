@@ -17,8 +17,9 @@ use super::{RedisTls, RedisUrl};
 use crate::multiplex::Connector;
 use crate::{PoolError, PoolOptions};
 
-/// How often a command is sent again that a server of a cluster did not answer, or answered with where its key is now. The library
-/// counts both together, and without any it follows no key that has moved (MOVED, ASK): there is no smaller number that serves.
+/// How often a command is sent again that a server of a cluster did not answer, or answered with where its key is now. The
+/// library counts both together, and without any it follows no key that has moved (MOVED, ASK): there is no smaller number that
+/// serves.
 const CLUSTER_RETRIES: u32 = 1;
 
 /// A connection, shared by many operations: to one server, or to each of a cluster that was asked something yet.

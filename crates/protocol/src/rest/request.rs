@@ -21,9 +21,9 @@ pub struct RestRequest {
 
 /// Decodes the body of an inference request.
 ///
-/// `header_length` is the value of [`crate::rest::INFERENCE_HEADER_CONTENT_LENGTH`] where the client sent it: the length
-/// of the JSON, after which the binary tensors follow; for a length of 0 there is [`decode_raw`](super::decode_raw). Without it the
-/// body is JSON as a whole. Both count the body as it is after decompression.
+/// `header_length` is the value of [`crate::rest::INFERENCE_HEADER_CONTENT_LENGTH`] where the client sent it: the length of the
+/// JSON, after which the binary tensors follow; for a length of 0 there is [`decode_raw`](super::decode_raw). Without it the body
+/// is JSON as a whole. Both count the body as it is after decompression.
 ///
 /// Cost: one pass over the JSON; binary tensors are slices of `body`, not copied.
 ///

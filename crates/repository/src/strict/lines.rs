@@ -7,14 +7,15 @@ use toml::de::{DeTable, DeValue, Error};
 
 /// The deepest nesting of tables and arrays.
 const MAX_DEPTH: usize = 64;
-/// The stack of who finds out. The parser has a limit of 80 for each form of nesting, dotted keys and inline tables, and none for what
-/// they make together: some 6,500 levels, which it drops by recursion, a few KiB each in the worst build.
+/// The stack of who finds out. The parser has a limit of 80 for each form of nesting, dotted keys and inline tables, and none for
+/// what they make together: some 6,500 levels, which it drops by recursion, a few KiB each in the worst build.
 const STACK_BYTES: usize = 64 << 20;
 
 /// Lines of all keys by key path, and the syntax errors with theirs.
 type KeysAndErrors = (BTreeMap<String, usize>, Vec<(Option<usize>, String)>);
 
-/// Where each key of a TOML document is. One that is nested too deep has an error, and must not be read by whoever has a usual stack.
+/// Where each key of a TOML document is. One that is nested too deep has an error, and must not be read by whoever has a usual
+/// stack.
 pub(super) fn of_keys(text: &str) -> KeysAndErrors {
     thread::scope(|scope| {
         let parser = thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, || parse(text));

@@ -2,8 +2,8 @@ use std::time::{Duration, Instant};
 
 use adulis_types::{Actor, IdentityKind};
 
-/// Refused attempts that are noted within [`WINDOW`], of clients whose name is known and of others each. Whoever reaches the port can
-/// try as often as they like: that must neither fill the disk nor keep what others have changed out of the queue.
+/// Refused attempts that are noted within [`WINDOW`], of clients whose name is known and of others each. Whoever reaches the port
+/// can try as often as they like: that must neither fill the disk nor keep what others have changed out of the queue.
 pub(super) const MAX_REFUSALS: u32 = 600;
 const WINDOW: Duration = Duration::from_secs(60);
 

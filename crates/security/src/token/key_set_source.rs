@@ -104,7 +104,8 @@ impl KeySetSource {
         }
     }
 
-    /// Fetches the keys, unless that was done a moment ago, or the issuer is known to be down. What is known stays where that fails.
+    /// Fetches the keys, unless that was done a moment ago, or the issuer is known to be down. What is known stays where that
+    /// fails.
     ///
     /// Dropping the future ends no fetch: clients that go away do not have the issuer asked once more for each of them.
     pub(crate) async fn fetch(self: &Arc<Self>) {

@@ -151,7 +151,8 @@ impl LookupConfig {
     }
 }
 
-/// Whether tables or schemas of this name hold what is no model's: keys and what others sent, or what the database knows of itself.
+/// Whether tables or schemas of this name hold what is no model's: keys and what others sent, or what the database knows of
+/// itself.
 fn is_kept(name: &str) -> bool {
     // SQLite takes names in any case.
     let name = name.to_ascii_lowercase();

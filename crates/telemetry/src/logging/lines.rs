@@ -35,8 +35,8 @@ struct Waiting {
 }
 
 impl Lines {
-    /// Starts the thread, which lives as long as the process. `lost` counts lines for which there was no room, or which could not be
-    /// written.
+    /// Starts the thread, which lives as long as the process. `lost` counts lines for which there was no room, or which could not
+    /// be written.
     ///
     /// # Errors
     /// There can be no thread.

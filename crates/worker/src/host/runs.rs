@@ -18,7 +18,8 @@ pub(super) struct CurrentRun {
 struct State {
     /// The number of the run in progress.
     running: Option<u64>,
-    /// That of the one which was asked to end last. It may be still to come: a run and what asks it to end come on sockets of their own.
+    /// That of the one which was asked to end last. It may be still to come: a run and what asks it to end come on sockets of
+    /// their own.
     asked: Option<u64>,
 }
 

@@ -117,8 +117,8 @@ impl BatchLane {
     }
 
     /// Gives a run up: its callers need not wait, and its instance is not expected back. `replace` is asked to have another
-    /// thread in the place of the one that runs it. `None` if it has just ended, or waits; else whether there is one, and then the
-    /// place for a new instance.
+    /// thread in the place of the one that runs it. `None` if it has just ended, or waits; else whether there is one, and then
+    /// the place for a new instance.
     pub(crate) fn write_off(
         &self,
         stuck: StuckRun,
