@@ -20,7 +20,7 @@ use adulis_telemetry::{
     Tracer, register_log,
 };
 use adulis_types::{
-    AuditLog, Dependency, InferenceService, LogControl, Services, SharedMemory, TraceControl,
+    AuditLog, BodyBudget, Dependency, InferenceService, LogControl, Services, SharedMemory, TraceControl,
 };
 use adulis_worker::{HostError, WorkerCommand, WorkerOptions, Workers};
 
@@ -336,9 +336,9 @@ impl Builder {
             .chain(quotas.and_then(OpenQuotas::dependency))
             .collect();
         let access = self.access.map(|options| access(options, store.as_ref(), &registry)).transpose()?;
-        let shared_memory = self.shared_memory.map(|options| open_shared_memory(options, &registry));
-        let trace: Arc<dyn TraceControl> = Arc::new(Tracer::new(self.trace, &registry));
         let bodies = crate::bodies::budget(self.max_in_flight_bytes, &registry);
+        let shared_memory = self.shared_memory.map(|options| open_shared_memory(options, &bodies, &registry));
+        let trace: Arc<dyn TraceControl> = Arc::new(Tracer::new(self.trace, &registry));
         Ok(Adulis {
             engine,
             services: Services {
@@ -377,8 +377,12 @@ fn open_audit(file: Option<PathBuf>, registry: &MetricRegistry) -> Result<Arc<dy
 }
 
 /// An empty registry of regions, with its metrics.
-fn open_shared_memory(options: SharedMemoryOptions, metrics: &MetricRegistry) -> Arc<dyn SharedMemory> {
-    let memory = Arc::new(SystemSharedMemory::new(options));
+fn open_shared_memory(
+    options: SharedMemoryOptions,
+    bodies: &BodyBudget,
+    metrics: &MetricRegistry,
+) -> Arc<dyn SharedMemory> {
+    let memory = Arc::new(SystemSharedMemory::new(SharedMemoryOptions { bodies: bodies.clone(), ..options }));
     let (regions, bytes) = (Arc::clone(&memory), Arc::clone(&memory));
     let name = "adulis_shared_memory_regions";
     metrics.register_observed(name, "Shared memory regions that are registered", move || {

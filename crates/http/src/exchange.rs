@@ -14,6 +14,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use parking_lot::Mutex;
 use smallvec::{SmallVec, smallvec};
 
 use crate::beside::Beside;
@@ -43,8 +44,8 @@ pub(crate) struct Exchange<'a> {
     forwarded: Parameters,
     /// Where anything is traced.
     tracing: Option<Tracing>,
-    /// What the body holds of the server's memory.
-    held: OnceLock<HeldBody>,
+    /// What the body holds of the server's memory, or its tensors where they are longer.
+    held: Mutex<HeldBody>,
 }
 
 /// What an exchange notes for a trace that it may turn out to have.
@@ -87,7 +88,7 @@ impl<'a> Exchange<'a> {
         };
         let is_tracing = entered.services().trace.as_ref().is_some_and(|tracing| tracing.is_tracing());
         let tracing = is_tracing.then(Tracing::default);
-        let held = OnceLock::new();
+        let held = Mutex::default();
         Ok(Self { rest, entered, id, arrived, timeout, accepted, cache, forwarded, tracing, held })
     }
 
@@ -108,7 +109,7 @@ impl<'a> Exchange<'a> {
 
     /// What the body holds, for what outlives the exchange.
     pub(crate) fn into_held(self) -> HeldBody {
-        self.held.into_inner().unwrap_or_default()
+        self.held.into_inner()
     }
 
     /// Reads the body, decompressed. Its binary section begins at `header_length`, if it has one.
@@ -123,7 +124,7 @@ impl<'a> Exchange<'a> {
     ) -> Result<Bytes, HttpError> {
         let plan = BodyPlan { declared: None, header_length, limit: self.rest.options.max_body_bytes };
         let (body, held) = read_body(self.rest, headers, body, plan).await?;
-        let _ = self.held.set(held);
+        *self.held.lock() = held;
         if let Some(tracing) = &self.tracing {
             let _ = tracing.received.set(Instant::now());
         }
@@ -142,8 +143,13 @@ impl<'a> Exchange<'a> {
     }
 
     /// The request with its id, who sends it, its arrival, the forwarded headers, its trace and the least of all times that were
-    /// set.
-    pub(crate) fn prepared(&self, mut request: InferRequest) -> InferRequest {
+    /// set. What its tensors take counts as what its body takes.
+    ///
+    /// # Errors
+    /// [`HttpError::Budget`] where there is no room for tensors that are longer than their body.
+    pub(crate) fn prepared(&self, mut request: InferRequest) -> Result<InferRequest, HttpError> {
+        let tensors = request.inputs.iter().map(|input| input.tensor.data().len()).sum();
+        self.rest.options.bodies.cover(&mut self.held.lock(), tensors)?;
         request.request_id = self.id.clone();
         request.identity = self.entered.identity().cloned();
         request.arrived = self.arrived;
@@ -155,16 +161,16 @@ impl<'a> Exchange<'a> {
         for timeout in [self.timeout, self.rest.options.request_timeout].into_iter().flatten() {
             request.limit_timeout(timeout);
         }
-        request
+        Ok(request)
     }
 
     /// Has the service answer, within the least of all times that were set.
     ///
     /// # Errors
-    /// The service's own, and [`HttpError::Deadline`] where it does not answer in time.
+    /// The service's own; those of [`Exchange::prepared`]; [`HttpError::Deadline`] where it does not answer in time.
     pub(crate) async fn ask(&self, request: InferRequest) -> Result<InferResponse, Refusal> {
         let services = self.services();
-        let request = self.prepared(request);
+        let request = self.prepared(request)?;
         let Some(deadline) = Deadline::of(&request) else {
             return Ok(adulis_protocol::infer(services, request).await?);
         };

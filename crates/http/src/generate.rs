@@ -101,7 +101,7 @@ async fn read<'a>(
     let body = exchange.read(headers, body, None).await?;
     let metadata = exchange.service().model_metadata(&model)?;
     let RestRequest { request, format } = generate::decode_generate(model, &metadata, &body)?;
-    let request = exchange.prepared(request);
+    let request = exchange.prepared(request)?;
     Ok((exchange, request, format.non_finite()))
 }
 

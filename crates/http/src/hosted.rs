@@ -95,7 +95,7 @@ impl Platform {
         };
         let body = exchange.read(headers, body, header_length).await?;
         if forms.is_json() && header_length.is_none() && v1::is_predict(&body) {
-            return crate::v1::ask(&exchange, model, &body).await;
+            return crate::v1::ask(&exchange, model, body).await;
         }
         let (request, form) = forms.decode(exchange.service(), model, body, header_length)?;
         let mut response = exchange.ask(request).await?;

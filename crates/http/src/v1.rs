@@ -107,13 +107,14 @@ async fn run(rest: &Rest, request: Request, id: RequestId) -> Result<Response, R
     check_json(headers)?;
     let body = exchange.read(headers, body, None).await?;
     drop(parts);
-    ask(&exchange, model, &body).await
+    ask(&exchange, model, body).await
 }
 
 /// Answers a V1 body that was read.
-pub(crate) async fn ask(exchange: &Exchange<'_>, model: ModelRef, body: &Bytes) -> Result<Response, Refusal> {
+pub(crate) async fn ask(exchange: &Exchange<'_>, model: ModelRef, body: Bytes) -> Result<Response, Refusal> {
     let metadata = exchange.service().model_metadata(&model)?;
-    let decoded = v1::decode_predict(model, &metadata, body)?;
+    let decoded = v1::decode_predict(model, &metadata, &body)?;
+    drop(body);
     let mut response = exchange.ask(decoded.request).await?;
     let body = v1::encode_predict(&response, decoded.format, decoded.non_finite)?;
     exchange

@@ -154,6 +154,41 @@ async fn bodies_together_hold_no_more_than_they_may() {
     assert_eq!(bodies.held_bytes(), 0);
 }
 
+/// Digits and commas are a fourth of the numbers that they stand for.
+#[tokio::test]
+async fn tensors_that_are_longer_than_their_bodies_count_for_what_they_are() {
+    let bodies = BodyBudget::new(200_000);
+    let options = HttpOptions { bodies: bodies.clone(), ..HttpOptions::default() };
+    let server = Server::start(options, ListenerOptions::default()).await;
+    let body = |count: usize| {
+        let data = vec!["0"; count].join(",");
+        format!(
+            r#"{{"inputs":[{{"name":"INPUT0","datatype":"INT64","shape":[1,{count}],"data":[{data}]}}]}}"#
+        )
+        .into_bytes()
+    };
+    let long = server.infer("echo", &[], &body(30_000)).await;
+    assert_error(&long, 413, "server.max_in_flight_bytes");
+
+    let mut held = server.connect().await;
+    let request = body(20_000);
+    let head = format!(
+        "POST /v2/models/held/infer HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
+        request.len()
+    );
+    held.send(&[head.as_bytes(), &request].concat()).await.unwrap();
+    server.service.calls.wait_started(1).await;
+    assert_eq!(bodies.held_bytes(), 20_000 * 8 - 16 * 1024);
+    let second = server.infer("echo", &[], &request).await;
+    assert_error(&second, 503, "server.max_in_flight_bytes");
+    assert_eq!((second.header("retry-after"), bodies.refused()), (Some("1"), 2));
+
+    server.service.release.add_permits(1);
+    assert_eq!(held.receive().await.unwrap().status, 200);
+    assert_eq!(bodies.held_bytes(), 0);
+    assert_eq!(server.infer("echo", &[], &request).await.status, 200);
+}
+
 #[tokio::test]
 async fn heads_with_too_many_headers_are_refused() {
     let server = Server::default().await;

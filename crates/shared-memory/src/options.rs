@@ -1,3 +1,5 @@
+use adulis_types::BodyBudget;
+
 /// Which regions clients may register, and how much.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedMemoryOptions {
@@ -10,6 +12,8 @@ pub struct SharedMemoryOptions {
     pub max_bytes: u64,
     /// Bytes that one request may have read out of regions.
     pub max_request_bytes: u64,
+    /// What inputs that were read out of regions count in, until nobody has them any more.
+    pub bodies: BodyBudget,
 }
 
 impl Default for SharedMemoryOptions {
@@ -19,6 +23,7 @@ impl Default for SharedMemoryOptions {
             max_regions: 1024,
             max_bytes: 4 << 30,
             max_request_bytes: 256 << 20,
+            bodies: BodyBudget::default(),
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::os::fd::OwnedFd;
 
 use adulis_tensor::AlignedBuffer;
-use adulis_types::{RegionPlace, RegionSpec};
+use adulis_types::{HeldBody, RegionPlace, RegionSpec};
 use bytes::Bytes;
 use rustix::fs::{self, FileType, Mode};
 use rustix::io::{self, Errno};
@@ -47,8 +47,13 @@ impl Region {
         (end <= self.spec.byte_size).then_some((start, length))
     }
 
-    /// `length` bytes of the object from `start` on, in a buffer that begins on a 64-byte boundary. One copy.
-    pub(crate) fn read(&self, start: u64, length: usize) -> Result<Bytes, SharedMemoryError> {
+    /// `length` bytes of the object from `start` on, in a buffer that begins on a 64-byte boundary and holds what it counts for.
+    /// One copy.
+    pub(crate) fn read(
+        &self,
+        (start, length): (u64, usize),
+        held: HeldBody,
+    ) -> Result<Bytes, SharedMemoryError> {
         let mut buffer = AlignedBuffer::zeroed(length);
         let (mut rest, mut at) = (&mut buffer[..], start);
         while !rest.is_empty() {
@@ -64,7 +69,7 @@ impl Region {
                 }
             }
         }
-        Ok(Bytes::from_owner(buffer))
+        Ok(Bytes::from_owner(Copied { buffer, _held: held }))
     }
 
     /// Writes `data` to the object from `start` on. One copy. An object that was truncated grows again.
@@ -84,6 +89,18 @@ impl Region {
             }
         }
         Ok(())
+    }
+}
+
+/// What was read, and what it counts for.
+struct Copied {
+    buffer: AlignedBuffer,
+    _held: HeldBody,
+}
+
+impl AsRef<[u8]> for Copied {
+    fn as_ref(&self) -> &[u8] {
+        self.buffer.as_ref()
     }
 }
 

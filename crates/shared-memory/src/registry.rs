@@ -128,7 +128,11 @@ impl SharedMemory for SystemSharedMemory {
     }
 
     fn open(&self, place: &RegionPlace) -> Result<Box<dyn RegionSlice>, Fault> {
-        Ok(Box::new(Slice::new(self.find(&place.region)?, self.aside.clone(), place)?))
+        Ok(Box::new(Slice::new(
+            self.find(&place.region)?,
+            (self.aside.clone(), self.options.bodies.clone()),
+            place,
+        )?))
     }
 }
 

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use adulis_types::{BoxFuture, Fault, RegionPlace, RegionSlice};
+use adulis_types::{BodyBudget, BoxFuture, Fault, HeldBody, RegionPlace, RegionSlice};
 use bytes::Bytes;
 
 use crate::SharedMemoryError;
@@ -12,6 +12,7 @@ use crate::region::Region;
 pub(crate) struct Slice {
     region: Arc<Region>,
     aside: Aside,
+    bodies: BodyBudget,
     place: RegionPlace,
     /// Where the slice begins in the object.
     start: u64,
@@ -21,12 +22,12 @@ pub(crate) struct Slice {
 impl Slice {
     pub(crate) fn new(
         region: Arc<Region>,
-        aside: Aside,
+        (aside, bodies): (Aside, BodyBudget),
         place: &RegionPlace,
     ) -> Result<Self, SharedMemoryError> {
         let place = place.clone();
         match region.locate(&place) {
-            Some((start, length)) => Ok(Self { region, aside, place, start, length }),
+            Some((start, length)) => Ok(Self { region, aside, bodies, place, start, length }),
             None => Err(SharedMemoryError::PastRegion { place, region_bytes: region.spec.byte_size }),
         }
     }
@@ -39,7 +40,11 @@ impl RegionSlice for Slice {
 
     fn read(&self) -> BoxFuture<'_, Result<Bytes, Fault>> {
         let (region, start, length) = (Arc::clone(&self.region), self.start, self.length);
-        Box::pin(async move { Ok(self.aside.run(length, move || region.read(start, length)).await?) })
+        Box::pin(async move {
+            let mut held = HeldBody::default();
+            self.bodies.take(&mut held, length)?;
+            Ok(self.aside.run(length, move || region.read((start, length), held)).await?)
+        })
     }
 
     fn write(&self, data: Bytes) -> BoxFuture<'_, Result<(), Fault>> {

@@ -96,6 +96,14 @@ impl BodyBudget {
         body.of.get_or_insert_with(|| Arc::clone(&self.0));
         Ok(())
     }
+
+    /// Counts in what a body takes that is `bytes` long when it is decoded, where that is more than has come of it.
+    ///
+    /// # Errors
+    /// As [`BodyBudget::take`].
+    pub fn cover(&self, body: &mut HeldBody, bytes: usize) -> Result<(), BudgetSpent> {
+        self.take(body, bytes.saturating_sub(body.length))
+    }
 }
 
 /// 4 GiB.
@@ -161,6 +169,9 @@ mod tests {
         drop(first);
         assert_eq!(budget.held_bytes(), 399);
         budget.take(&mut second, 601).unwrap();
+        // It holds as much already, and no more fits beside it.
+        budget.cover(&mut second, FREE_BYTES + 1000).unwrap();
+        assert!(budget.cover(&mut second, FREE_BYTES + 1001).is_err());
         drop((second, small));
         assert_eq!(budget.held_bytes(), 0);
     }

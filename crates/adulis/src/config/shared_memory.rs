@@ -58,6 +58,7 @@ impl Check<'_> {
                 max_regions: regions.unwrap_or(limits.max_regions),
                 max_bytes: bytes.map_or(limits.max_bytes, |bytes| bytes as u64),
                 max_request_bytes: request_bytes.map_or(limits.max_request_bytes, |bytes| bytes as u64),
+                bodies: limits.bodies.clone(),
             },
         }
     }

@@ -1,5 +1,5 @@
 use adulis_testing::SharedObject;
-use adulis_types::ErrorKind;
+use adulis_types::{BodyBudget, ErrorKind};
 
 use super::*;
 
@@ -199,6 +199,24 @@ fn keys_begin_as_they_must() {
         let outcome = memory.register(spec("s", "/other", 0, 4));
         assert_refused(outcome, ErrorKind::PermissionDenied, "keys that begin with 'adulis-test-' only");
     }
+}
+
+#[tokio::test]
+async fn what_is_read_counts_until_nobody_has_it() {
+    let object = SharedObject::new(&[7; 100_000]).unwrap();
+    let bodies = BodyBudget::new(150_000);
+    let options = SharedMemoryOptions { bodies: bodies.clone(), ..Default::default() };
+    let memory = SystemSharedMemory::new(options);
+    memory.register(spec("r", object.key(), 0, 100_000)).unwrap();
+    let slice = memory.open(&place("r", 0, 100_000)).unwrap();
+    let first = slice.read().await.unwrap();
+    let part = first.slice(5..10);
+    drop(first);
+    assert_eq!(bodies.held_bytes(), 100_000 - 16 * 1024);
+    assert_refused(slice.read().await, ErrorKind::Overloaded, "server.max_in_flight_bytes");
+    drop(part);
+    assert_eq!(bodies.held_bytes(), 0);
+    assert_eq!(slice.read().await.unwrap().len(), 100_000);
 }
 
 /// With a mapping, this test would end the process (SIGBUS).
