@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::tools::Tool;
-use crate::workspace;
+use crate::{process, workspace};
 
 const CARGO_FUZZ: Tool = Tool { name: "fuzz", version: "0.13.2" };
 
@@ -72,6 +72,11 @@ pub(crate) fn run(args: &FuzzArgs) -> Result<ExitCode> {
         "| target | executions | per second | edges | new inputs | |\n| --- | --- | --- | --- | --- | --- |\n",
     );
     let mut is_sound = true;
+    // What does not build has not been searched.
+    for name in &chosen {
+        process::run(cargo_fuzz("build", args)?.arg(name))
+            .with_context(|| format!("{name} does not build"))?;
+    }
     for name in chosen {
         eprintln!("\n── {name} ──");
         let begun = Instant::now();
@@ -100,17 +105,25 @@ pub(super) fn targets() -> Result<BTreeSet<String>> {
     Ok(files.filter_map(name).collect())
 }
 
-fn search(name: &str, args: &FuzzArgs) -> Result<Outcome> {
-    let fuzz = workspace::root().join("fuzz");
-    let corpus = fuzz.join("corpus").join(name);
-    fs::create_dir_all(&corpus).with_context(|| format!("cannot make {}", corpus.display()))?;
+/// A command of cargo-fuzz, without the target that it is about.
+fn cargo_fuzz(verb: &str, args: &FuzzArgs) -> Result<Command> {
     let mut command = CARGO_FUZZ.command()?;
     let sanitizer = match args.sanitizer {
         Sanitizer::Address => "address",
         Sanitizer::None => "none",
     };
-    command.args(["run", "--sanitizer", sanitizer, "--target-dir"]);
+    command.args([verb, "--sanitizer", sanitizer, "--target-dir"]);
     command.arg(workspace::target()?.join("fuzz"));
+    // The flags that the fuzzer is built with are unstable ones, of any toolchain.
+    command.env("RUSTC_BOOTSTRAP", "1");
+    Ok(command)
+}
+
+fn search(name: &str, args: &FuzzArgs) -> Result<Outcome> {
+    let fuzz = workspace::root().join("fuzz");
+    let corpus = fuzz.join("corpus").join(name);
+    fs::create_dir_all(&corpus).with_context(|| format!("cannot make {}", corpus.display()))?;
+    let mut command = cargo_fuzz("run", args)?;
     // What is found goes into the first folder.
     command.arg(name).arg(&corpus).arg(fuzz.join("seeds").join(name));
     command.args([
@@ -122,8 +135,6 @@ fn search(name: &str, args: &FuzzArgs) -> Result<Outcome> {
         format!("-max_len={MAX_LENGTH}"),
         format!("-timeout={TIMEOUT_SECONDS}"),
     ]);
-    // The flags that the fuzzer is built with are unstable ones, of any toolchain.
-    command.env("RUSTC_BOOTSTRAP", "1");
     let mut child = command.stderr(Stdio::piped()).spawn().context("cannot start cargo-fuzz")?;
     let mut outcome = Outcome::default();
     let stderr = child.stderr.take().context("cargo-fuzz has no output")?;
