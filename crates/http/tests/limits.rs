@@ -87,6 +87,11 @@ async fn useless_connections_are_counted_by_what_they_did() {
     assert!(text.contains(line), "{text}");
 }
 
+/// The head of an inference whose body is so long.
+fn head(model: &str, length: usize) -> String {
+    format!("POST /v2/models/{model}/infer HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n")
+}
+
 #[tokio::test]
 async fn a_body_that_trickles_in_is_refused() {
     let pace = Pace { grace: Duration::from_millis(100), bytes_per_second: 10_000, ..Pace::default() };
@@ -95,8 +100,7 @@ async fn a_body_that_trickles_in_is_refused() {
     let body = json_body(10_000);
     let began = Instant::now();
     let mut slow = server.connect().await;
-    let head =
-        format!("POST /v2/models/echo/infer HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = head("echo", body.len());
     slow.send(head.as_bytes()).await.unwrap();
     let mut sent = 0;
     while began.elapsed() < LONG && slow.send(&body[sent..sent + 10]).await.is_ok() && sent < 1000 {
@@ -123,18 +127,14 @@ async fn bodies_together_hold_no_more_than_they_may() {
     let options = HttpOptions { bodies: bodies.clone(), ..HttpOptions::default() };
     let server = Server::start(options, ListenerOptions::default()).await;
     let body = json_body(20_000);
-    let head = |model: &str| {
-        let length = body.len();
-        format!("POST /v2/models/{model}/infer HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n")
-    };
     let mut held = server.connect().await;
-    held.send(&[head("held").as_bytes(), &body].concat()).await.unwrap();
+    held.send(&[head("held", body.len()).as_bytes(), &body].concat()).await.unwrap();
     server.service.calls.wait_started(1).await;
     assert_eq!(bodies.held_bytes(), body.len() - 16 * 1024);
 
     // As soon as it is too much, and not at the length that it is said to have.
     let mut plain = server.connect().await;
-    plain.send(head("echo").as_bytes()).await.unwrap();
+    plain.send(head("echo", body.len()).as_bytes()).await.unwrap();
     plain.send(&body[..20_000]).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(bodies.refused(), 0);
@@ -172,11 +172,7 @@ async fn tensors_that_are_longer_than_their_bodies_count_for_what_they_are() {
 
     let mut held = server.connect().await;
     let request = body(20_000);
-    let head = format!(
-        "POST /v2/models/held/infer HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
-        request.len()
-    );
-    held.send(&[head.as_bytes(), &request].concat()).await.unwrap();
+    held.send(&[head("held", request.len()).as_bytes(), &request].concat()).await.unwrap();
     server.service.calls.wait_started(1).await;
     assert_eq!(bodies.held_bytes(), 20_000 * 8 - 16 * 1024);
     let second = server.infer("echo", &[], &request).await;

@@ -139,7 +139,15 @@ impl TestServer {
     /// # Errors
     /// As [`RawConnection::receive`].
     pub async fn get(&self, path: &str) -> io::Result<RawResponse> {
-        get(self.address("http").await, path).await
+        self.get_on("http", path).await
+    }
+
+    /// One GET on the port of a protocol.
+    ///
+    /// # Errors
+    /// As [`RawConnection::receive`].
+    pub async fn get_on(&self, protocol: &str, path: &str) -> io::Result<RawResponse> {
+        get(self.address(protocol).await, path).await
     }
 
     /// One POST on the REST port.
@@ -184,7 +192,7 @@ impl TestServer {
     /// # Errors
     /// As [`RawConnection::receive`].
     pub async fn metric(&self, name: &str, labels: &[&str]) -> io::Result<f64> {
-        let text = get(self.address("metrics").await, "/metrics").await?.text();
+        let text = self.get_on("metrics", "/metrics").await?.text();
         let samples = text.lines().filter_map(|line| {
             let rest = line.strip_prefix(name).filter(|rest| rest.starts_with([' ', '{']))?;
             let (found, value) = rest.rsplit_once(' ')?;

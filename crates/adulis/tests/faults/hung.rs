@@ -3,16 +3,14 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use adulis_testing::{RawConnection, TestRepository, TestServer};
+use adulis_testing::{TestRepository, TestServer};
 
 use super::{ask, assert_ok, until};
 use crate::support::{byte_model, serve};
 
 /// What the metrics port answers; in time, or not at all.
 async fn look(server: &TestServer, path: &str) -> (u16, String) {
-    let mut connection = RawConnection::open(server.address("metrics").await).await.unwrap();
-    let line = format!("GET {path}");
-    let answer = connection.request(&line, &[], b"");
+    let answer = server.get_on("metrics", path);
     let answer = tokio::time::timeout(Duration::from_secs(10), answer).await.unwrap().unwrap();
     (answer.status, answer.text())
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use adulis_testing::{IdentityModel, RawConnection, TestRepository, TestServer};
+use adulis_testing::{IdentityModel, TestRepository, TestServer};
 use tokio::task::JoinHandle;
 use tonic::Code;
 
@@ -194,10 +194,8 @@ async fn health_and_metrics_answer_while_the_queue_is_full_and_all_connections_a
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert_eq!(refused.header("retry-after"), Some("1"));
 
-    let metrics = server.address("metrics").await;
     for path in ["/livez", "/v2/health/live", "/v2/health/ready", "/metrics"] {
-        let mut connection = RawConnection::open(metrics).await.unwrap();
-        let answer = connection.request(&format!("GET {path}"), &[], b"").await.unwrap();
+        let answer = server.get_on("metrics", path).await.unwrap();
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
     }
     assert!(asked.elapsed() < Duration::from_secs(1), "{:?}: nothing waits for a run", asked.elapsed());

@@ -128,9 +128,7 @@ async fn what_clients_without_credentials_may_do_is_configured() {
     // Wrong credentials are not taken for none.
     assert_eq!(guarded.infer("digits", &[("x-api-key", "wrong")]).await, UNAUTHENTICATED);
     assert_eq!(guarded.server.get("/v2/health/live").await.unwrap().status, 401);
-    let metrics = guarded.server.address("metrics").await;
-    let mut connection = adulis_testing::RawConnection::open(metrics).await.unwrap();
-    assert_eq!(connection.request("GET /metrics", &[], b"").await.unwrap().status, 401);
+    assert_eq!(guarded.server.get_on("metrics", "/metrics").await.unwrap().status, 401);
 }
 
 #[tokio::test]

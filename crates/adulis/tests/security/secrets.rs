@@ -53,8 +53,7 @@ async fn nothing_that_a_client_shows_is_told_or_logged() {
             support::infer_raw(&guarded.server, &[(name, &value)], &support::byte_message("digits", 1)).await;
         told.push_str(&message);
     }
-    let mut metrics = RawConnection::open(guarded.server.address("metrics").await).await.unwrap();
-    told.push_str(&metrics.request("GET /metrics", &[], b"").await.unwrap().text());
+    told.push_str(&guarded.server.get_on("metrics", "/metrics").await.unwrap().text());
     told.push_str(&guarded.server.get("/v2/health/ready").await.unwrap().text());
     told.push_str(&guarded.server.log());
     told.push_str(&std::fs::read_to_string(&audit).unwrap());
