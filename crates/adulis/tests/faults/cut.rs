@@ -132,7 +132,8 @@ async fn connections_cut_in_the_middle_leave_nothing_behind() {
     repository.identity("slow", &byte_model(&[("execute_delay_ms", "20")])).unwrap();
     let server = serve(&repository, &[]);
     server.ready().await;
-    for _ in 0..10 {
+    // As many: the allocator keeps what the most of them took that were there at once.
+    for _ in 0..ROUNDS {
         cut_one_of_each(&server).await;
     }
     let (files, before) = (at_rest(&server).await, memory(&server).await);
